@@ -1,0 +1,384 @@
+"""A2A's operations over an engine: all that a binding of the protocol needs.
+
+The bindings call this, and this calls the engine and shows what came of it, in the
+protocol's JSON.  It holds no task, no queue and no state of its own.
+
+Every operation either answers or raises an A2A error of the specification's table.  What is
+not the client's business is logged under an id, and the client is told the id.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final, cast
+
+from a2a.server.context import ServerCallContext
+from a2a.types import (
+    AgentCard,
+    CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
+    ExtendedAgentCardNotConfiguredError,
+    ExtensionSupportRequiredError,
+    GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest,
+    GetTaskRequest,
+    InternalError,
+    ListTaskPushNotificationConfigsRequest,
+    ListTaskPushNotificationConfigsResponse,
+    ListTasksRequest,
+    PushNotificationNotSupportedError,
+    SubscribeToTaskRequest,
+    TaskNotFoundError,
+    TaskPushNotificationConfig,
+)
+from a2a.utils.errors import A2AError
+
+from interlock import OVER, Answer, Engine, Event, NewWatch, Part, Phase, Watch, can
+from interlock.errors import EngineError, InvalidInput
+from interlock_adapters._a2a_answer import said_of
+from interlock_adapters._a2a_card import card_of
+from interlock_adapters._a2a_json import Json
+from interlock_adapters._a2a_list import query_of, token_of
+from interlock_adapters._a2a_map import EVENT, error_of, invalid, nothing_wanted, unsupported
+from interlock_adapters._a2a_push import CHANNEL, PushDeliverer, config_of, watch_of
+from interlock_adapters._a2a_request import (
+    Sent,
+    came_before,
+    check_context,
+    check_input,
+    history_length_of,
+    last_event_of,
+    reason_of,
+    required,
+)
+from interlock_adapters._a2a_settings import A2ASettings
+from interlock_adapters._a2a_view import Projection, task_json
+
+_log: Final = logging.getLogger("interlock.a2a")
+
+#: Where a binding leaves, in the state of the call, the last event that its reader has seen.
+LAST_EVENT: Final = "interlock_last_event"
+
+
+class _Border:
+    """Lets nothing but A2A errors out of an operation."""
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Tell the client what is its business, and the log what is ours."""
+        if error is None or isinstance(error, A2AError) or not isinstance(error, Exception):
+            return
+        told = error_of(error) if isinstance(error, EngineError) else None
+        if told is None:
+            error_id = secrets.token_hex(8)
+            _log.error("internal error %s", error_id, exc_info=error)
+            told = InternalError(f"internal error {error_id}", {"error_id": error_id})
+        raise told from None
+
+
+BORDER: Final = _Border()
+
+
+class Operations:
+    """The operations of the protocol, over one engine."""
+
+    def __init__(
+        self, engine: Engine, settings: A2ASettings, *, push: PushDeliverer | None = None
+    ) -> None:
+        """Serve `engine`; `push` is the deliverer that the engine has for our channel.
+
+        Raises:
+            InvalidInput: the settings do not make an agent card.
+        """
+        #: The public card.
+        self.card: Final = card_of(settings, push=push is not None)
+        self.settings: Final = settings
+        self._engine: Final = engine
+        self._push: Final = push
+        self._required_extensions: Final = frozenset(
+            extension.uri for extension in settings.extensions if extension.required
+        )
+
+    # --- messages -----------------------------------------------------------------------
+
+    async def send(self, sent: Sent, context: ServerCallContext) -> Json:
+        """Make a task or answer one, and wait until it rests unless told not to."""
+        with BORDER:
+            owner = self._caller(context, sent.tenant)
+            task_id, _ = await self._take(sent, owner)
+            if sent.return_immediately:
+                view = await self._engine.view(task_id, owner=owner)
+            else:
+                view = await self._engine.rest(task_id, owner=owner)
+            return task_json(view.events, history_length=sent.history_length)
+
+    async def send_streaming(self, sent: Sent, context: ServerCallContext) -> AsyncGenerator[Json]:
+        """As `send`, showing what happens until the task wants input or is over."""
+        with BORDER:
+            owner = self._caller(context, sent.tenant)
+            self._check_streaming()
+            task_id, seq = await self._take(sent, owner)
+            view = await self._engine.view(task_id, owner=owner)
+            shown = Projection(view.events[:seq])
+            task = shown.task_json(history_length=sent.history_length)
+            async with aclosing(self._follow(task, shown, owner)) as stream:
+                async for update in stream:
+                    yield update
+                    # A decision may come by another way, so a stream stays for it; what
+                    # wants input wants it from this client, whose turn it is now.
+                    if shown.phase is Phase.WAITING_INPUT:
+                        return
+
+    async def _take(self, sent: Sent, owner: str) -> tuple[str, int | None]:
+        """Hand a message to the engine; the task it is of now, and as of which event.
+
+        None stands for a message that came before: the task is where it is.
+        """
+        watch = None if sent.push_config is None else await self._watch(sent.push_config)
+        if sent.task_id:
+            return await self._follow_up(sent, watch, owner)
+        check_input(sent.parts, self.settings.input_modes)
+        handle = await self._engine.submit(
+            [Part.model_validate(part) for part in sent.parts],
+            owner=owner,
+            context_id=sent.context_id or None,
+            token=sent.message_id,
+            metadata=sent.metadata,
+            watches=() if watch is None else (watch,),
+        )
+        if handle.created:
+            return handle.task_id, handle.record.seq
+        check_context(sent, handle.record.context_id)
+        return handle.task_id, None
+
+    async def _follow_up(
+        self, sent: Sent, watch: NewWatch | None, owner: str
+    ) -> tuple[str, int | None]:
+        view = await self._engine.view(sent.task_id, owner=owner)
+        check_context(sent, view.record.context_id)
+        if came_before(sent, view.events):
+            if watch is not None:
+                await self._add_watch(sent.task_id, watch, owner)
+            return sent.task_id, None
+        record = view.record
+        if not record.asks:
+            allowed = [possible.trigger for possible in can(record)]
+            raise unsupported(nothing_wanted(record.shown, allowed), phase=record.shown.value)
+        said = said_of(sent.parts, record.asks)
+        message = [Part.model_validate(part) for part in sent.parts]
+        token = sent.message_id
+        if isinstance(said, Answer):
+            record = await self._engine.answer(
+                sent.task_id, said, owner=owner, token=token, message=message
+            )
+        else:
+            record = await self._engine.decide(
+                sent.task_id, said, owner=owner, token=token, message=message
+            )
+        if watch is not None:
+            await self._add_watch(sent.task_id, watch, owner)
+        return sent.task_id, record.seq
+
+    # --- tasks --------------------------------------------------------------------------
+
+    async def get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Json:
+        """The task as it is."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            length = history_length_of(params)
+            view = await self._engine.view(required("id", params.id), owner=owner)
+            return task_json(view.events, history_length=length)
+
+    async def list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> Json:
+        """One page of the caller's tasks, newest change first."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            length = history_length_of(params)
+            query = query_of(params, owner)
+            page = await self._engine.page(query)
+            tasks: list[Json] = []
+            for record in page.records:
+                events = await self._engine.events(record.task_id, owner=owner)
+                task = task_json(
+                    # As of the page: what happened since may not fit the filter.
+                    events[: record.seq],
+                    history_length=length,
+                    with_artifacts=params.include_artifacts,
+                )
+                if params.include_artifacts:
+                    task.setdefault("artifacts", [])
+                tasks.append(task)
+            return {
+                "tasks": tasks,
+                "nextPageToken": token_of(params, owner, page.next_cursor),
+                "pageSize": query.limit,
+                "totalSize": page.total,
+            }
+
+    async def cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Json:
+        """Stop a task; answers when it has stopped, or "cancelling" if its turn takes long."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            task_id = required("id", params.id)
+            reason = reason_of(params)
+            record = await self._engine.cancel(task_id, owner=owner, reason=reason)
+            if record.phase in OVER:
+                return task_json((await self._engine.view(task_id, owner=owner)).events)
+            try:
+                async with asyncio.timeout(self.settings.cancel_wait_s):
+                    view = await self._engine.over(task_id, owner=owner)
+            except TimeoutError:
+                view = await self._engine.view(task_id, owner=owner)
+            return task_json(view.events)
+
+    async def subscribe(
+        self, params: SubscribeToTaskRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Json]:
+        """The task, then what happens to it until it is over.
+
+        A reader that names the last event it saw gets the task as of that event, and
+        everything after; also what is left of a task that ended meanwhile.
+        """
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            self._check_streaming()
+            view = await self._engine.view(required("id", params.id), owner=owner)
+            seen = last_event_of(context.state.get(LAST_EVENT), view.record.seq)
+            shown = Projection(view.events[:seen])
+            if shown.phase in OVER:
+                raise unsupported(nothing_wanted(shown.phase, ()), phase=shown.phase.value)
+            async with aclosing(self._follow(shown.task_json(), shown, owner)) as stream:
+                async for update in stream:
+                    yield update
+
+    async def _follow(self, task: Json, shown: Projection, owner: str) -> AsyncGenerator[Json]:
+        """The task, then its updates as they come, until it is over."""
+        task["metadata"][EVENT] = str(shown.seq)
+        yield {"task": task}
+        if shown.phase in OVER:
+            return
+        events = self._engine.subscribe(shown.task_id, owner=owner, after=shown.seq)
+        async with aclosing(cast("AsyncGenerator[Event]", events)) as coming:
+            async for event in coming:
+                for update in shown.updates_json(event):
+                    yield update
+
+    # --- push notifications -------------------------------------------------------------
+
+    async def create_push_config(
+        self, params: TaskPushNotificationConfig, context: ServerCallContext
+    ) -> TaskPushNotificationConfig:
+        """Add a webhook to a task, or replace the one of that id."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            task_id = required("task_id", params.task_id)
+            self._check_push()
+            await self._engine.record(task_id, owner=owner)
+            watch = await self._watch(params)
+            return config_of(await self._add_watch(task_id, watch, owner))
+
+    async def push_config(
+        self, params: GetTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> TaskPushNotificationConfig:
+        """One webhook of a task, without its credentials."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            self._check_push()
+            config_id = required("id", params.id)
+            for config in await self._configs(required("task_id", params.task_id), owner):
+                if config.id == config_id:
+                    return config
+            raise TaskNotFoundError
+
+    async def push_configs(
+        self, params: ListTaskPushNotificationConfigsRequest, context: ServerCallContext
+    ) -> ListTaskPushNotificationConfigsResponse:
+        """The webhooks of a task: all of them, there are few."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            self._check_push()
+            if params.page_token:
+                raise invalid("page_token", "was not given: there is one page")
+            configs = await self._configs(required("task_id", params.task_id), owner)
+            return ListTaskPushNotificationConfigsResponse(configs=configs)
+
+    async def delete_push_config(
+        self, params: DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> None:
+        """Remove a webhook; removing one that is not there is no error."""
+        with BORDER:
+            owner = self._caller(context, params.tenant)
+            self._check_push()
+            task_id, config_id = required("task_id", params.task_id), required("id", params.id)
+            await self._engine.drop_watch(task_id, config_id, owner=owner)
+
+    async def _configs(self, task_id: str, owner: str) -> list[TaskPushNotificationConfig]:
+        watches = await self._engine.watches(task_id, owner=owner)
+        return [config_of(watch) for watch in watches if watch.channel == CHANNEL]
+
+    async def _watch(self, config: TaskPushNotificationConfig) -> NewWatch:
+        push = self._check_push()
+        self._check_tenant(config.tenant)
+        try:
+            watch = watch_of(config)
+            await push.check_target(required("url", config.url))
+        except InvalidInput as error:
+            raise invalid("task_push_notification_config", *error.problems) from None
+        return watch
+
+    async def _add_watch(self, task_id: str, watch: NewWatch, owner: str) -> Watch:
+        kept = await self._engine.watches(task_id, owner=owner)
+        others = [other for other in kept if other.watch_id != watch.watch_id]
+        if len(others) >= self.settings.push_configs_max:
+            raise invalid("task_push_notification_config", "the task has too many already")
+        return await self._engine.add_watch(task_id, watch, owner=owner)
+
+    # --- the card -----------------------------------------------------------------------
+
+    async def extended_card(
+        self, params: GetExtendedAgentCardRequest, context: ServerCallContext
+    ) -> AgentCard:
+        """The card for an authenticated caller."""
+        with BORDER:
+            self._caller(context, params.tenant)
+            make = self.settings.extended_card
+            if make is None:
+                raise unsupported("this agent has no extended card")
+            if not context.user.is_authenticated:
+                raise unsupported("the extended card is for authenticated callers")
+            public = AgentCard()
+            public.CopyFrom(self.card)
+            extended = make(public, context)
+            if extended is None:
+                raise ExtendedAgentCardNotConfiguredError
+            return extended
+
+    # --- what every operation checks ----------------------------------------------------
+
+    def _caller(self, context: ServerCallContext, tenant: str) -> str:
+        """Who calls, once it is clear that the call is for this agent."""
+        self._check_tenant(context.tenant)
+        self._check_tenant(tenant)
+        missing = self._required_extensions - context.requested_extensions
+        if missing:
+            raise ExtensionSupportRequiredError(
+                f"extensions are required: {', '.join(sorted(missing))}"
+            )
+        return self.settings.owner_of(context)
+
+    def _check_tenant(self, tenant: str) -> None:
+        if tenant and tenant not in self.settings.tenants:
+            raise invalid("tenant", "there is no such tenant")
+
+    def _check_streaming(self) -> None:
+        if not self.settings.streaming:
+            raise unsupported("this agent does not stream")
+
+    def _check_push(self) -> PushDeliverer:
+        if self._push is None:
+            raise PushNotificationNotSupportedError
+        return self._push

@@ -1,0 +1,252 @@
+"""Small guards in front of every HTTP face: pure ASGI, no framework, no protocol.
+
+`BodyLimit` reads a request's body before anybody parses it, and answers itself when it is
+too large, too slow or too deep.  `SseIds` gives the events of a stream the ids by which a
+reader resumes.  Both let everything else pass as it is.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from http import HTTPStatus
+from itertools import accumulate
+from typing import Any, Final, TypeAlias, cast
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Bytes of one body: a few of the largest payloads that an engine takes by default.
+BODY_BYTES_MAX: Final = 4 * 1_048_576
+#: Seconds for the whole of a body: 4 MiB over a slow mobile line.
+READ_S: Final = 30.0
+#: Levels of objects and arrays in a body.  People nest five deep; parsers of ours break
+#: somewhere beyond a hundred, each in its own way.
+DEPTH_MAX: Final = 100
+
+#: A whole JSON string, or one that does not end: possessive, so that it is linear in time.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+', re.DOTALL)
+_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
+#: One level up, one level down, as signed bytes.
+_STEP: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+#: Brackets looked at before asking whether it is enough.
+_STRETCH: Final = 65_536
+#: What an event's JSON wraps around the thing that has the metadata.
+_ENVELOPES: Final = frozenset({"result", "task", "message", "statusUpdate", "artifactUpdate"})
+
+
+class _GoneError(Exception):
+    """The client hung up before its request was whole."""
+
+
+class _RefusedError(Exception):
+    """The request goes no further; `code` and the message are the answer."""
+
+    def __init__(self, code: HTTPStatus, why: str) -> None:
+        self.code = code
+        super().__init__(why)
+
+
+class BodyLimit:
+    """Reads each body before the application is called, within bounds.
+
+    A refusal is a `application/problem+json` (RFC 9457): 413 over `max_bytes`, 408 after
+    `read_s` seconds, 400 over `depth_max` levels of JSON.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        max_bytes: int = BODY_BYTES_MAX,
+        read_s: float = READ_S,
+        depth_max: int = DEPTH_MAX,
+    ) -> None:
+        """Stand in front of `app`."""
+        self._app: Final = app
+        self._max_bytes: Final = max_bytes
+        self._read_s: Final = read_s
+        self._depth_max: Final = depth_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; only HTTP requests have a body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await self._read(scope, receive)
+        except _RefusedError as refusal:
+            await _answer(send, refusal.code, str(refusal))
+            return
+        except _GoneError:
+            return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            # After the body, whoever listens hears when the client hangs up.
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        declared = next((v for n, v in scope["headers"] if n == b"content-length"), b"")
+        # A length is ten digits or it is too much; more could not be read as a number.
+        if declared.isdigit() and (len(declared) > 10 or int(declared) > self._max_bytes):  # noqa: PLR2004  as said
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._read_s):
+                body = await self._read_all(receive)
+        except TimeoutError:
+            why = f"the body was not read within {self._read_s:g} s"
+            raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, why) from None
+        if is_deeper(body, self._depth_max):
+            why = f"the JSON nests deeper than {self._depth_max} levels"
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, why)
+        return body
+
+    async def _read_all(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _GoneError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks) if len(chunks) > 1 else chunk
+
+    def _too_large(self) -> _RefusedError:
+        why = f"the body has more than {self._max_bytes} bytes"
+        return _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
+
+
+def is_deeper(body: bytes, depth_max: int) -> bool:
+    """Whether a JSON text nests deeper than that.
+
+    Of broken JSON it says how deep a parser would go into it, or less.
+    """
+    # Two scans settle nearly every body.
+    if body.count(b"[") + body.count(b"{") <= depth_max:
+        return False
+    brackets = _STRING.sub(b"", body).translate(_STEP, _NO_BRACKET)
+    steps = memoryview(brackets).cast("b")
+    depth = 0
+    for start in range(0, len(steps), _STRETCH):
+        depths = list(accumulate(steps[start : start + _STRETCH], initial=depth))
+        if max(depths) > depth_max:
+            return True
+        depth = depths[-1]
+    return False
+
+
+async def _answer(send: Send, code: HTTPStatus, why: str) -> None:
+    problem = {"type": "about:blank", "title": code.phrase, "status": code.value, "detail": why}
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        # What is left of the request is not worth reading.
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": code.value, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class SseIds:
+    """Gives each event of a `text/event-stream` the id that its JSON names.
+
+    The id is the value of `key` in the metadata of what the event shows.  The JSON itself
+    is not touched, and nothing waits for anything: what is sent is passed on at once.
+    """
+
+    def __init__(self, app: App, *, key: str) -> None:
+        """Stand in front of `app`."""
+        self._app: Final = app
+        self._key: Final = key
+        self._quoted: Final = json.dumps(key).encode()
+        # An id is a word; `[ ]?` is how the two common writers of JSON differ.
+        self._named: Final = re.compile(
+            re.escape(self._quoted) + rb':[ ]?"([A-Za-z0-9._:-]{1,64})"'
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        streams = False
+        whole = True
+
+        async def pass_on(message: Message) -> None:
+            nonlocal streams, whole
+            if message["type"] == "http.response.start":
+                streams = _is_event_stream(message)
+            elif streams and message["type"] == "http.response.body":
+                body = message.get("body", b"")
+                # Writers send whole events; a piece of one is passed on as it is.
+                began_whole, whole = whole, body.endswith((b"\n\n", b"\r\n\r\n")) or not body
+                if began_whole and whole:
+                    message = {**message, "body": self._with_ids(body)}
+            await send(message)
+
+        await self._app(scope, receive, pass_on)
+
+    def _with_ids(self, body: bytes) -> bytes:
+        if self._quoted not in body:
+            return body
+        return b"".join(self._with_id(event) for event in _events(body))
+
+    def _with_id(self, event: bytes) -> bytes:
+        event_id = self._id_of(event)
+        if event_id is None or event.startswith(b"id:") or b"\nid:" in event:
+            return event
+        end = b"\r\n" if event.endswith(b"\r\n") else b"\n"
+        return b"id: " + event_id + end + event
+
+    def _id_of(self, event: bytes) -> bytes | None:
+        named = self._named.findall(event)
+        if not named:
+            return None
+        if event.count(self._quoted) == 1:
+            return cast("bytes", named[0])
+        # Somebody's data uses the same key: only the metadata is ours.
+        lines = (line for line in event.splitlines() if line.startswith(b"data:"))
+        try:
+            said = json.loads(b"\n".join(line[5:] for line in lines))
+        except ValueError:
+            return None
+        value = _metadata_of(said).get(self._key)
+        if isinstance(value, str) and value.encode() in named:
+            return value.encode()
+        return None
+
+
+def _is_event_stream(start: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in start.get("headers", ())
+    )
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """Whole events, each with the empty line that ends it."""
+    end = b"\r\n\r\n" if body.endswith(b"\r\n\r\n") else b"\n\n"
+    *events, _ = body.split(end)
+    return (event + end for event in events)
+
+
+def _metadata_of(said: object) -> dict[str, Any]:
+    """The metadata of what an event shows: inside an envelope or two, or none."""
+    while isinstance(said, dict):
+        envelope = cast("dict[str, Any]", said)
+        if isinstance(envelope.get("metadata"), dict):
+            return cast("dict[str, Any]", envelope["metadata"])
+        said = next((v for k, v in envelope.items() if k in _ENVELOPES), None)
+    return {}

@@ -1,0 +1,184 @@
+"""The command line: `interlock demo`, `diagram`, `verify`.
+
+Exit codes: 0 all is well; 1 it failed, or found something; 2 it was called wrongly; 130 it
+was interrupted.
+"""
+
+import argparse
+import asyncio
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from interlock import LIFECYCLE, SqliteStore
+from interlock.errors import StoreError
+from interlock_adapters._board import picture
+from interlock_adapters._ink import wants_colour
+
+OK: Final = 0
+FAILED: Final = 1
+MISUSED: Final = 2
+INTERRUPTED: Final = 130
+
+#: Seconds that each step of the demo's agent takes unless told otherwise.
+PACE_S: Final = 0.4
+PACE_S_MAX: Final = 5.0
+
+_SQLITE: Final = "sqlite:///"
+
+_Run: TypeAlias = Callable[[argparse.Namespace], int]
+_Add: TypeAlias = Callable[..., argparse.ArgumentParser]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a sign shows a question mark instead of a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help(sys.stderr)
+        return MISUSED
+    run: _Run = options.run
+    try:
+        code = run(options)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print(file=sys.stderr)
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read has gone (`interlock demo | head`): let the last flush go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="interlock", description="A task engine for AI agents on one state machine."
+    )
+    parser.add_argument("--version", action="version", version=f"interlock {version('interlock')}")
+    parser.set_defaults(run=None)
+    add = parser.add_subparsers(title="commands", metavar="COMMAND").add_parser
+
+    demo = _command(
+        add, "demo", _demo, "watch an A2A client drive a real agent: no key, no network"
+    )
+    demo.add_argument(
+        "--auto",
+        action="store_true",
+        help="let a script play the client (as it does where there is no terminal)",
+    )
+    demo.add_argument("--db", type=Path, metavar="PATH", help="keep the tasks in this SQLite file")
+    demo.add_argument(
+        "--pace",
+        type=_seconds,
+        default=PACE_S,
+        metavar="SECONDS",
+        help="how long each step of the agent takes (default: %(default)s)",
+    )
+
+    diagram = _command(add, "diagram", _diagram, "print the lifecycle of a task")
+    diagram.add_argument(
+        "--format",
+        choices=("mermaid", "text"),
+        default="mermaid",
+        help="mermaid for documents, text for terminals (default: %(default)s)",
+    )
+
+    verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
+    verify.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+    return parser
+
+
+def _command(add: _Add, name: str, run: _Run, summary: str) -> argparse.ArgumentParser:
+    command = add(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    command.set_defaults(run=run)
+    return command
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= PACE_S_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from 0 to {PACE_S_MAX:g}"
+        )
+    return seconds
+
+
+def _sqlite_path(url: str) -> Path:
+    scheme, found, path = url.partition(_SQLITE)
+    if scheme or not found or not path:
+        raise argparse.ArgumentTypeError(
+            f"{url!r} is not {_SQLITE}PATH, for instance {_SQLITE}tasks.db"
+        )
+    return Path(path)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    try:
+        # Of an extra: the other commands do without.
+        from interlock_adapters.demo.story import FAILURES, Demo, play  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in {"interlock", "interlock_adapters"}:
+            raise
+        return _complain(
+            f"{missing.name} is missing: the demo needs its extra, pip install 'interlock[demo]'"
+        )
+    auto = options.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
+    try:
+        asyncio.run(play(Demo(auto, options.pace, options.db), sys.stdout))
+    except FAILURES as error:
+        return _complain(f"the demo failed: {error}")
+    return OK
+
+
+def _diagram(options: argparse.Namespace) -> int:
+    if options.format == "text":
+        print(picture(colour=wants_colour(sys.stdout)))
+    else:
+        print(mermaid(LIFECYCLE))
+    return OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    path: Path = options.store
+    if not path.is_file():
+        return _complain(f"there is no file {path}")
+    try:
+        findings = asyncio.run(_findings(path))
+    except StoreError as error:
+        return _complain(f"{path} cannot be checked: {error}")
+    for finding in findings:
+        print(finding)
+    if findings:
+        return _complain(f"{path} has {len(findings)} finding{'s' * (len(findings) > 1)}")
+    print(f"{path} is sound")
+    return OK
+
+
+async def _findings(path: Path) -> list[str]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        return await store.verify()
+    finally:
+        await store.close()
+
+
+def _complain(what: str, code: int = FAILED) -> int:
+    print(f"interlock: {what}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,53 @@
+"""A server process of a bench, and the CPU time that it has used."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, Self
+
+ROOT: Final = Path(__file__).parents[1]
+#: What its wrappers cost is not what is compared.
+ENVIRONMENT: Final = {"OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
+
+
+class ServerProcess:
+    """`bench._server` in a process of its own; ends with the block."""
+
+    def __init__(self, arm: str, database: str = "") -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench._server", arm, database],
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline() or "0")
+        if not self.port:
+            raise RuntimeError(f"{arm} did not start")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all its threads, those that ended included, user and system."""
+        # Linux: the clock id of a process, as clock_getcpuclockid(3) makes it.  /proc counts
+        # in hundredths of a second, which is too coarse here.
+        return time.clock_gettime(~self._process.pid << 3 | 2)
+
+    def resident_mb(self) -> float:
+        """What it holds now, in MB of a million bytes."""
+        statm = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii")
+        return int(statm.split()[1]) * 4096 / 1e6

@@ -1,0 +1,87 @@
+"""An embeddable task engine for AI agents: every task lives on one declared state machine."""
+
+from interlock._agent import Agent, Ask, Authorize, Emit, Progress, Result
+from interlock._clock import Alarm, Clock, SystemClock
+from interlock._context import TaskContext, TaskInput
+from interlock._engine import Engine, Statistics
+from interlock._event import Event, Signal
+from interlock._handle import Possible, TaskHandle, can, result_of, value_of
+from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
+from interlock._outbox import Deliverer, DeliveryFailed, NewWatch, TaskView
+from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, Trigger
+from interlock._record import Ask as OpenAsk
+from interlock._record import AskKind, Ended, Stopping, TaskRecord
+from interlock._sqlite import SqliteStore
+from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
+from interlock._sync import SyncTaskContext
+from interlock.models import (
+    Answer,
+    Approval,
+    Artifact,
+    Denial,
+    JsonObject,
+    JsonValue,
+    Limits,
+    Part,
+    Retry,
+)
+
+__all__ = [
+    "LIFECYCLE",
+    "LIVE",
+    "OUTCOMES",
+    "OVER",
+    "VISIBLE",
+    "WAITING",
+    "Agent",
+    "Alarm",
+    "Answer",
+    "Approval",
+    "Artifact",
+    "Ask",
+    "AskKind",
+    "Authorize",
+    "Clock",
+    "Deliverer",
+    "DeliveryFailed",
+    "Denial",
+    "Emit",
+    "Ended",
+    "Engine",
+    "Event",
+    "JsonObject",
+    "JsonValue",
+    "Lifecycle",
+    "Limits",
+    "MemoryStore",
+    "Move",
+    "NewWatch",
+    "OpenAsk",
+    "Part",
+    "Phase",
+    "Possible",
+    "Progress",
+    "Result",
+    "Retry",
+    "Signal",
+    "SqliteStore",
+    "Statistics",
+    "Stopping",
+    "Store",
+    "SyncTaskContext",
+    "SystemClock",
+    "TaskContext",
+    "TaskHandle",
+    "TaskInput",
+    "TaskPage",
+    "TaskQuery",
+    "TaskRecord",
+    "TaskView",
+    "Trigger",
+    "Watch",
+    "can",
+    "fire",
+    "fold",
+    "result_of",
+    "value_of",
+]

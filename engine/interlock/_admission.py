@@ -1,0 +1,93 @@
+"""Who may submit and who may run: the bounds on open, queued and running tasks."""
+
+from typing import Final
+
+from interlock._phases import OVER, Phase
+from interlock._record import TaskRecord
+from interlock.errors import LimitReached
+from interlock.models import Limits
+
+#: Seconds after which a refused submission may be tried again.
+RETRY_AFTER_S: Final = 1.0
+
+
+class Admission:
+    """Counts tasks; it holds ids only, never tasks."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits: Final = limits
+        #: Submitted tasks in the order of their coming; a dict, to leave from the middle.
+        self._queue: Final[dict[str, None]] = {}
+        self._running: Final[set[str]] = set()
+        self._arriving = 0
+        self._open: Final[dict[str, int]] = {}
+
+    @property
+    def running(self) -> int:
+        """Tasks that run, or were just told to."""
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        """Tasks that wait for a slot."""
+        return len(self._queue)
+
+    def knows(self, owner: str) -> bool:
+        """Whether the open tasks of that owner were counted."""
+        return owner in self._open
+
+    def learn(self, owner: str, open_tasks: int) -> None:
+        """How many open tasks of that owner the store has; the first word counts."""
+        self._open.setdefault(owner, open_tasks)
+
+    def reserve(self, owner: str) -> None:
+        """Make room for one more task of a known owner.
+
+        Raises:
+            LimitReached: there is none; nothing was reserved.
+        """
+        waiting = len(self._queue) + self._arriving
+        free = self._limits.running_turns_max - len(self._running)
+        if waiting >= self._limits.queued_tasks_max + max(0, free):
+            raise LimitReached(
+                "queued_tasks_max", self._limits.queued_tasks_max, retry_after_s=RETRY_AFTER_S
+            )
+        if self._open[owner] >= self._limits.open_tasks_per_owner_max:
+            raise LimitReached(
+                "open_tasks_per_owner_max",
+                self._limits.open_tasks_per_owner_max,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._arriving += 1
+        self._open[owner] += 1
+
+    def arrived(self, owner: str, *, accepted: bool) -> None:
+        """What was reserved is a task now, or came to nothing."""
+        self._arriving -= 1
+        if not accepted:
+            self._open[owner] -= 1
+
+    def enqueue(self, task_id: str) -> None:
+        """The task waits for a slot."""
+        self._queue[task_id] = None
+
+    def next(self) -> str | None:
+        """The task that may start now, its slot taken; None if there is no task or no slot."""
+        if not self._queue or len(self._running) >= self._limits.running_turns_max:
+            return None
+        task_id = next(iter(self._queue))
+        del self._queue[task_id]
+        self._running.add(task_id)
+        return task_id
+
+    def moved(self, before: Phase, record: TaskRecord) -> None:
+        """A task is in another phase now."""
+        if record.phase is Phase.RUNNING:
+            # An answered task goes on at once: it may exceed the slots, never wait for one.
+            self._running.add(record.task_id)
+        else:
+            self._running.discard(record.task_id)
+        if record.phase is not Phase.SUBMITTED:
+            self._queue.pop(record.task_id, None)
+        if record.phase in OVER and before not in OVER and record.owner in self._open:
+            self._open[record.owner] -= 1

@@ -1,0 +1,155 @@
+"""What an agent is, what it may yield, and how what it returns becomes a result.
+
+An agent is an async function, a plain function (run on a thread of its own) or an
+async generator of requests.  All three speak to their task through a context.
+"""
+
+import enum
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from pydantic import BaseModel
+
+from interlock._form import FormLike
+from interlock._json import own_copy
+from interlock._record import OnDeny
+from interlock.errors import ResultInvalid
+from interlock.models import JsonObject, JsonValue, Part
+
+if TYPE_CHECKING:
+    from interlock._context import TaskContext
+    from interlock._sync import SyncTaskContext
+
+
+class _Missing(enum.Enum):
+    MISSING = "missing"
+
+
+#: Tells "no default" from a default of None.
+MISSING: Final = _Missing.MISSING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorize:
+    """Yielded: wants leave for one tool call; the reply is the approved arguments."""
+
+    tool: str
+    arguments: Mapping[str, JsonValue]
+    prompt: str | None = None
+    schema: Mapping[str, JsonValue] | None = None
+    allow_edit: bool = False
+    on_deny: OnDeny = "stop"
+    expires_s: float | None = None
+    approvers: Sequence[str] = ()
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Yielded: wants a value; the reply is the answer, validated by the form."""
+
+    prompt: str
+    form: FormLike = str
+    default: Any = field(default=MISSING, kw_only=True)
+    expires_s: float | None = field(default=None, kw_only=True)
+    approvers: Sequence[str] = field(default=(), kw_only=True)
+    key: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Yielded: an artifact, or one chunk of it; the reply is the artifact's id."""
+
+    content: "Content"
+    artifact_id: str | None = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
+    append: bool = field(default=False, kw_only=True)
+    last_chunk: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Yielded: a line for people, and how much of the whole is done (0..1)."""
+
+    message: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Yielded last: what the task comes to.  An async generator cannot return a value."""
+
+    value: Any
+
+
+Request: TypeAlias = Ask | Authorize | Emit | Progress | Result
+Content: TypeAlias = str | Part | Sequence[Part] | Mapping[str, JsonValue]
+
+AsyncAgent: TypeAlias = "Callable[[TaskContext], Awaitable[Any]]"
+SyncAgent: TypeAlias = "Callable[[SyncTaskContext], Any]"
+GeneratorAgent: TypeAlias = "Callable[[TaskContext], AsyncGenerator[Request, Any]]"
+Agent: TypeAlias = "AsyncAgent | SyncAgent | GeneratorAgent"
+
+
+class AgentKind(enum.Enum):
+    """How an agent is run."""
+
+    #: An async function, on the event loop.
+    ASYNC = "async"
+    #: An async generator of requests, on the event loop.
+    GENERATOR = "generator"
+    #: A plain function, on a thread of its own.
+    THREAD = "thread"
+
+
+def kind_of(agent: Agent) -> AgentKind:
+    """How the agent is to be run; partials and callable objects are looked through."""
+    if _is(inspect.isasyncgenfunction, agent):
+        return AgentKind.GENERATOR
+    if _is(inspect.iscoroutinefunction, agent):
+        return AgentKind.ASYNC
+    return AgentKind.THREAD
+
+
+def _is(test: Callable[[Any], bool], agent: Agent) -> bool:
+    bare: Any = agent
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    return test(bare) or test(type(bare).__call__)
+
+
+def result_parts(value: Any, *, bytes_max: int) -> list[JsonObject]:
+    """What an agent returned, as the parts that are stored; nobody else holds them.
+
+    Raises:
+        ResultInvalid: it is not text, parts or JSON, or it is too large.
+    """
+    try:
+        parts = own_copy(_parts(value), what="the result", bytes_max=bytes_max)
+    except ValueError as error:
+        # A model may hold what has no JSON; what pydantic says of it would quote it.
+        raise ResultInvalid(f"the result is not JSON ({type(error).__name__})") from None
+    return cast("list[JsonObject]", parts)
+
+
+def _parts(value: Any) -> list[JsonObject]:
+    match value:
+        case None:
+            return []
+        case str():
+            return [{"text": value}]
+        case Part():
+            return [value.to_json()]
+        case BaseModel():
+            return [{"data": value.model_dump(mode="json")}]
+        case [Part(), *_]:
+            return [_part(part) for part in value]
+        case _:
+            return [{"data": value}]
+
+
+def _part(part: Any) -> JsonObject:
+    return part.to_json() if isinstance(part, Part) else {"data": part}

@@ -1,0 +1,115 @@
+"""Deadlines: the store knows them all, this keeps one alarm set for the earliest.
+
+However many tasks wait, there is one alarm.  What is due is read from the store when
+it rings, so a deadline needs no memory here and survives a restart.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from interlock._clock import Alarm, Clock
+from interlock._record import TaskRecord
+from interlock._store import Store
+from interlock.errors import StoreError
+
+#: Called for each task with a deadline that passed.
+Fire: TypeAlias = Callable[[TaskRecord, float], Awaitable[None]]
+
+#: Seconds until the deadlines are read again after the store failed.
+STORE_RETRY_S: Final = 1.0
+
+#: Seconds that an alarm is set for at most: the clock of the deadlines may be put forward,
+#: and the clock of the alarm does not notice.
+ALARM_MAX_S: Final = 60.0
+
+_NEVER: Final = float("inf")
+_FIRST: Final = (float("-inf"), "")
+#: Sorts behind every task id.
+_LAST_ID: Final = chr(0x10FFFF)
+
+_log: Final = logging.getLogger("interlock.alarms")
+
+
+class Alarms:
+    """Fires what is due, in the order in which it is due."""
+
+    def __init__(self, store: Store, clock: Clock, fire: Fire) -> None:
+        self._store: Final = store
+        self._clock: Final = clock
+        self._fire: Final = fire
+        self._alarm: Alarm | None = None
+        self._rings_at = _NEVER
+        #: The earliest deadline armed while the store was being read.
+        self._meanwhile = _NEVER
+        #: Deadlines up to here were fired; what is left of them waits for something else.
+        self._handled = _FIRST
+        self._run: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Fire what became due while nobody watched, then keep watch."""
+        self._closed = False
+        self._ring()
+
+    def arm(self, due: float) -> None:
+        """A task has this deadline now."""
+        if self._closed:
+            return
+        if self._run is not None:
+            self._meanwhile = min(self._meanwhile, due)
+            return
+        if due <= self._handled[0]:
+            self._handled = (due, "")
+        if due < self._rings_at:
+            self._set(due)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._run is not None:
+            await asyncio.wait([self._run])
+
+    def _set(self, due: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._rings_at = due
+        delay_s = min(max(0.0, due - self._clock.now()), ALARM_MAX_S)
+        self._alarm = self._clock.call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._rings_at = _NEVER
+        if self._run is None and not self._closed:
+            self._run = asyncio.get_running_loop().create_task(self._serve(), name="alarms")
+
+    async def _serve(self) -> None:
+        now = self._clock.now()
+        following: float | None
+        try:
+            while not self._closed and (due := await self._store.due(now, self._handled)):
+                for record in due:
+                    await self._fired(record, now)
+            self._handled = (now, _LAST_ID)
+            following = await self._store.next_due(now)
+        except StoreError:
+            following = self._clock.now() + STORE_RETRY_S
+        meanwhile, self._meanwhile, self._run = self._meanwhile, _NEVER, None
+        if self._closed:
+            return
+        if following is not None:
+            self._set(following)
+        if meanwhile is not _NEVER:
+            self.arm(meanwhile)
+
+    async def _fired(self, record: TaskRecord, now: float) -> None:
+        assert record.due is not None
+        try:
+            await self._fire(record, now)
+        except StoreError:
+            raise  # It is not handled: it comes again when the store is asked again.
+        except Exception:  # noqa: BLE001  a fault of one task must not stop the clocks of all
+            _log.exception("task %s: its deadline could not be fired", record.task_id)
+        self._handled = (record.due, record.task_id)

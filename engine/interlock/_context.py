@@ -1,0 +1,368 @@
+"""What an agent sees of its task: ask, authorize, emit, progress, cancelled, deadline."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar, cast, overload
+
+from pydantic import BaseModel
+
+from interlock._agent import MISSING, Content
+from interlock._clock import Clock
+from interlock._event import Data
+from interlock._form import Form, FormLike, form_of
+from interlock._json import digest, encoded, own_copy
+from interlock._memory import Memory, Reply
+from interlock._payload import Asked, Emitted, Progressed
+from interlock._phases import Trigger
+from interlock._record import AskKind, OnDeny, TaskRecord
+from interlock._schema import check_schema, problems_of
+from interlock.errors import Denied, InvalidInput
+from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
+
+V = TypeVar("V")
+
+
+class Desk(Protocol):
+    """What a context needs of its turn: the only way out of an agent."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """What the task's log says was already done."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Told to stop: nothing that the agent starts from now on will happen."""
+        ...
+
+    @property
+    def record(self) -> TaskRecord:
+        """The task as of its last commit."""
+        ...
+
+    async def report(self, trigger: Trigger, data: Data) -> None:
+        """Fire a trigger in the name of the turn; returns when it is durable.
+
+        Raises:
+            Refused: it is not legal now.
+            TaskStopped: the task is being stopped.
+        """
+
+    async def reply(self, key: str, form: Form | None) -> Reply:
+        """Wait until the ask of that key is closed and the turn may go on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """What the task was submitted with."""
+
+    parts: tuple[Part, ...]
+    metadata: JsonObject
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined by line breaks."""
+        return "\n".join(part.text for part in self.parts if part.text is not None)
+
+    @property
+    def data(self) -> JsonValue:
+        """The first data part, None if there is none."""
+        return next((p.data for p in self.parts if "data" in p.model_fields_set), None)
+
+
+class TaskContext:
+    """The task, as an async agent sees it.
+
+    Keys of asks and ids of artifacts are counted in the order of the calls, so an agent
+    that calls in the same order gets the same ones when its turn is replayed.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk: Final = desk
+        self._asks = 0
+        self._emits = 0
+        self._progresses = 0
+        self._keys: Final[set[str]] = set()
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self._desk.record.task_id
+
+    @property
+    def owner(self) -> str:
+        """Whom the task belongs to."""
+        return self._desk.record.owner
+
+    @property
+    def context_id(self) -> str:
+        """The conversation that the task is part of."""
+        return self._desk.record.context_id
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt; a retry is the next."""
+        return self._desk.record.attempt
+
+    @property
+    def input(self) -> TaskInput:
+        """What the task was submitted with."""
+        request = self._desk.memory.request
+        parts = tuple(Part.model_validate(part) for part in request["parts"])
+        return TaskInput(parts, request.get("metadata") or {})
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task is being stopped, for agents that look now and then."""
+        return self._desk.stopping
+
+    @property
+    def deadline(self) -> float | None:
+        """When the task runs out of time at the latest, seconds since 1970."""
+        return self._desk.record.due
+
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        form: type[V],
+        *,
+        default: Any = MISSING,
+        expires_s: float | None = None,
+        approvers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> V: ...
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        form: JsonObject,
+        *,
+        default: Any = MISSING,
+        expires_s: float | None = None,
+        approvers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> Any: ...
+    @overload
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        default: Any = MISSING,
+        expires_s: float | None = None,
+        approvers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> str: ...
+    async def ask(
+        self,
+        prompt: str,
+        form: FormLike = str,
+        *,
+        default: Any = MISSING,
+        expires_s: float | None = None,
+        approvers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> Any:
+        """Ask for a value, and wait for one that fits the form.
+
+        `form` is a pydantic model, a type, or a JSON schema.  An answer that does not fit
+        is refused and leaves the ask open.  Open for `expires_s` seconds
+        (`Limits.ask_s`); then `default` is the answer, and without one the task fails.
+
+        Raises:
+            InvalidInput: answers cannot be checked against the schema, the default does
+                not fit it, or the key was used before.
+            Refused: the task has asked too often.
+        """
+        made = form_of(form)
+        base = key = self._key(key)
+        question = prompt
+        for again in range(2, self._desk.limits.asks_max + 2):
+            asked = self._asked(key, AskKind.INPUT, question, made.schema, expires_s, approvers)
+            if default is not MISSING:
+                asked["on_expire"] = "default"
+                asked["default"] = _default(default, made)
+            reply = await self._closed(asked, made)
+            problems = made.problems_of(reply.value)
+            if not problems:
+                return made.value_of(copy.deepcopy(reply.value))
+            # The type wants more than its schema can say, and no turn was there to say so.
+            question = f"{prompt}\n({'; '.join(problems)})"
+            key = f"{base}~{again}"
+        raise InvalidInput([f"no answer to {key} was acceptable"])
+
+    async def authorize(
+        self,
+        tool: str,
+        arguments: Mapping[str, JsonValue],
+        *,
+        prompt: str | None = None,
+        schema: Mapping[str, JsonValue] | None = None,
+        allow_edit: bool = False,
+        on_deny: OnDeny = "stop",
+        expires_s: float | None = None,
+        approvers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> JsonObject:
+        """Ask for leave to call `tool` with exactly these arguments; returns the approved ones.
+
+        With `allow_edit` the approver may send other arguments, which must fit `schema`.
+        A denial stops the task (`on_deny="stop"`) or raises here (`"tell_agent"`); an ask
+        that nobody answers counts as denied.
+
+        Raises:
+            Denied: with `on_deny="tell_agent"`.
+            InvalidInput: the arguments do not fit the schema, or are not JSON.
+        """
+        key = self._key(key)
+        bytes_max = self._desk.limits.payload_bytes_max
+        # Copies, so that what is shown, approved and run cannot be changed by anybody meanwhile.
+        shown = cast("JsonObject", own_copy(arguments, what="the arguments", bytes_max=bytes_max))
+        form = cast("JsonObject", own_copy(schema or {}, what="the schema", bytes_max=bytes_max))
+        check_schema(form)
+        problems = problems_of(shown, form)
+        if problems:
+            raise InvalidInput(problems)
+        asked = self._asked(
+            key, AskKind.AUTH, prompt or f"Allow {tool}?", form, expires_s, approvers
+        )
+        asked["on_expire"] = "deny"
+        asked["tool"] = tool
+        asked["arguments"] = shown
+        asked["digest"] = digest([self.task_id, asked["key"], tool, shown])
+        asked["allow_edit"] = allow_edit
+        asked["on_deny"] = on_deny
+        reply = await self._closed(asked, None)
+        return cast("JsonObject", copy.deepcopy(reply.value))
+
+    async def emit(
+        self,
+        content: Content,
+        *,
+        artifact_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        append: bool = False,
+        last_chunk: bool = False,
+    ) -> str:
+        """Show an artifact, or with `append` one more chunk of it; returns its id.
+
+        Durable when it returns.
+
+        Raises:
+            ResultInvalid: the content is too large.
+            Refused: the log of the task is full.
+        """
+        self._emits += 1
+        n = self._emits
+        artifact = Artifact(
+            artifact_id=artifact_id or f"artifact-{n}",
+            parts=parts_of(content),
+            name=name,
+            description=description,
+            metadata=None if metadata is None else dict(metadata),
+            append=append,
+            last_chunk=last_chunk,
+        )
+        limits = self._desk.limits
+        shown = artifact.model_dump(mode="json", exclude_unset=True)
+        encoded(shown, what="the artifact", bytes_max=limits.payload_bytes_max)
+        if n not in self._desk.memory.emitted:
+            emitted: Emitted = {
+                "epoch": 0,
+                "n": n,
+                "artifact": shown,
+                "log_events_max": limits.log_events_max,
+            }
+            await self._desk.report(Trigger.EMIT, emitted)
+        return artifact.artifact_id
+
+    async def progress(self, message: str, fraction: float | None = None) -> None:
+        """Say in one line how far the work is; `fraction` is between 0 and 1.
+
+        Raises:
+            InvalidInput: the fraction is not between 0 and 1.
+            Refused: the log of the task is full.
+        """
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise InvalidInput([f"fraction is {fraction!r}; it is between 0 and 1"])
+        progressed: Progressed = {
+            "epoch": 0,
+            "message": message,
+            "fraction": fraction,
+            "log_events_max": self._desk.limits.log_events_max,
+        }
+        encoded(progressed, what="the line", bytes_max=self._desk.limits.payload_bytes_max)
+        self._progresses += 1
+        if self._progresses > self._desk.memory.progressed:
+            await self._desk.report(Trigger.PROGRESS, progressed)
+
+    def _key(self, key: str | None) -> str:
+        self._asks += 1
+        return key or f"ask-{self._asks}"
+
+    def _unspent(self, key: str) -> str:
+        """The key, or in a later attempt another for one that an earlier attempt gave up."""
+        spent = key in self._desk.memory.spent
+        return f"{key}@{self.attempt}" if spent else key
+
+    def _asked(
+        self,
+        key: str,
+        kind: AskKind,
+        prompt: str,
+        schema: JsonObject,
+        expires_s: float | None,
+        approvers: Sequence[str],
+    ) -> Asked:
+        limits = self._desk.limits
+        return {
+            # The epoch of a turn's report is filled in when it is fired: a resume changes it.
+            "epoch": 0,
+            "key": self._unspent(key),
+            "kind": kind.value,
+            "prompt": prompt,
+            "schema": schema,
+            "due": self._desk.clock.now() + (limits.ask_s if expires_s is None else expires_s),
+            "on_expire": "fail",
+            "approvers": list(approvers),
+            "asks_max": limits.asks_max,
+        }
+
+    async def _closed(self, asked: Asked, form: Form | None) -> Reply:
+        """The reply to an ask: at once if the log has it, else after asking."""
+        key = asked["key"]
+        if key in self._keys:
+            raise InvalidInput([f"key {key!r} was used before; a late answer might be for it"])
+        self._keys.add(key)
+        memory = self._desk.memory
+        if key not in memory.replies and key not in memory.withdrawn:
+            encoded(asked, what="the ask", bytes_max=self._desk.limits.payload_bytes_max)
+            await self._desk.report(Trigger.ASK, asked)
+        reply = await self._desk.reply(key, form)
+        if reply.denied:
+            raise Denied(key, reply.reason)
+        return reply
+
+
+def _default(default: Any, form: Form) -> JsonValue:
+    value: JsonValue = (
+        default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+    )
+    problems = problems_of(value, form.schema) or form.problems_of(value)
+    if problems:
+        raise InvalidInput([f"the default does not fit: {problem}" for problem in problems])
+    return value

@@ -1,0 +1,555 @@
+"""The engine: takes triggers for tasks, one at a time each, and does what follows.
+
+The order is always the same: fire (pure), commit to the store, answer the caller, act on
+the effects.  Nothing is answered that is not durable, and nothing is done for a move that
+did not commit.  `_machine` decides, `_writer` keeps the order and `_runtime` acts; this
+module is what people call: it checks who asks and what, and says what came of it.
+It is long because it is the whole of that face, with its errors; each call is short.
+"""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, Self
+
+from interlock._agent import Agent, Content
+from interlock._cell import Cell, always
+from interlock._clock import Clock, SystemClock
+from interlock._event import Data, Event, Signal
+from interlock._handle import TaskHandle
+from interlock._json import digest, encoded
+from interlock._machine import LIFECYCLE
+from interlock._outbox import Deliverer, NewWatch, TaskView
+from interlock._payload import Submitted
+from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
+from interlock._record import TaskRecord
+from interlock._runtime import Runtime
+from interlock._sqlite import SqliteStore
+from interlock._store import (
+    Claim,
+    Commit,
+    MemoryStore,
+    Store,
+    TaskPage,
+    TaskQuery,
+    TokenTaken,
+    Watch,
+)
+from interlock.errors import (
+    AnswerInvalid,
+    InvalidInput,
+    LimitReached,
+    NotAccepting,
+    Refused,
+    ResultInvalid,
+    TokenReused,
+    UnknownTask,
+)
+from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Limits, Part, parts_of
+
+#: Events read from the store at a time for a watcher.
+EVENTS_PAGE: Final = 500
+
+#: Characters of an owner, a context id or a token: names, not payloads.
+NAME_CHARS_MAX: Final = 1_024
+
+_CLOSING: Final = "the engine is closing and takes no new tasks"
+
+_log: Final = logging.getLogger("interlock.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What is held right now."""
+
+    accepting: bool
+    #: Tasks that something is happening to in this process.
+    live: int = 0
+    running: int = 0
+    queued: int = 0
+    #: Turns that were given up and have not ended yet.
+    abandoned: int = 0
+
+
+def store_at(url: str) -> Store:
+    """The store that a URL names: `memory:` or `sqlite:///path`.
+
+    Raises:
+        InvalidInput: it names none.
+    """
+    if url == "memory:":
+        return MemoryStore()
+    scheme, found, path = url.partition("sqlite:///")
+    if found and not scheme and path:
+        return SqliteStore(path)
+    raise InvalidInput([f"store {url!r} is not 'memory:' or 'sqlite:///path/to/file.db'"])
+
+
+class Engine:
+    """Runs an agent's tasks.  Open it with `async with`, or `start` and `drain`.
+
+    All its methods belong to the event loop in which it was started.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        store: str | Store = "sqlite:///interlock.db",
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        deliverers: Mapping[str, Deliverer] | None = None,
+    ) -> None:
+        self.limits: Final = limits or Limits()
+        self.clock: Final[Clock] = clock or SystemClock()
+        self._agent: Final = agent
+        self._store: Final = store_at(store) if isinstance(store, str) else store
+        self._deliverers: Final = dict(deliverers or {})
+        #: None while the engine is closed.
+        self._runtime: Runtime | None = None
+        self._accepting = False
+
+    # --- its own life -----------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, bring every unfinished task back to life, and accept work.
+
+        Raises:
+            StoreError: the store cannot be opened (`StoreLocked`, `StoreTooNew`, ...).
+        """
+        await self._store.open()
+        runtime = Runtime(self._agent, self._store, self.clock, self.limits, self._deliverers)
+        try:
+            await runtime.open()
+        except BaseException:
+            await self._store.close()
+            raise
+        self._runtime = runtime
+        self._accepting = True
+
+    async def drain(self) -> None:
+        """Refuse new work, let running turns come to a rest, and close.
+
+        A turn that is not at rest after `Limits.drain_s` is cut off; its task stays
+        `running` in the store and goes on at the next start.
+        """
+        runtime, self._accepting = self._runtime, False
+        if runtime is None:
+            return
+        await runtime.rest()
+        self._runtime = None
+        await runtime.close()
+        await self._store.close()
+
+    async def __aenter__(self) -> Self:
+        """See `start`."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """See `drain`."""
+        await self.drain()
+
+    def statistics(self) -> Statistics:
+        """What is held right now."""
+        runtime = self._runtime
+        if runtime is None:
+            return Statistics(accepting=False)
+        return Statistics(
+            accepting=self._accepting,
+            live=len(runtime.writer),
+            running=runtime.admission.running,
+            queued=runtime.admission.queued,
+            abandoned=len(runtime.abandoned),
+        )
+
+    # --- what people do with a task ---------------------------------------------------
+
+    async def submit(
+        self,
+        content: Content,
+        *,
+        owner: str,
+        context_id: str | None = None,
+        token: str | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        task_s: float | None = None,
+        watches: Sequence[NewWatch] = (),
+    ) -> TaskHandle:
+        """Make a task; it is durable when this returns, and starts when a slot is free.
+
+        `task_s` is how many seconds the task may take in all (`Limits.task_s`).  With
+        `token`, a repeat by the same owner with the same body gives the task that the
+        first made (`TaskHandle.created` is False).
+
+        Raises:
+            InvalidInput: no owner, or nothing in the content, or it is not JSON or too large.
+            TokenReused: the token came before with another body.
+            LimitReached: too many tasks are queued, or open for this owner.
+            NotAccepting: the engine is draining or was not started.
+            StoreError: it could not be stored; there is no such task.
+        """
+        runtime = self._opened()
+        if not self._accepting:
+            raise NotAccepting(_CLOSING)
+        submitted, body = self._submission(content, owner, context_id, token, metadata, task_s)
+        task_id = submitted["task_id"]
+        move = LIFECYCLE.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
+        claims = () if token is None else (Claim(owner, token, task_id, body),)
+        added = tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
+        if not runtime.admission.knows(owner):
+            runtime.admission.learn(owner, await self._store.open_tasks(owner))
+        runtime.admission.reserve(owner)
+        accepted = False
+        try:
+            await self._store.commit(Commit(move.record, (move.event,), claims, added))
+            accepted = True
+        except TokenTaken as taken:
+            return await self._repeated(taken.claim, body)
+        finally:
+            runtime.admission.arrived(owner, accepted=accepted)
+        runtime.begin(move, watched=bool(added))
+        return TaskHandle(self, move.record, created=True)
+
+    async def answer(
+        self,
+        task_id: str,
+        answer: Answer,
+        *,
+        owner: str | None,
+        actor: str | None = None,
+        token: str | None = None,
+        message: Sequence[Part] = (),
+    ) -> TaskRecord:
+        """Give the value that an open ask wants; the first valid answer wins.
+
+        `owner` None is a trusted caller, who must name the `actor`.  `message` is what
+        the client sent, kept in the log.  A repeat with the same token is no error.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            AnswerInvalid: the value does not fit; the ask stays open.
+            Refused: the ask is closed, or wants something else; nothing changed.
+            LimitReached, StoreError: as for `submit`.
+        """
+        said = answer.model_dump(mode="json")
+        data = self._said(said, token, message)
+        data["value"] = said["value"]
+        with await self._visible(task_id, owner) as cell:
+            turn = cell.turn
+            problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
+            if problems and cell.record.ask(answer.ask) is not None:
+                raise AnswerInvalid(
+                    task_id, cell.record.phase, Trigger.PROVIDE_INPUT, "answer_fits", problems
+                )
+            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, actor or owner)
+
+    async def decide(
+        self,
+        task_id: str,
+        decision: Approval | Denial,
+        *,
+        owner: str | None,
+        actor: str | None = None,
+        token: str | None = None,
+        message: Sequence[Part] = (),
+    ) -> TaskRecord:
+        """Approve or deny what an open ask names; see `answer` for the rest.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            AnswerInvalid: edited arguments do not fit the tool's schema.
+            Refused: the digest names something else, the arguments may not be edited,
+                the actor is no approver, ...; nothing changed.
+            LimitReached, StoreError: as for `submit`.
+        """
+        said = decision.model_dump(mode="json")
+        data = self._said(said, token, message)
+        data["digest"] = decision.digest
+        data["reason"] = decision.reason
+        with await self._visible(task_id, owner) as cell:
+            if isinstance(decision, Denial):
+                data["grace_s"] = self.limits.grace_s
+                return await self._claimed(cell, Trigger.DENY, data, said, actor or owner)
+            ask = cell.record.ask(decision.ask)
+            asked = None if ask is None else ask.arguments
+            final = asked if decision.arguments is None else said["arguments"]
+            data["arguments"] = final
+            data["edited"] = final != asked
+            return await self._claimed(cell, Trigger.APPROVE, data, said, actor or owner)
+
+    async def cancel(
+        self,
+        task_id: str,
+        *,
+        owner: str | None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> TaskRecord:
+        """Ask for the task to stop; a repeat is accepted and changes nothing.
+
+        `cancelled` follows when the turn has really ended, at the latest after
+        `Limits.grace_s`.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            IllegalTrigger: it is over.
+            LimitReached, StoreError: as for `submit`.
+        """
+        data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
+        with await self._visible(task_id, owner) as cell:
+            choose = always(Trigger.CANCEL, data)
+            return await self._opened().writer.fire(cell, choose, _who(actor or owner))
+
+    # --- what people see of a task ----------------------------------------------------
+
+    async def record(self, task_id: str, *, owner: str | None) -> TaskRecord:
+        """The task as of its last commit.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        cell = self._opened().writer.at_hand(task_id)
+        record = cell.record if cell is not None else await self._store.get(task_id)
+        if record is None or not _owns(owner, record):
+            raise UnknownTask(task_id)
+        return record
+
+    async def view(self, task_id: str, *, owner: str | None) -> TaskView:
+        """The task and its whole log, as of one commit.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        await self.record(task_id, owner=owner)
+        return await self._view(task_id)
+
+    async def events(self, task_id: str, *, owner: str | None, after: int = 0) -> list[Event]:
+        """The events with a greater number than `after`.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        await self.record(task_id, owner=owner)
+        cell = self._opened().writer.at_hand(task_id)
+        if cell is not None and cell.events is not None:
+            return cell.events[after:]
+        return await self._store.events(task_id, after)
+
+    async def subscribe(
+        self, task_id: str, *, owner: str | None, after: int = 0
+    ) -> AsyncIterator[Event]:
+        """The events after number `after`, first those there are, then each as it is committed.
+
+        Without gap or duplicate: a watcher is a place in the log, not a queue, so a slow
+        one loses nothing.  Ends with the event that begins an outcome, or when the engine
+        closes.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            LimitReached: the task has too many watchers.
+        """
+        place = after
+        with await self._visible(task_id, owner) as cell:
+            if cell.watchers > self.limits.subscribers_max:
+                raise LimitReached(
+                    "subscribers_max", self.limits.subscribers_max, retry_after_s=1.0
+                )
+            while True:
+                while place < cell.record.seq:
+                    for event in await self._events_beyond(cell, place):
+                        yield event
+                        place = event.seq
+                        if event.dest in OUTCOMES:
+                            return
+                if cell.record.phase in OVER or self._runtime is None:
+                    return
+                await cell.change()
+
+    async def rest(self, task_id: str, *, owner: str | None) -> TaskView:
+        """Wait until the task waits for somebody or is over.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            NotAccepting: the engine closes before that.
+        """
+        return await self._reached(task_id, owner, WAITING | OVER)
+
+    async def over(self, task_id: str, *, owner: str | None) -> TaskView:
+        """Wait until the task is over.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            NotAccepting: the engine closes before that.
+        """
+        return await self._reached(task_id, owner, OVER)
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """One page of tasks, newest change first."""
+        return await self._store.page(query)
+
+    # --- durable subscriptions --------------------------------------------------------
+
+    async def add_watch(self, task_id: str, watch: NewWatch, *, owner: str | None) -> Watch:
+        """Serve what happens from now on through the deliverer of the watch's channel.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        record = await self.record(task_id, owner=owner)
+        added = Watch(watch.watch_id, task_id, watch.channel, watch.config, record.seq)
+        cell = self._opened().writer.at_hand(task_id)
+        if cell is not None:
+            cell.watched = True
+        with self._opened().courier.hands_off(task_id, watch.watch_id):
+            await self._store.put_watch(added)
+        return added
+
+    async def drop_watch(self, task_id: str, watch_id: str, *, owner: str | None) -> bool:
+        """Stop serving a watch; False if there was none.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        await self.record(task_id, owner=owner)
+        with self._opened().courier.hands_off(task_id, watch_id):
+            return await self._store.drop_watch(task_id, watch_id)
+
+    async def watches(self, task_id: str, *, owner: str | None) -> list[Watch]:
+        """The watches of a task, by id.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        await self.record(task_id, owner=owner)
+        return await self._store.watches(task_id)
+
+    # --- small things -----------------------------------------------------------------
+
+    def _opened(self) -> Runtime:
+        if self._runtime is None:
+            raise NotAccepting("the engine is not open: it was not started, or it is closed")
+        return self._runtime
+
+    def _submission(
+        self,
+        content: Content,
+        owner: str,
+        context_id: str | None,
+        token: str | None,
+        metadata: Mapping[str, JsonValue] | None,
+        task_s: float | None,
+    ) -> tuple[Submitted, str]:
+        """What a submission puts into the log, and the digest of its body."""
+        parts = [part.to_json() for part in parts_of(content)]
+        problems = [
+            f"{what} has {len(name)} characters; 1 to {NAME_CHARS_MAX} are accepted"
+            for what, name in (("owner", owner), ("context_id", context_id), ("token", token))
+            if name is not None and not 1 <= len(name) <= NAME_CHARS_MAX
+        ]
+        if not parts:
+            problems.append("the content has no part; at least one is needed")
+        if task_s is not None and task_s <= 0:
+            problems.append(f"task_s is {task_s!r}; a task needs more than 0 seconds")
+        if problems:
+            raise InvalidInput(problems)
+        body: JsonValue = [list(parts), dict(metadata or {})]
+        self._check_size(body, "the submission")
+        submitted: Submitted = {
+            "task_id": secrets.token_hex(16),
+            "owner": owner,
+            "context_id": context_id or secrets.token_hex(16),
+            "parts": parts,
+            "due": self.clock.now() + (self.limits.task_s if task_s is None else task_s),
+            "token": token,
+            "metadata": dict(metadata or {}),
+        }
+        return submitted, digest(body)
+
+    def _said(
+        self, said: JsonObject, token: str | None, message: Sequence[Part]
+    ) -> dict[str, JsonValue]:
+        """What every answer and decision puts into the log."""
+        parts: list[JsonValue] = [part.to_json() for part in message]
+        self._check_size([said, parts, token], "the answer")
+        return {"key": said["ask"], "token": token, "message": parts}
+
+    def _check_size(self, value: object, what: str) -> None:
+        try:
+            encoded(value, what=what, bytes_max=self.limits.payload_bytes_max)
+        except ResultInvalid as error:
+            raise InvalidInput([str(error)]) from None
+
+    async def _repeated(self, claim: Claim, body: str) -> TaskHandle:
+        if claim.digest != body:
+            raise TokenReused(claim.token)
+        return TaskHandle(self, await self.record(claim.task_id, owner=None), created=False)
+
+    async def _claimed(
+        self, cell: Cell, trigger: Trigger, data: Data, said: JsonObject, actor: str | None
+    ) -> TaskRecord:
+        """Fire an answer; a repeat of one that was accepted is told so instead of refused."""
+        record, token = cell.record, data["token"]
+        who = _who(actor)
+        body = digest([record.task_id, said])
+        claim = None if token is None else Claim(record.owner, token, record.task_id, body)
+        try:
+            return await self._opened().writer.fire(cell, always(trigger, data), who, claim)
+        except TokenTaken as taken:
+            earlier = taken.claim
+        except Refused:
+            if claim is None:
+                raise
+            used = await self._store.claim(claim.owner, claim.token)
+            if used is None:
+                raise
+            earlier = used
+        if earlier.digest != body:
+            raise TokenReused(earlier.token)
+        return cell.record
+
+    async def _visible(self, task_id: str, owner: str | None) -> AbstractContextManager[Cell]:
+        """The cell of a task that this owner may see, to be kept while it is looked at."""
+        writer = self._opened().writer
+        cell = await writer.cell(task_id)
+        if not _owns(owner, cell.record):
+            writer.release(cell)
+            raise UnknownTask(task_id)
+        return writer.keeping(cell)
+
+    async def _view(self, task_id: str) -> TaskView:
+        cell = self._opened().writer.at_hand(task_id)
+        if cell is not None and cell.events is not None:
+            return TaskView(cell.record, tuple(cell.events))
+        record = cell.record if cell is not None else await self._store.get(task_id)
+        if record is None:
+            raise UnknownTask(task_id)
+        events = await self._store.events(task_id)
+        return TaskView(record, tuple(events[: record.seq]))
+
+    async def _events_beyond(self, cell: Cell, place: int) -> list[Event]:
+        if cell.events is not None:
+            return cell.events[place:]
+        return await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
+
+    async def _reached(self, task_id: str, owner: str | None, phases: frozenset[Phase]) -> TaskView:
+        with await self._visible(task_id, owner) as cell:
+            while cell.record.phase not in phases:
+                if self._runtime is None:
+                    raise NotAccepting("the engine closed before the task came to a rest")
+                await cell.change()
+            if cell.events is not None:
+                return TaskView(cell.record, tuple(cell.events))
+            return await self._view(task_id)
+
+
+def _owns(owner: str | None, record: TaskRecord) -> bool:
+    return owner is None or record.owner == owner
+
+
+def _who(actor: str | None) -> str:
+    if not actor:
+        raise InvalidInput(["a caller without an owner must say who acts"])
+    return actor

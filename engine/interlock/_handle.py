@@ -1,0 +1,126 @@
+"""What a caller holds of a task it submitted, and what a task can do next."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from interlock._event import Event
+from interlock._outbox import TaskView
+from interlock._phases import Phase, Trigger
+from interlock._record import Ask, AskKind, Ended, TaskRecord
+from interlock.errors import TaskNotCompleted
+from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Part
+
+if TYPE_CHECKING:
+    from interlock._engine import Engine
+
+
+#: A result as its caller thinks of it; see `value_of`.
+Value: TypeAlias = JsonValue | tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """One thing that a client may do now; `ask` is what it is about, None for cancel."""
+
+    trigger: Trigger
+    ask: Ask | None = None
+
+
+def can(record: TaskRecord) -> tuple[Possible, ...]:
+    """What a client may do with the task now, the open asks in the order they came."""
+    possible: list[Possible] = []
+    for ask in record.asks:
+        if ask.kind is AskKind.INPUT:
+            possible.append(Possible(Trigger.PROVIDE_INPUT, ask))
+        else:
+            possible.extend((Possible(Trigger.APPROVE, ask), Possible(Trigger.DENY, ask)))
+    if not isinstance(record.details, Ended):
+        possible.append(Possible(Trigger.CANCEL))
+    return tuple(possible)
+
+
+def value_of(parts: tuple[Part, ...]) -> Value:
+    """A result as its caller thinks of it: nothing, text, a JSON value, or several parts."""
+    match parts:
+        case ():
+            return None
+        case (Part(text=str() as text),):
+            return text
+        case (Part(raw=None, url=None, data=data),):
+            return data
+        case _:
+            return parts
+
+
+class TaskHandle:
+    """One task, in the name of its owner."""
+
+    def __init__(self, engine: "Engine", record: TaskRecord, *, created: bool) -> None:
+        self._engine: Final = engine
+        #: The task as of the commit that made it (or as it was found).
+        self.record: Final = record
+        #: False when an earlier request with the same token made it.
+        self.created: Final = created
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self.record.task_id
+
+    def events(self, after: int = 0) -> AsyncIterator[Event]:
+        """See `Engine.subscribe`."""
+        return self._engine.subscribe(self.task_id, owner=self.record.owner, after=after)
+
+    async def rest(self) -> TaskRecord:
+        """Wait until the task waits for somebody or is over."""
+        return (await self._engine.rest(self.task_id, owner=self.record.owner)).record
+
+    async def over(self) -> TaskRecord:
+        """Wait until the task is over."""
+        return (await self._engine.over(self.task_id, owner=self.record.owner)).record
+
+    async def result(self) -> Value:
+        """Wait until the task is over, and return what its agent returned.
+
+        Raises:
+            TaskNotCompleted: it ended otherwise.
+        """
+        view = await self._engine.over(self.task_id, owner=self.record.owner)
+        return result_of(view)
+
+    async def answer(self, ask: str, value: JsonValue, *, token: str | None = None) -> TaskRecord:
+        """See `Engine.answer`."""
+        answer = Answer(ask=ask, value=value)
+        owner = self.record.owner
+        return await self._engine.answer(self.task_id, answer, owner=owner, token=token)
+
+    async def approve(
+        self, ask: str, *, digest: str, arguments: JsonObject | None = None
+    ) -> TaskRecord:
+        """See `Engine.decide`."""
+        decision = Approval(ask=ask, digest=digest, decision="approve", arguments=arguments)
+        return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
+
+    async def deny(self, ask: str, *, digest: str, reason: str | None = None) -> TaskRecord:
+        """See `Engine.decide`."""
+        decision = Denial(ask=ask, digest=digest, decision="deny", reason=reason)
+        return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
+
+    async def cancel(self, reason: str | None = None) -> TaskRecord:
+        """See `Engine.cancel`."""
+        return await self._engine.cancel(self.task_id, owner=self.record.owner, reason=reason)
+
+
+def result_of(view: TaskView) -> Value:
+    """What the agent of a task that is over returned.
+
+    Raises:
+        TaskNotCompleted: it ended otherwise.
+    """
+    details = view.record.details
+    assert isinstance(details, Ended)
+    if details.outcome is not Phase.COMPLETED:
+        raise TaskNotCompleted(view.record.task_id, details.outcome, details.code, details.message)
+    completed = next(e for e in reversed(view.events) if e.trigger is Trigger.COMPLETE)
+    return value_of(tuple(Part.model_validate(part) for part in completed.data["parts"]))

@@ -1,0 +1,42 @@
+"""JSON at the border: what is stored is JSON, and what is approved has a digest."""
+
+import hashlib
+import json
+
+from interlock.errors import ResultInvalid
+from interlock.models import JsonValue
+
+
+def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
+    """The value as canonical JSON: sorted keys, no spaces, no NaN.
+
+    Raises:
+        ResultInvalid: it is not JSON, or longer than `bytes_max`.
+    """
+    try:
+        text = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+        )
+        encoded = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # Only the kind of fault: the value itself may hold a secret.
+        raise ResultInvalid(f"{what} is not JSON ({type(error).__name__})") from None
+    if len(encoded) > bytes_max:
+        raise ResultInvalid(f"{what} is {len(encoded)} bytes of JSON; at most {bytes_max} fit")
+    return encoded
+
+
+def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:
+    """A copy that nobody else holds, as JSON has it (tuples are lists, keys are text).
+
+    Raises:
+        ResultInvalid: as for `encoded`.
+    """
+    copy: JsonValue = json.loads(encoded(value, what=what, bytes_max=bytes_max))
+    return copy
+
+
+def digest(value: object) -> str:
+    """32 hexadecimal digits that stand for the value; the value must be JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

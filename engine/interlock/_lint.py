@@ -1,0 +1,89 @@
+"""What makes a transition table sound, checked when it is loaded."""
+
+from collections.abc import Iterator, Sequence
+
+from interlock._effects import ArmTimer, TimerKind
+from interlock._phases import LIVE, OUTCOMES, WAITING, Phase, Trigger
+from interlock._transitions import Row
+
+
+def lint(table: Sequence[Row]) -> list[str]:
+    """Every finding as a sentence that names the phase or the row; [] for a sound table."""
+    return [*_competing(table), *_cut_off(table), *_endings(table), *_missing(table)]
+
+
+def _name(row: Row) -> str:
+    return f"{row.trigger} from {row.source or '(new)'} to {row.dest}"
+
+
+def _competing(table: Sequence[Row]) -> Iterator[str]:
+    seen: set[tuple[Phase | None, Trigger, Phase]] = set()
+    open_end: dict[tuple[Phase | None, Trigger], Row] = {}
+    for row in table:
+        if (row.source, row.trigger, row.dest) in seen:
+            yield f"{_name(row)}: declared twice"
+        seen.add((row.source, row.trigger, row.dest))
+        earlier = open_end.get((row.source, row.trigger))
+        if earlier is not None:
+            yield f"{_name(row)}: never reached, {_name(earlier)} has no `when` and comes first"
+        if row.when is None:
+            open_end[row.source, row.trigger] = row
+    for row in table:
+        if (row.source, row.trigger) not in open_end:
+            yield f"{_name(row)}: the last row of a (source, trigger) has no `when`"
+
+
+def _ways(table: Sequence[Row]) -> dict[Phase, set[Phase]]:
+    after: dict[Phase, set[Phase]] = {phase: set() for phase in Phase}
+    for row in table:
+        if row.source is not None:
+            after[row.source].add(row.dest)
+    return after
+
+
+def _cut_off(table: Sequence[Row]) -> Iterator[str]:
+    after = _ways(table)
+    starts = {row.dest for row in table if row.source is None}
+    if starts != {Phase.SUBMITTED}:
+        yield "exactly one row makes a task, and it is submitted"
+    unreached = set(Phase) - _reached(starts, after)
+    for phase in sorted(unreached):
+        yield f"{phase}: no way leads there"
+    for phase in sorted(LIVE | {Phase.CANCELLING}):
+        if not _reached({phase}, after) & OUTCOMES:
+            yield f"{phase}: no outcome can be reached from there"
+
+
+def _endings(table: Sequence[Row]) -> Iterator[str]:
+    after = _ways(table)
+    for outcome in sorted(OUTCOMES):
+        if after[outcome] != {Phase.FINALIZED}:
+            yield f"{outcome}: an outcome leads to finalized and nowhere else"
+    if after[Phase.FINALIZED]:
+        yield "finalized: nothing follows it"
+
+
+def _missing(table: Sequence[Row]) -> Iterator[str]:
+    pairs = {(row.source, row.trigger) for row in table}
+    for phase in sorted(LIVE):
+        for trigger in (Trigger.CANCEL, Trigger.OVERRUN):
+            if (phase, trigger) not in pairs:
+                yield f"{phase}: no row for {trigger}"
+    for phase in sorted(WAITING):
+        if (phase, Trigger.EXPIRE) not in pairs:
+            yield f"{phase}: a wait that nothing ends: no row for expire"
+    for row in table:
+        enters = row.dest in WAITING and row.source not in WAITING
+        if enters and ArmTimer(TimerKind.ASK) not in row.effects:
+            yield f"{_name(row)}: enters a wait without arming its timer"
+
+
+def _reached(starts: set[Phase], after: dict[Phase, set[Phase]]) -> set[Phase]:
+    reached: set[Phase] = set()
+    todo = list(starts)
+    while todo:
+        phase = todo.pop()
+        if phase not in reached:
+            reached.add(phase)
+            todo.extend(after[phase])
+    return reached

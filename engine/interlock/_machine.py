@@ -1,0 +1,246 @@
+"""The one door through which a task moves: `fire`.
+
+The table is run by a `transitions.Machine` that is built once for all tasks.  Tasks
+are never bound to it: each firing hands it a throw-away draft, so that the machine
+can touch nothing else, and a task costs no machine.
+
+This is the only module that knows `transitions`.  It is not a runtime: it never
+waits, reads no clock and acts on nothing (specs/architecture.md).
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from transitions import EventData, Machine, MachineError, Transition
+from transitions.core import Condition
+
+from interlock._changes import Draft
+from interlock._effects import Effect
+from interlock._event import Event, Signal
+from interlock._guards import Predicate
+from interlock._lint import lint
+from interlock._phases import Phase, Trigger
+from interlock._record import OWNED, Identity, Queued, TaskRecord
+from interlock._transitions import TABLE, Row
+from interlock.errors import AnswerInvalid, EngineBug, GuardRefused, IllegalTrigger, StoreCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# At DEBUG the library formats several lines for each trigger, which makes it ten times slower.
+logging.getLogger("transitions").setLevel(logging.WARNING)
+
+
+class Move(NamedTuple):
+    """What a firing came to: the next record, the event to commit, the work to do then."""
+
+    record: TaskRecord
+    event: Event
+    effects: tuple[Effect, ...]
+
+
+class _StrictCondition(Condition):
+    """A guard that must answer with a bool: the library would take "yes" for a no."""
+
+    def check(self, event_data: EventData) -> bool:
+        draft = cast("Draft", event_data.model)
+        holds = cast("Predicate", self.func)
+        held = holds(draft.record, _signal(event_data))
+        if held is not True and held is not False:
+            raise EngineBug(f"guard {self.func!r} answered {held!r}, not True or False")
+        return held is self.target
+
+
+class _RowTransition(Transition):
+    """A transition that knows the row it was made from."""
+
+    condition_cls = _StrictCondition
+
+    def __init__(self, *args: Any, row: Row, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.row = row
+
+
+class _RowMachine(Machine):
+    transition_cls = _RowTransition
+
+
+def _change(event_data: EventData) -> None:
+    """Runs between the guards and the move."""
+    row = cast("_RowTransition", event_data.transition).row
+    draft = cast("Draft", event_data.model)
+    draft.row = row
+    row.change(draft, _signal(event_data))
+
+
+def _signal(event_data: EventData) -> Signal:
+    return cast("tuple[Signal]", event_data.args)[0]
+
+
+class Lifecycle:
+    """A checked transition table, ready to fire.
+
+    Raises:
+        ValueError: the table is not sound; the message lists every finding.
+    """
+
+    def __init__(self, table: "Sequence[Row]") -> None:
+        findings = lint(table)
+        if findings:
+            raise ValueError("the lifecycle is not sound:\n  " + "\n  ".join(findings))
+        self.table: Final = tuple(table)
+        self._rows: Final = {(row.source, row.trigger, row.dest): row for row in self.table}
+        self._by_source: Final[dict[tuple[Phase | None, Trigger], list[Row]]] = {}
+        for row in self.table:
+            self._by_source.setdefault((row.source, row.trigger), []).append(row)
+        machine = _RowMachine(
+            model=None,
+            states=Phase,
+            initial=None,
+            auto_transitions=False,
+            send_event=True,
+            model_attribute="phase",
+            before_state_change=_change,
+        )
+        for row in self.table:
+            if row.source is not None:
+                machine.add_transition(
+                    row.trigger.value,
+                    row.source,
+                    row.dest,
+                    # Callables, never names: a misspelt name is found only when it fires.
+                    conditions=[guard.holds for guard in _conditions(row)],
+                    row=row,
+                )
+        self._fire: Final = {Trigger(name): event.trigger for name, event in machine.events.items()}
+
+    def submit(self, signal: Signal) -> Move:
+        """Make a task out of a `submit` signal; `data` is a `_payload.Submitted`."""
+        data = signal.data
+        identity = Identity(
+            data["task_id"],
+            data["owner"],
+            data["context_id"],
+            signal.at,
+            data["due"],
+            data.get("token"),
+        )
+        record = TaskRecord(identity, Phase.SUBMITTED, Queued(), 1, 0, 0, signal.at)
+        event = Event(1, signal.at, 0, Trigger.SUBMIT, None, Phase.SUBMITTED, signal.actor, data)
+        return Move(record, event, self._rows[None, Trigger.SUBMIT, Phase.SUBMITTED].effects)
+
+    def fire(self, record: TaskRecord, signal: Signal) -> Move:
+        """Move one task, and return what must now be committed and done about it.
+
+        Pure and synchronous: nothing but the returned move comes of it.
+
+        Raises:
+            IllegalTrigger: the phase has no transition for the trigger.
+            GuardRefused: it has one, and a guard refused it; `AnswerInvalid` is one of these.
+
+        In every case `record` is unchanged: records are immutable.
+        """
+        draft = Draft(record)
+        try:
+            moved = self._fire[signal.trigger](draft, signal)
+        except (MachineError, KeyError):
+            if (record.phase, signal.trigger) in self._by_source:
+                raise
+            raise IllegalTrigger(
+                record.task_id, record.phase, signal.trigger, allowed=self.allowed(record.phase)
+            ) from None
+        if not moved:
+            raise self._refusal(record, signal)
+        assert type(draft.details) is OWNED[draft.phase], (draft.phase, draft.details)
+        return Move(
+            TaskRecord(
+                record.identity,
+                draft.phase,
+                draft.details,
+                record.seq + 1,
+                draft.epoch,
+                draft.attempt,
+                signal.at,
+                draft.closed,
+            ),
+            Event(
+                record.seq + 1,
+                signal.at,
+                draft.epoch,
+                signal.trigger,
+                record.phase,
+                draft.phase,
+                signal.actor,
+                signal.data,
+            ),
+            cast("Row", draft.row).effects,
+        )
+
+    def allowed(self, phase: Phase) -> tuple[Trigger, ...]:
+        """The triggers that have a row in that phase, in the order of the table."""
+        return tuple(dict.fromkeys(row.trigger for row in self.table if row.source is phase))
+
+    def fold(self, events: "Iterable[Event]") -> TaskRecord:
+        """The record that a log amounts to.
+
+        Raises:
+            StoreCorrupt: the log has a gap, or a move that the table does not declare.
+        """
+        record: TaskRecord | None = None
+        for event in events:
+            signal = Signal(event.trigger, event.data, event.actor, event.at)
+            expected = 1 if record is None else record.seq + 1
+            if event.seq != expected:
+                raise StoreCorrupt(f"event {event.seq} stands where {expected} should")
+            if record is None:
+                if event.trigger is not Trigger.SUBMIT:
+                    raise StoreCorrupt(f"a log begins with submit, not {event.trigger}")
+                record = self.submit(signal).record
+            else:
+                record = self._replayed(record, event, signal)
+        if record is None:
+            raise StoreCorrupt("the log is empty")
+        return record
+
+    def _replayed(self, record: TaskRecord, event: Event, signal: Signal) -> TaskRecord:
+        """The committed move once more, without its guards: they held when it was made."""
+        row = self._rows.get((record.phase, event.trigger, event.dest))
+        if row is None or event.source is not record.phase:
+            raise StoreCorrupt(
+                f"event {event.seq}: no row {event.trigger} from {record.phase} to {event.dest}"
+            )
+        draft = Draft(record)
+        row.change(draft, signal)
+        if type(draft.details) is not OWNED[row.dest] or draft.epoch != event.epoch:
+            raise StoreCorrupt(f"event {event.seq} does not follow from the events before it")
+        return TaskRecord(
+            record.identity,
+            row.dest,
+            draft.details,
+            event.seq,
+            draft.epoch,
+            draft.attempt,
+            event.at,
+            draft.closed,
+        )
+
+    def _refusal(self, record: TaskRecord, signal: Signal) -> GuardRefused:
+        """Which guard said no; the first of the first row names the reason."""
+        for row in self._by_source[record.phase, signal.trigger]:
+            for guard in row.requires:
+                if guard.holds(record, signal):
+                    continue
+                at = (record.task_id, record.phase, signal.trigger, guard.name)
+                if guard.problems is not None:
+                    return AnswerInvalid(*at, guard.problems(record, signal))
+                return GuardRefused(*at, guard.explain(signal), allowed=self.allowed(record.phase))
+        raise EngineBug(f"no row of {signal.trigger} from {record.phase} holds, and none says why")
+
+
+def _conditions(row: Row) -> tuple[Any, ...]:
+    return row.requires if row.when is None else (*row.requires, row.when)
+
+
+LIFECYCLE: Final = Lifecycle(TABLE)
+fire: Final = LIFECYCLE.fire
+fold: Final = LIFECYCLE.fold

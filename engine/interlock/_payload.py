@@ -1,0 +1,172 @@
+"""What each trigger carries: the JSON payload of its event, field by field.
+
+Guards and changes read these; whoever fires a trigger builds one.  Adding a field is
+compatible (readers use `.get` for it); renaming one needs a migration of stored logs.
+"""
+
+from typing import Any, NotRequired, TypedDict
+
+from interlock.models import JsonObject, JsonValue
+
+
+class Submitted(TypedDict):
+    """`submit`: the first event of a task."""
+
+    task_id: str
+    owner: str
+    context_id: str
+    #: Parts of the request, each as `models.Part.to_json`.
+    parts: list[JsonObject]
+    #: When the whole task runs out of time, seconds since 1970.
+    due: float
+    #: Idempotency token, one per owner (A2A: the messageId).
+    token: NotRequired[str | None]
+    metadata: NotRequired[JsonObject]
+
+
+class Started(TypedDict):
+    """`start`: the run budget in seconds, None for no limit."""
+
+    run_s: float | None
+
+
+class Recovered(TypedDict):
+    """`recover`: a fresh run budget in seconds; nobody knows how much was used."""
+
+    run_s: float | None
+
+
+class Asked(TypedDict):
+    """`ask`: fields as in `_record.Ask`."""
+
+    epoch: int
+    key: str
+    kind: str
+    prompt: str
+    schema: JsonObject
+    due: float
+    on_expire: str
+    default: NotRequired[JsonValue]
+    tool: NotRequired[str]
+    arguments: NotRequired[JsonObject]
+    digest: NotRequired[str]
+    allow_edit: NotRequired[bool]
+    on_deny: NotRequired[str]
+    approvers: NotRequired[list[str]]
+    #: Bound on the asks of one task, for the guard.
+    asks_max: int
+
+
+class Withdrawn(TypedDict):
+    """`withdraw`: the agent no longer wants the answer."""
+
+    epoch: int
+    key: str
+
+
+class Answered(TypedDict):
+    """`provide_input`.  `message` is what the client sent, for the record."""
+
+    key: str
+    value: JsonValue
+    token: NotRequired[str | None]
+    message: NotRequired[list[JsonObject]]
+
+
+class Approved(TypedDict):
+    """`approve`: `arguments` are the final ones, edited or not; exactly they will run."""
+
+    key: str
+    digest: str
+    arguments: JsonObject
+    edited: bool
+    reason: NotRequired[str | None]
+    token: NotRequired[str | None]
+    message: NotRequired[list[JsonObject]]
+
+
+class Denied(TypedDict):
+    """`deny`.  `grace_s` is how long the turn has to stop when the denial stops the task."""
+
+    key: str
+    digest: str
+    grace_s: float
+    reason: NotRequired[str | None]
+    token: NotRequired[str | None]
+    message: NotRequired[list[JsonObject]]
+
+
+class Expired(TypedDict):
+    """`expire`: the timer of the ask of that key fired."""
+
+    key: str
+    grace_s: float
+
+
+class Overran(TypedDict):
+    """`overrun`: which deadline passed: `run` or `task`."""
+
+    timer: str
+    grace_s: float
+
+
+class CancelAsked(TypedDict):
+    """`cancel`, with the client's reason if it gave one."""
+
+    grace_s: float
+    reason: NotRequired[str | None]
+
+
+class Emitted(TypedDict):
+    """`emit`: an artifact chunk; `n` counts the emissions of the task from 1."""
+
+    epoch: int
+    n: int
+    artifact: dict[str, Any]
+    log_events_max: int
+
+
+class Progressed(TypedDict):
+    """`progress`: a line for people, and how much of the whole is done (0..1)."""
+
+    epoch: int
+    message: str
+    fraction: float | None
+    log_events_max: int
+
+
+class Completed(TypedDict):
+    """`complete`: the result as parts."""
+
+    epoch: int
+    parts: list[JsonObject]
+
+
+class Failed(TypedDict):
+    """`fail` and `reject`: a stable code, and a message that is safe to show."""
+
+    epoch: int
+    code: str
+    message: str
+
+
+class RetryPlanned(TypedDict):
+    """`retry`: as `fail`, and when to start again."""
+
+    epoch: int
+    code: str
+    message: str
+    not_before: float
+
+
+class TurnEnded(TypedDict):
+    """`stopped` and `abandon`: the turn of that epoch is over, or was given up."""
+
+    epoch: int
+
+
+class NothingLeft(TypedDict):
+    """`finalize`: what is still held for the task; all must be nothing."""
+
+    turn_alive: bool
+    deliveries_left: int

@@ -1,0 +1,356 @@
+"""What is alive while an engine is open: it acts on what was committed.
+
+Every effect of the table is carried out here and nowhere else: turns are started,
+resumed and stopped, deadlines and deliveries are kept, tasks wait for slots and are let
+go of.  It is made when the engine opens and thrown away when it closes.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, assert_never
+
+from interlock._admission import Admission
+from interlock._agent import Agent, kind_of
+from interlock._alarms import Alarms
+from interlock._cell import Cell, Choice, Post, always
+from interlock._clock import Alarm, Clock
+from interlock._conclusion import conclusion, log_failure
+from interlock._effects import (
+    ArmTimer,
+    DisarmTimer,
+    Effect,
+    Publish,
+    Release,
+    ResumeTurn,
+    StartTurn,
+    StopTurn,
+    TimerKind,
+)
+from interlock._event import AGENT, ENGINE, TIMER, Data, Event
+from interlock._machine import Move
+from interlock._memory import Memory
+from interlock._outbox import Courier, Deliverer
+from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
+from interlock._record import TIMER_TRIGGER, TaskRecord
+from interlock._store import Store
+from interlock._turn import Turn, TurnEnd
+from interlock._writer import Writer
+from interlock.models import Limits
+
+_log: Final = logging.getLogger("interlock.engine")
+
+
+class Runtime:
+    """The moving parts of one open engine, on one event loop."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        deliverers: Mapping[str, Deliverer],
+    ) -> None:
+        self.limits: Final = limits
+        self.clock: Final = clock
+        self.store: Final = store
+        self.admission: Final = Admission(limits)
+        self.writer: Final = Writer(store, clock, inbox_max=limits.inbox_max, act=self.act)
+        self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
+        self.abandoned: Final[set[Turn]] = set()
+        self._agent: Final = agent
+        self._kind: Final = kind_of(agent)
+        self._alarms: Final = Alarms(store, clock, self._fire_due)
+        self._errands: Final[set[asyncio.Task[None]]] = set()
+        # Not that of whoever submits or answers: their variables are nobody else's business,
+        # and are gone after a restart.
+        self._context: Final = contextvars.copy_context()
+        self._closing = False
+
+    # --- opening and closing ----------------------------------------------------------
+
+    async def open(self) -> None:
+        """Bring every unfinished task back to life, and keep its deadlines from now on."""
+        await self.courier.start()
+        await self._recover()
+        self._alarms.start()
+
+    async def rest(self) -> None:
+        """Start nothing more, and let turns come to a rest, at most `Limits.drain_s`."""
+        self._closing = True
+        await self._alarms.close()
+        await self._turns_at_rest()
+
+    async def close(self) -> None:
+        """Cut off the turns that are left, and let go of everything.
+
+        The task of a turn that was cut off stays `running` in the store and goes on when
+        the engine is next opened.
+        """
+        await self._cut_off_turns()
+        await self.courier.stop()
+        if self._errands:
+            await asyncio.wait(self._errands)
+        await self.writer.close()
+
+    def begin(self, move: Move, *, watched: bool) -> None:
+        """Take in a task that was just committed."""
+        cell = self.writer.adopt(move.record, (move.event,), watched=watched)
+        self.act(cell, None, (move,))
+        self.writer.release(cell)
+
+    async def _recover(self) -> None:
+        """Bring back to life what was not finished when the engine last closed or died."""
+        last = ""
+        while records := await self.store.unfinished(last):
+            for record in records:
+                last = record.task_id
+                match record.phase:
+                    case Phase.SUBMITTED:
+                        if all(t.kind is not TimerKind.RETRY for t in record.timers()):
+                            self.admission.enqueue(record.task_id)
+                    case Phase.RUNNING | Phase.CANCELLING:
+                        self.admission.moved(record.phase, record)
+                        cell = await self.writer.cell(record.task_id)
+                        choose = always(Trigger.RECOVER, {"run_s": self.limits.run_s})
+                        self.writer.post(cell, Post(choose, ENGINE, insists=True))
+                    case Phase.WAITING_INPUT | Phase.WAITING_AUTH:
+                        pass  # Its deadline is in the store, and its agent in the log.
+                    case _:
+                        await self._finalize(record.task_id)
+        self._admit()
+
+    async def _turns_at_rest(self) -> None:
+        """Wait until no turn runs, at most `Limits.drain_s`."""
+        late, alarm = self._alarm(self.limits.drain_s)
+        while not late.done():
+            busy = [
+                cell
+                for cell in self.writer.cells()
+                if cell.turn is not None and cell.record.phase not in WAITING
+            ]
+            if not busy:
+                break
+            changes = [asyncio.ensure_future(cell.change()) for cell in busy]
+            await asyncio.wait([*changes, late], return_when=asyncio.FIRST_COMPLETED)
+            for change in changes:
+                change.cancel()
+        alarm.cancel()
+
+    async def _cut_off_turns(self) -> None:
+        """End every turn without a report; a thread that will not end is left behind."""
+        turns = set(self.abandoned)
+        for cell in self.writer.cells():
+            if cell.turn is not None:
+                cell.turn.fence()
+                turns.add(cell.turn)
+                cell.turn = None
+        runs: set[asyncio.Future[Any]] = {turn.run for turn in turns}
+        late, alarm = self._alarm(self.limits.grace_s)
+        while runs and not late.done():
+            _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
+            runs.discard(late)
+        alarm.cancel()
+        for turn in turns:
+            turn.let_go()
+
+    def _alarm(self, after_s: float) -> tuple["asyncio.Future[None]", Alarm]:
+        """A future that is done when the time is over, and the alarm that does it."""
+        rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def ring() -> None:
+            if not rung.done():
+                rung.set_result(None)
+
+        alarm = self.clock.call_later(after_s, ring)
+        return rung, alarm
+
+    # --- what a turn asks (see `_turn.Engine`) ----------------------------------------
+
+    async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
+        """Fire a trigger in the name of a turn; returns when it is durable."""
+        done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
+        post = Post(always(trigger, data), AGENT, done, turn)
+        self.writer.post(self._cell_of(turn), post)
+        await done
+
+    def withdraw(self, turn: Turn, key: str) -> None:
+        """Close an ask that the agent no longer waits for."""
+        post = Post(always(Trigger.WITHDRAW, {"key": key}), AGENT, turn=turn)
+        self.writer.post(self._cell_of(turn), post)
+
+    def ended(self, turn: Turn, end: TurnEnd) -> None:
+        """A turn is over: its conclusion is the task's, unless it was cut off."""
+        if turn.fenced:
+            self.abandoned.discard(turn)
+            return
+        cell = self._cell_of(turn)
+        log_failure(cell.record, end)
+        choose = conclusion(end, self.limits, self.clock)
+        post = Post(choose, AGENT, turn=turn, insists=True, concludes=True)
+        self.writer.post(cell, post)
+
+    def _cell_of(self, turn: Turn) -> Cell:
+        # A cell with a turn is never let go, and a turn that was cut off does not ask.
+        cell = self.writer.at_hand(turn.task_id)
+        assert cell is not None
+        assert cell.turn is turn
+        return cell
+
+    # --- acting on what was committed -------------------------------------------------
+
+    def act(self, cell: Cell, before: TaskRecord | None, moves: Sequence[Move]) -> None:
+        """Do what follows from moves that were committed; `before` is None for a new task."""
+        if before is None:
+            self.admission.enqueue(cell.record.task_id)
+        phase = Phase.SUBMITTED if before is None else before.phase
+        turn = cell.turn
+        for move in moves:
+            if turn is not None:
+                turn.hear(move.record, move.event)
+            if move.record.phase is not phase:
+                self.admission.moved(phase, move.record)
+                phase = move.record.phase
+        if turn is not None and (cell.record.phase in OVER or phase is Phase.SUBMITTED):
+            self._part(cell, turn, moves)
+        if cell.watched:
+            # First, so that what is owed is counted when the task asks to be finalized.
+            self.courier.wake(cell.record.task_id)
+        for move in moves:
+            for effect in move.effects:
+                self._do(cell, effect)
+        due = cell.record.due
+        if due is not None:
+            self._alarms.arm(due)
+        self._admit()
+
+    def _part(self, cell: Cell, turn: Turn, moves: Sequence[Move]) -> None:
+        """The task no longer belongs to the turn that ran it."""
+        cell.turn = None
+        if any(move.event.trigger is Trigger.ABANDON for move in moves):
+            _log.warning("task %s: its turn would not end and was abandoned", turn.task_id)
+            self.abandoned.add(turn)
+        turn.fence()
+
+    def _do(self, cell: Cell, effect: Effect) -> None:
+        match effect:
+            case ArmTimer() | DisarmTimer() | Publish():
+                # The store keeps the deadlines with the record, and watchers were woken by it.
+                pass
+            case StartTurn():
+                self._start_turn(cell)
+            case ResumeTurn():
+                if cell.turn is not None:
+                    cell.turn.resume()
+                else:
+                    self._start_turn(cell)
+            case StopTurn():
+                self._stop_turn(cell)
+            case Release():
+                self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
+            case _:
+                assert_never(effect)
+
+    def _start_turn(self, cell: Cell) -> None:
+        """Run the agent for the task as it stands now, unless it has moved on meanwhile."""
+        if cell.turn is not None or cell.record.phase is not Phase.RUNNING or self._closing:
+            return
+        if cell.events is not None:
+            self._run_turn(cell, cell.events)
+            return
+        cell.watchers += 1
+        epoch = cell.record.epoch
+
+        async def read_and_run() -> None:
+            try:
+                events = await self.store.events(cell.record.task_id)
+                current = cell.record
+                if cell.turn is None and (current.phase, current.epoch) == (Phase.RUNNING, epoch):
+                    self._run_turn(cell, events[: current.seq])
+            finally:
+                cell.watchers -= 1
+                self.writer.release(cell)
+
+        self._spawn(read_and_run())
+
+    def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
+        memory = Memory()
+        for event in events:
+            memory.add(event)
+        cell.turn = Turn(self, cell.record, self._agent, self._kind, memory)
+        cell.turn.start(self._context.copy())
+
+    def _stop_turn(self, cell: Cell) -> None:
+        if cell.record.phase is not Phase.CANCELLING:
+            return
+        if cell.turn is not None:
+            cell.turn.stop()
+        else:
+            self.writer.post(cell, Post(_stopped, ENGINE, insists=True))
+
+    def _finalization(self, cell: Cell) -> Choice:
+        def choose(record: TaskRecord) -> tuple[Trigger, Data]:
+            left = self.courier.pending(record.task_id)
+            return Trigger.FINALIZE, {
+                "turn_alive": cell.turn is not None,
+                "deliveries_left": left,
+            }
+
+        return choose
+
+    def _served(self, task_id: str) -> None:
+        """Everything a task had to deliver is delivered: it may be finalized now."""
+        self._spawn(self._finalize(task_id))
+
+    async def _finalize(self, task_id: str) -> None:
+        cell = await self.writer.cell(task_id)
+        if cell.record.phase in OUTCOMES:
+            self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
+        self.writer.release(cell)
+
+    def _admit(self) -> None:
+        """Start queued tasks while slots are free."""
+        while not self._closing and (task_id := self.admission.next()) is not None:
+            cell = self.writer.at_hand(task_id)
+            if cell is not None:
+                self._start(cell)
+            else:
+                self._spawn(self._read_and_start(task_id))
+
+    async def _read_and_start(self, task_id: str) -> None:
+        self._start(await self.writer.cell(task_id))
+
+    def _start(self, cell: Cell) -> None:
+        choose = always(Trigger.START, {"run_s": self.limits.run_s})
+        self.writer.post(cell, Post(choose, ENGINE, insists=True))
+
+    async def _fire_due(self, stored: TaskRecord, now: float) -> None:
+        """Fire every timer of a task that is due."""
+        cell = await self.writer.cell(stored.task_id)
+        for timer in cell.record.timers():
+            if timer.due > now:
+                continue
+            if timer.kind is TimerKind.RETRY:
+                self.admission.enqueue(stored.task_id)
+                continue
+            data: Data = {
+                "key": timer.key,
+                "timer": timer.kind.value,
+                "grace_s": self.limits.grace_s,
+                "epoch": cell.record.epoch,
+            }
+            choose = always(TIMER_TRIGGER[timer.kind], data)
+            self.writer.post(cell, Post(choose, TIMER, insists=True))
+        self._admit()
+        self.writer.release(cell)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+
+def _stopped(record: TaskRecord) -> tuple[Trigger, Data]:
+    return Trigger.STOPPED, {"epoch": record.epoch}

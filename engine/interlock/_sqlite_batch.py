@@ -1,0 +1,248 @@
+"""What is written in one transaction: commits and watches, planned first, then written at once.
+
+A commit that does not go on from where its task stands, or whose token is taken, is
+left out and told so, without touching the others.  That is decided before anything is
+written, from what the writer remembers and two look-ups for the whole batch.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from interlock._phases import Phase
+from interlock._sqlite_rows import (
+    EVENT_COLUMNS,
+    TASK_COLUMNS,
+    WATCH_COLUMNS,
+    Row,
+    chain_before,
+    chained,
+    event_row,
+    task_row,
+    unicode,
+    watch_row,
+)
+from interlock._store import Claim, Commit, TokenTaken, Watch
+from interlock.errors import Conflict, StoreError
+
+#: What a transaction, and each commit in it, changes besides the payload: whole pages.
+TRANSACTION_BYTES: Final = 24 * 1024
+COMMIT_BYTES: Final = 8 * 1024
+
+
+class CommitJob(NamedTuple):
+    """A commit, as rows, and who waits for it."""
+
+    commit: Commit
+    task: Row
+    events: Sequence[Row]
+    watches: Sequence[Row]
+    done: asyncio.Future[None]
+
+    @classmethod
+    def of(cls, commit: Commit, done: asyncio.Future[None]) -> "CommitJob":
+        """Make the rows; raises ValueError if something in it is not JSON."""
+        for claim in commit.claims:
+            unicode(claim.owner + claim.token + claim.digest)
+        return cls(
+            commit,
+            task_row(commit.record),
+            [event_row(event) for event in commit.events],
+            [watch_row(watch) for watch in commit.watches],
+            done,
+        )
+
+    @property
+    def task_id(self) -> str:
+        """The task that it is about."""
+        return self.commit.record.identity.task_id
+
+
+class PutWatch(NamedTuple):
+    """A watch to add or replace, as a row."""
+
+    task_id: str
+    watch: Row
+    done: asyncio.Future[None]
+
+    @classmethod
+    def of(cls, watch: Watch, done: asyncio.Future[None]) -> "PutWatch":
+        """Make the row; raises ValueError if something in it is not JSON."""
+        return cls(unicode(watch.task_id), watch_row(watch), done)
+
+
+class DropWatch(NamedTuple):
+    """A watch to remove; who waits is told whether there was one."""
+
+    task_id: str
+    watch_id: str
+    done: asyncio.Future[bool]
+
+    @classmethod
+    def of(cls, task_id: str, watch_id: str, done: asyncio.Future[bool]) -> "DropWatch":
+        """Name it; raises ValueError if a name holds what no file can."""
+        return cls(unicode(task_id), unicode(watch_id), done)
+
+
+Job: TypeAlias = CommitJob | PutWatch | DropWatch
+#: The future of a job, and what it comes to: a value, or the error to raise.
+Outcome: TypeAlias = tuple[asyncio.Future[Any], object]
+
+
+class Head(NamedTuple):
+    """Where a task stands: its row, its last event, the chain value of that."""
+
+    n: int
+    seq: int
+    chain: bytes
+
+
+class _Many:
+    """A statement about many rows at once.
+
+    SQLite compiles a statement for one number of rows.  Only powers of two are used, so
+    that there are few of them to compile, and Python keeps them.
+    """
+
+    _SIZES: Final = (32, 16, 8, 4, 2, 1)
+
+    def __init__(self, before: str, columns: int, after: str = "") -> None:
+        row = f"({', '.join('?' * columns)})"
+        self._sql: Final = {
+            size: f"{before} VALUES {', '.join([row] * size)} {after}" for size in self._SIZES
+        }
+
+    def select(self, db: sqlite3.Connection, rows: Sequence[Row]) -> Iterator[Row]:
+        """Run it with the rows; what it selects."""
+        begin = 0
+        for size, sql in self._sql.items():
+            while len(rows) - begin >= size:
+                values = itertools.chain.from_iterable(rows[begin : begin + size])
+                yield from db.execute(sql, tuple(values)).fetchall()
+                begin += size
+
+    def write(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        """Run it with the rows; it selects nothing."""
+        for row in self.select(db, rows):
+            raise AssertionError(row)
+
+
+_FIND_HEADS: Final = _Many("SELECT task_id, n, seq, chain FROM task WHERE task_id IN (", 1, ")")
+# CROSS JOIN, because with anything else SQLite reads the whole table of claims.
+_FIND_CLAIMS: Final = _Many(
+    "WITH wanted (owner, token) AS (",
+    2,
+    ") SELECT claim.owner, claim.token, task.task_id, claim.digest"
+    " FROM wanted CROSS JOIN claim USING (owner, token) CROSS JOIN task ON task.n = claim.task",
+)
+_PUT_TASKS: Final = _Many(
+    f"INSERT INTO task (n, chain, {TASK_COLUMNS})",
+    11,
+    "ON CONFLICT (n) DO UPDATE SET chain = excluded.chain, shown = excluded.shown,"
+    " phase = excluded.phase, seq = excluded.seq, updated_at = excluded.updated_at,"
+    " due = excluded.due, snapshot = excluded.snapshot",
+)
+_ADD_EVENTS: Final = _Many(f"INSERT INTO event (task, chain, {EVENT_COLUMNS})", 10)
+_ADD_CLAIMS: Final = _Many("INSERT INTO claim (task, owner, token, digest)", 4)
+_PUT_WATCHES: Final = _Many(f"INSERT OR REPLACE INTO watch (task, {WATCH_COLUMNS})", 8)
+_DROP_WATCH: Final = "DELETE FROM watch WHERE task = ? AND watch_id = ?"
+
+
+class Batch:
+    """The jobs of one transaction while it is being written."""
+
+    def __init__(self, db: sqlite3.Connection, known: dict[str, Head], rows: int) -> None:
+        """`known` tells where tasks stand before it; what must be looked up is added there."""
+        self._db: Final = db
+        self._known: Final = known
+        #: The last row of the table of tasks that is in use.
+        self.rows = rows
+        #: Where the tasks of this batch stand after it.
+        self.heads: Final[dict[str, Head]] = {}
+        #: Tasks to which nothing more is likely to happen.
+        self.finalized: Final[set[str]] = set()
+        #: About how much it changes.
+        self.changes_bytes = TRANSACTION_BYTES
+        self._claims: Final[dict[tuple[str, str], Claim]] = {}
+        self._task_rows: Final[dict[str, Row]] = {}
+        self._event_rows: Final[list[Row]] = []
+        self._claim_rows: Final[list[Row]] = []
+
+    def write(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Write what can be written; what each job comes to once that is committed."""
+        self._look_up(jobs)
+        plans = [self._plan(job) if isinstance(job, CommitJob) else None for job in jobs]
+        _PUT_TASKS.write(self._db, list(self._task_rows.values()))
+        _ADD_EVENTS.write(self._db, self._event_rows)
+        _ADD_CLAIMS.write(self._db, self._claim_rows)
+        return [
+            (job.done, self._with_watches(job) if error is None else error)
+            for job, error in zip(jobs, plans, strict=True)
+        ]
+
+    def _look_up(self, jobs: Sequence[Job]) -> None:
+        """Learn where the tasks stand that are not remembered, and which claims are taken."""
+        unknown = {job.task_id: None for job in jobs if job.task_id not in self._known}
+        for task_id, n, seq, chain in _FIND_HEADS.select(self._db, [(id_,) for id_ in unknown]):
+            self._known[task_id] = Head(n, seq, chain)
+        claims = {
+            (claim.owner, claim.token): None
+            for job in jobs
+            if isinstance(job, CommitJob)
+            for claim in job.commit.claims
+        }
+        for owner, token, task_id, digest in _FIND_CLAIMS.select(self._db, list(claims)):
+            self._claims[owner, token] = Claim(owner, token, task_id, digest)
+
+    def _head(self, task_id: str) -> Head | None:
+        return self.heads.get(task_id) or self._known.get(task_id)
+
+    def _plan(self, job: CommitJob) -> StoreError | None:
+        """Make the final rows of a commit, or say why it cannot be written."""
+        commit, task_id = job.commit, job.task_id
+        head = self._head(task_id)
+        if (0 if head is None else head.seq) != commit.expected_seq:
+            return Conflict(task_id, commit.expected_seq)
+        claims: dict[tuple[str, str], Claim] = {}
+        for claim in commit.claims:
+            key = (claim.owner, claim.token)
+            taken = self._claims.get(key) or claims.get(key)
+            if taken is not None:
+                return TokenTaken(taken)
+            claims[key] = claim
+        self._claims.update(claims)
+        if head is None:
+            self.rows += 1
+            head = Head(self.rows, 0, chain_before(task_id))
+        n, _, chain = head
+        for row in job.events:
+            chain = chained(chain, row)
+            self._event_rows.append((n, chain, *row))
+            self.changes_bytes += len(row[-1])
+        self.changes_bytes += COMMIT_BYTES
+        self._task_rows[task_id] = (n, chain, *job.task)
+        self._claim_rows.extend(
+            (n, claim.owner, claim.token, claim.digest) for claim in commit.claims
+        )
+        self.heads[task_id] = Head(n, commit.record.seq, chain)
+        if commit.record.phase is Phase.FINALIZED:
+            self.finalized.add(task_id)
+        return None
+
+    def _with_watches(self, job: Job) -> object:
+        """Write what the job does to watches, after the tasks, which they refer to."""
+        head = self._head(job.task_id)
+        if head is None:
+            return _unwatchable(job)
+        if isinstance(job, DropWatch):
+            return self._db.execute(_DROP_WATCH, (head.n, job.watch_id)).rowcount > 0
+        rows = job.watches if isinstance(job, CommitJob) else (job.watch,)
+        _PUT_WATCHES.write(self._db, [(head.n, *row) for row in rows])
+        return None
+
+
+def _unwatchable(job: Job) -> object:
+    """What a job about a watch of no task comes to."""
+    return False if isinstance(job, DropWatch) else StoreError(f"no task {job.task_id!r}")

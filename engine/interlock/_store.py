@@ -1,0 +1,349 @@
+"""What the engine needs of a store, and the store that forgets.
+
+The log is the truth.  The record kept beside it is its fold, for quick reading; it is
+written in the same transaction and can be checked against the log at any time
+(`Store.verify`).  A store keeps three more things with a task, each committed with it:
+the idempotency tokens that were used up, and the watches (durable subscriptions such
+as webhooks) with how far each has been served.  There is no separate outbox: what a
+watch has not yet seen is whatever the log holds beyond its cursor.
+"""
+
+import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from interlock._event import Event
+from interlock._machine import fold
+from interlock._phases import OVER, Phase
+from interlock._record import TaskRecord
+from interlock.errors import Conflict, StoreCorrupt, StoreError
+from interlock.models import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An idempotency token that one owner used up for one request on one task."""
+
+    owner: str
+    token: str
+    task_id: str
+    #: Digest of the request's body: the same token with another body is a mistake.
+    digest: str
+
+
+class TokenTaken(StoreError):
+    """The commit would have claimed a token that is claimed already; nothing was written."""
+
+    code = "token_taken"
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        super().__init__(f"token {claim.token!r} is taken by task {claim.task_id!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A durable subscription to one task, served by the deliverer of its channel."""
+
+    watch_id: str
+    task_id: str
+    channel: str
+    #: The deliverer's own; may hold credentials, so it is never shown.
+    config: JsonObject = field(repr=False)
+    #: Events up to this sequence number were delivered, or need not be.
+    cursor: int
+    #: Failed attempts at the next event; back to 0 with each success.
+    attempts: int = 0
+    #: Not before this time, seconds since 1970.
+    not_before: float = 0.0
+    #: Why it will not be tried again; None while it is alive.
+    given_up: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one task adds to the store, all of it or nothing."""
+
+    #: The task after `events`.
+    record: TaskRecord
+    #: In order and without a gap; the last one's number is the record's.
+    events: tuple[Event, ...]
+    claims: tuple[Claim, ...] = ()
+    watches: tuple[Watch, ...] = ()
+
+    @property
+    def expected_seq(self) -> int:
+        """The last event that the store must hold: 0 for a new task."""
+        return self.events[0].seq - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks, newest change first.  None means: do not care."""
+
+    owner: str | None = None
+    context_id: str | None = None
+    #: As shown: a finalized task counts under its outcome.
+    shown: frozenset[Phase] | None = None
+    #: Only tasks changed at or after this time, seconds since 1970.
+    updated_since: float | None = None
+    limit: int = 50
+    #: `TaskPage.next_cursor` of the page before.
+    cursor: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page; `total` counts what the query matches over all pages."""
+
+    records: tuple[TaskRecord, ...]
+    total: int
+    next_cursor: tuple[float, str] | None
+
+
+class Store(Protocol):
+    """Keeps tasks.  Every method raises `StoreError` when it cannot keep its word.
+
+    `interlock.testing.StoreContract` is what an implementation must pass.
+    """
+
+    async def open(self) -> None:
+        """Make ready, migrating an older schema.
+
+        Raises:
+            StoreTooNew: a newer version wrote it.
+            StoreLocked: another process has it open and sharing is not safe.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun and let go; harmless when closed."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Write durably; when this returns, a crash at any later instant loses nothing of it.
+
+        Raises:
+            Conflict: the task is not at `expected_seq`; nothing was written.
+            TokenTaken: a claim is taken; nothing was written.
+        """
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """The task as of its last commit."""
+        ...
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """The task's events with a greater number than `after`, in order."""
+        ...
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """One page of tasks, ordered by (updated_at, task_id) descending."""
+        ...
+
+    async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
+        """Tasks that are not finalized, by ascending id beyond `after`: for recovery."""
+        ...
+
+    async def open_tasks(self, owner: str) -> int:
+        """How many tasks of that owner are not over (phase not in OVER)."""
+        ...
+
+    async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
+        """Tasks whose earliest deadline is at or before `now`, by (deadline, task_id).
+
+        Only those beyond `after`, so that a deadline which nothing can be done about yet
+        is seen once and not again and again.
+        """
+        ...
+
+    async def next_due(self, after: float) -> float | None:
+        """The earliest deadline of all tasks that is later than `after`."""
+        ...
+
+    async def claim(self, owner: str, token: str) -> Claim | None:
+        """What that token of that owner was used for."""
+        ...
+
+    async def put_watch(self, watch: Watch) -> None:
+        """Add the watch, or replace the one of the same (task_id, watch_id)."""
+
+    async def drop_watch(self, task_id: str, watch_id: str) -> bool:
+        """Remove it; False if there was none."""
+        ...
+
+    async def watches(self, task_id: str) -> list[Watch]:
+        """All watches of a task, by id."""
+        ...
+
+    async def behind(self, limit: int = 100) -> list[Watch]:
+        """Watches that are alive and whose task has events beyond their cursor."""
+        ...
+
+    async def verify(self) -> list[str]:
+        """Check every task's record against its log; each finding as a sentence."""
+        ...
+
+
+@dataclass(slots=True)
+class _Kept:
+    record: TaskRecord
+    events: list[Event] = field(default_factory=list[Event])
+
+
+class MemoryStore:
+    """Keeps tasks until the process ends: for tests and throw-away use."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, _Kept] = {}
+        self._claims: dict[tuple[str, str], Claim] = {}
+        self._watches: dict[str, dict[str, Watch]] = {}
+        self._open: dict[str, int] = {}
+        #: The earliest deadline of each task that has one, ascending.
+        self._due: list[tuple[float, str]] = []
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do: a closed memory store can be opened again by the same engine."""
+
+    async def commit(self, commit: Commit) -> None:
+        """See `Store.commit`; durable only as far as this process lives."""
+        record = commit.record
+        kept = self._tasks.get(record.task_id)
+        if (0 if kept is None else kept.record.seq) != commit.expected_seq:
+            raise Conflict(record.task_id, commit.expected_seq)
+        for claim in commit.claims:
+            taken = self._claims.get((claim.owner, claim.token))
+            if taken is not None:
+                raise TokenTaken(taken)
+        self._count(None if kept is None else kept.record, record)
+        if kept is None:
+            kept = self._tasks[record.task_id] = _Kept(record)
+        kept.record = record
+        kept.events.extend(commit.events)
+        for claim in commit.claims:
+            self._claims[claim.owner, claim.token] = claim
+        for watch in commit.watches:
+            self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
+
+    def _count(self, before: TaskRecord | None, record: TaskRecord) -> None:
+        """Keep the indexes: open tasks by owner, and deadlines."""
+        was_open = before is not None and before.phase not in OVER
+        change = (record.phase not in OVER) - was_open
+        if change:
+            self._open[record.owner] = self._open.get(record.owner, 0) + change
+        was_due = None if before is None else before.due
+        due = record.due
+        if due == was_due:
+            return
+        if was_due is not None:
+            del self._due[bisect.bisect_left(self._due, (was_due, record.task_id))]
+        if due is not None:
+            bisect.insort(self._due, (due, record.task_id))
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """See `Store.get`."""
+        kept = self._tasks.get(task_id)
+        return None if kept is None else kept.record
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """See `Store.events`."""
+        kept = self._tasks.get(task_id)
+        if kept is None:
+            return []
+        return kept.events[after : None if limit is None else after + limit]
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """See `Store.page`."""
+        matching = sorted(
+            (kept.record for kept in self._tasks.values() if _matches(kept.record, query)),
+            key=_place,
+            reverse=True,
+        )
+        after = [r for r in matching if query.cursor is None or _place(r) < query.cursor]
+        shown = after[: query.limit]
+        more = len(after) > len(shown)
+        return TaskPage(tuple(shown), len(matching), _place(shown[-1]) if more else None)
+
+    async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
+        """See `Store.unfinished`."""
+        records = (kept.record for kept in self._tasks.values())
+        found = [r for r in records if r.phase is not Phase.FINALIZED and r.task_id > after]
+        return sorted(found, key=lambda record: record.task_id)[:limit]
+
+    async def open_tasks(self, owner: str) -> int:
+        """See `Store.open_tasks`."""
+        return self._open.get(owner, 0)
+
+    async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
+        """See `Store.due`."""
+        begin = bisect.bisect_right(self._due, after)
+        end = bisect.bisect_left(self._due, (now, chr(0x10FFFF)))
+        return [self._tasks[task_id].record for _, task_id in self._due[begin:end][:limit]]
+
+    async def next_due(self, after: float) -> float | None:
+        """See `Store.next_due`."""
+        later = bisect.bisect_left(self._due, (after, chr(0x10FFFF)))
+        return self._due[later][0] if later < len(self._due) else None
+
+    async def claim(self, owner: str, token: str) -> Claim | None:
+        """See `Store.claim`."""
+        return self._claims.get((owner, token))
+
+    async def put_watch(self, watch: Watch) -> None:
+        """See `Store.put_watch`."""
+        self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
+
+    async def drop_watch(self, task_id: str, watch_id: str) -> bool:
+        """See `Store.drop_watch`."""
+        return self._watches.get(task_id, {}).pop(watch_id, None) is not None
+
+    async def watches(self, task_id: str) -> list[Watch]:
+        """See `Store.watches`."""
+        return [watch for _, watch in sorted(self._watches.get(task_id, {}).items())]
+
+    async def behind(self, limit: int = 100) -> list[Watch]:
+        """See `Store.behind`."""
+        alive = (
+            watch
+            for watches in self._watches.values()
+            for watch in watches.values()
+            if watch.given_up is None and watch.cursor < self._tasks[watch.task_id].record.seq
+        )
+        return [watch for watch, _ in zip(alive, range(limit), strict=False)]
+
+    async def verify(self) -> list[str]:
+        """See `Store.verify`."""
+        return findings((kept.record, kept.events) for kept in self._tasks.values())
+
+
+def findings(tasks: Iterable[tuple[TaskRecord, Sequence[Event]]]) -> list[str]:
+    """Where a record is not the fold of its log, one sentence for each task."""
+    found: list[str] = []
+    for record, events in tasks:
+        try:
+            folded = fold(events)
+        except StoreCorrupt as error:
+            found.append(f"task {record.task_id!r}: {error}")
+            continue
+        if folded != record:
+            found.append(f"task {record.task_id!r}: the record is not what its log amounts to")
+    return found
+
+
+def _matches(record: TaskRecord, query: TaskQuery) -> bool:
+    return (
+        (query.owner is None or record.owner == query.owner)
+        and (query.context_id is None or record.context_id == query.context_id)
+        and (query.shown is None or record.shown in query.shown)
+        and (query.updated_since is None or record.updated_at >= query.updated_since)
+    )
+
+
+def _place(record: TaskRecord) -> tuple[float, str]:
+    return record.updated_at, record.task_id
+
+
+def served(watch: Watch, cursor: int) -> Watch:
+    """The watch after a successful delivery up to `cursor`."""
+    return replace(watch, cursor=cursor, attempts=0, not_before=0.0)

@@ -1,0 +1,238 @@
+"""The transition table: the one place where the life of a task is declared.
+
+Rule 1: a move that is not a row here does not exist.
+Rule 2: nothing here acts.  Guards read; changes touch only the draft of the next
+        record; effects are data, run by the engine after the commit.
+Rule 3: rows are in the order of a task's life.  `requires` are conditions without
+        which the trigger is refused, each with its reason; `when` chooses between
+        the rows of one (source, trigger): the first that holds wins, and the last
+        of them has none.
+Rule 4: what a guard needs to know of the world comes in with the signal; it never
+        looks out.
+
+`specs/transitions.md` says the same for people; a test compares the two row by row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from interlock import _changes as change
+from interlock import _guards as guards
+from interlock._changes import Change
+from interlock._effects import (
+    ArmTimer,
+    DisarmTimer,
+    Effect,
+    Publish,
+    Release,
+    ResumeTurn,
+    StartTurn,
+    StopTurn,
+    TimerKind,
+)
+from interlock._guards import Guard
+from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One move.  `source` is None for the row that makes a task."""
+
+    trigger: Trigger
+    source: Phase | None
+    dest: Phase
+    change: Change
+    effects: tuple[Effect, ...] = (Publish(),)
+    requires: tuple[Guard, ...] = ()
+    when: Guard | None = None
+
+
+Effects: TypeAlias = tuple[Effect, ...]
+P, T, K = Phase, Trigger, TimerKind
+
+_STOP: Final[Effects] = (StopTurn(), ArmTimer(K.GRACE), Publish())
+_STOP_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), *_STOP)
+_STOP_WAIT: Final[Effects] = (DisarmTimer(K.ASK), DisarmTimer(K.TASK), *_STOP)
+_END_UNSTARTED: Final[Effects] = (DisarmTimer(K.TASK), Publish(), Release())
+_END_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), Publish(), Release())
+_END_STOP: Final[Effects] = (DisarmTimer(K.GRACE), Publish(), Release())
+_ASK: Final[Effects] = (DisarmTimer(K.RUN), ArmTimer(K.ASK), Publish())
+_ASK_AGAIN: Final[Effects] = (ArmTimer(K.ASK), Publish())
+_RESUME: Final[Effects] = (DisarmTimer(K.ASK), ArmTimer(K.RUN), ResumeTurn(), Publish())
+_WAIT_ON: Final[Effects] = (DisarmTimer(K.ASK), Publish())
+
+_REPORTED: Final = (guards.report_is_current,)
+_MAY_ASK: Final = (guards.report_is_current, guards.key_is_new, guards.asks_are_left)
+_MAY_ANSWER: Final = (
+    guards.ask_is_open,
+    guards.ask_wants_a_value,
+    guards.caller_may_answer,
+    guards.answer_is_in_time,
+    guards.answer_fits,
+)
+_MAY_DECIDE: Final = (
+    guards.ask_is_open,
+    guards.ask_wants_a_decision,
+    guards.caller_may_answer,
+    guards.answer_is_in_time,
+    guards.digest_matches,
+)
+_MAY_APPROVE: Final = (*_MAY_DECIDE, guards.edit_is_allowed, guards.arguments_fit)
+_MAY_EXPIRE: Final = (guards.a_timer_fired, guards.ask_is_open, guards.ask_is_due)
+_MAY_WITHDRAW: Final = (guards.report_is_current, guards.ask_is_open)
+_MAY_WRITE: Final = (guards.report_is_current, guards.log_has_room)
+_OVERDUE: Final = (guards.a_timer_fired, guards.deadline_has_passed)
+
+
+def _close_one(
+    trigger: Trigger, source: Phase, requires: tuple[Guard, ...], to: Change = change.answered
+) -> Iterator[Row]:
+    """One ask less: after the last the turn goes on, else the wait does."""
+    yield Row(trigger, source, P.RUNNING, to, _RESUME, requires, guards.it_is_the_last_ask)
+    if source is P.WAITING_AUTH:
+        other = guards.another_decision_is_open
+        yield Row(trigger, source, P.WAITING_AUTH, to, _WAIT_ON, requires, other)
+    yield Row(trigger, source, P.WAITING_INPUT, to, _WAIT_ON, requires)
+
+
+TABLE: Final[tuple[Row, ...]] = (
+    Row(T.SUBMIT, None, P.SUBMITTED, change.unchanged, (ArmTimer(K.TASK), Publish())),
+    # Before and while it runs.  A recovered task that was cancelling has no turn to wait for.
+    Row(T.REJECT, P.SUBMITTED, P.REJECTED, change.rejected, _END_UNSTARTED),
+    Row(T.REJECT, P.RUNNING, P.REJECTED, change.rejected, _END_RUN, _REPORTED),
+    Row(
+        T.START,
+        P.SUBMITTED,
+        P.RUNNING,
+        change.started,
+        (DisarmTimer(K.RETRY), ArmTimer(K.RUN), StartTurn(), Publish()),
+        (guards.back_off_is_over,),
+    ),
+    Row(
+        T.RECOVER,
+        P.RUNNING,
+        P.RUNNING,
+        change.recovered,
+        (DisarmTimer(K.RUN), ArmTimer(K.RUN), StartTurn(replay=True), Publish()),
+    ),
+    Row(T.RECOVER, P.CANCELLING, P.CANCELLING, change.fenced, (StopTurn(), Publish())),
+    # What the agent shows while it works; another branch of it may be waiting.
+    *(
+        Row(trigger, source, source, change.unchanged, (Publish(),), _MAY_WRITE)
+        for trigger in (T.EMIT, T.PROGRESS)
+        for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH)
+    ),
+    # Asking.  Parallel branches ask at once: any open decision shows as waiting_auth.
+    Row(T.ASK, P.RUNNING, P.WAITING_AUTH, change.asked, _ASK, _MAY_ASK, guards.asks_for_a_decision),
+    Row(T.ASK, P.RUNNING, P.WAITING_INPUT, change.asked, _ASK, _MAY_ASK),
+    Row(
+        T.ASK,
+        P.WAITING_INPUT,
+        P.WAITING_AUTH,
+        change.asked,
+        _ASK_AGAIN,
+        _MAY_ASK,
+        guards.asks_for_a_decision,
+    ),
+    Row(T.ASK, P.WAITING_INPUT, P.WAITING_INPUT, change.asked, _ASK_AGAIN, _MAY_ASK),
+    Row(T.ASK, P.WAITING_AUTH, P.WAITING_AUTH, change.asked, _ASK_AGAIN, _MAY_ASK),
+    # Coming back.  A value can never close a decision, so waiting_auth stays.
+    *_close_one(T.PROVIDE_INPUT, P.WAITING_INPUT, _MAY_ANSWER),
+    Row(
+        T.PROVIDE_INPUT,
+        P.WAITING_AUTH,
+        P.WAITING_AUTH,
+        change.answered,
+        _WAIT_ON,
+        _MAY_ANSWER,
+    ),
+    *_close_one(T.APPROVE, P.WAITING_AUTH, _MAY_APPROVE),
+    Row(
+        T.DENY,
+        P.WAITING_AUTH,
+        P.CANCELLING,
+        change.stopped_by_denial,
+        _STOP_WAIT,
+        _MAY_DECIDE,
+        guards.denial_stops_the_task,
+    ),
+    *_close_one(T.DENY, P.WAITING_AUTH, _MAY_DECIDE),
+    *(
+        row
+        for source in (P.WAITING_INPUT, P.WAITING_AUTH)
+        for row in (
+            Row(
+                T.EXPIRE,
+                source,
+                P.CANCELLING,
+                change.stopped_by_expiry,
+                _STOP_WAIT,
+                _MAY_EXPIRE,
+                guards.expiry_stops_the_task,
+            ),
+            *_close_one(T.EXPIRE, source, _MAY_EXPIRE),
+            *_close_one(T.WITHDRAW, source, _MAY_WITHDRAW, change.withdrawn),
+        )
+    ),
+    # Stopping.  A submitted task has no turn yet, so it need not wait for one.
+    Row(T.CANCEL, P.SUBMITTED, P.CANCELLED, change.cancelled_unstarted, _END_UNSTARTED),
+    Row(T.CANCEL, P.RUNNING, P.CANCELLING, change.stopped_by_client, _STOP_RUN),
+    *(
+        Row(T.CANCEL, source, P.CANCELLING, change.stopped_by_client, _STOP_WAIT)
+        for source in sorted(WAITING)
+    ),
+    # A repeat is accepted and changes nothing.
+    Row(T.CANCEL, P.CANCELLING, P.CANCELLING, change.unchanged, ()),
+    Row(T.OVERRUN, P.SUBMITTED, P.TIMED_OUT, change.timed_out_unstarted, _END_UNSTARTED, _OVERDUE),
+    Row(T.OVERRUN, P.RUNNING, P.CANCELLING, change.stopped_by_deadline, _STOP_RUN, _OVERDUE),
+    *(
+        Row(T.OVERRUN, source, P.CANCELLING, change.stopped_by_deadline, _STOP_WAIT, _OVERDUE)
+        for source in sorted(WAITING)
+    ),
+    # The agent's own end.
+    Row(T.COMPLETE, P.RUNNING, P.COMPLETED, change.completed, _END_RUN, _REPORTED),
+    Row(T.FAIL, P.RUNNING, P.FAILED, change.failed, _END_RUN, _REPORTED),
+    Row(
+        T.RETRY,
+        P.RUNNING,
+        P.SUBMITTED,
+        change.requeued,
+        (DisarmTimer(K.RUN), ArmTimer(K.RETRY), Publish()),
+        _REPORTED,
+    ),
+    # Stopping is not stopped: the outcome begins when the turn has ended, or is given up.
+    *(
+        row
+        for trigger, to, requires in (
+            (T.STOPPED, change.stopped, _REPORTED),
+            (T.ABANDON, change.abandoned, (guards.a_timer_fired, guards.grace_has_passed)),
+        )
+        for row in (
+            Row(
+                trigger,
+                P.CANCELLING,
+                P.TIMED_OUT,
+                to,
+                _END_STOP,
+                requires,
+                guards.stopped_by_a_deadline,
+            ),
+            Row(
+                trigger,
+                P.CANCELLING,
+                P.FAILED,
+                to,
+                _END_STOP,
+                requires,
+                guards.stopped_by_a_failure,
+            ),
+            Row(trigger, P.CANCELLING, P.CANCELLED, to, _END_STOP, requires),
+        )
+    ),
+    # Leaving.
+    *(
+        Row(T.FINALIZE, outcome, P.FINALIZED, change.unchanged, (), (guards.nothing_is_left,))
+        for outcome in sorted(OUTCOMES)
+    ),
+)

@@ -1,0 +1,305 @@
+"""The one writer of each task: takes posts from its inbox, fires, commits, answers.
+
+A cell with something in its inbox has one worker, an asyncio task that runs to
+completion: whatever is in the inbox is fired in order on the record to be, and one
+commit makes all of it durable.  An idle cell costs no task, and soon no cell.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+from interlock._cell import Cell, Choice, Post
+from interlock._clock import Clock
+from interlock._event import Event
+from interlock._machine import Move, fire
+from interlock._phases import Trigger
+from interlock._record import TaskRecord
+from interlock._store import Claim, Commit, Store, TokenTaken
+from interlock.errors import (
+    Conflict,
+    LimitReached,
+    NotAccepting,
+    Refused,
+    StoreError,
+    UnknownTask,
+)
+
+#: Moves in one commit: bounds how long the first of them waits for the last.
+MOVES_MAX: Final = 64
+#: How often a task that others write to is read again before the trigger fails.
+CONFLICTS_MAX: Final = 8
+#: Seconds until a trigger that must not be lost is fired again after the store failed.
+STORE_RETRY_S: Final = 1.0
+
+#: Acts on what was committed; told the record before it.
+Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
+
+_log: Final = logging.getLogger("interlock.writer")
+
+
+class Writer:
+    """Every cell of this process, and the workers that empty their inboxes."""
+
+    def __init__(self, store: Store, clock: Clock, *, inbox_max: int, act: Act) -> None:
+        self._store: Final = store
+        self._clock: Final = clock
+        self._inbox_max: Final = inbox_max
+        self._act: Final = act
+        self._cells: Final[dict[str, Cell]] = {}
+        #: How many are reading a task from the store just now.
+        self._readers: Final[Counter[str]] = Counter()
+        self._workers: Final[set[asyncio.Task[None]]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def cells(self) -> list[Cell]:
+        """Every live task."""
+        return list(self._cells.values())
+
+    def at_hand(self, task_id: str) -> Cell | None:
+        """The cell of a task to which something is happening."""
+        return self._cells.get(task_id)
+
+    async def cell(self, task_id: str) -> Cell:
+        """The cell of a task, read from the store if need be.
+
+        Raises:
+            UnknownTask: the store has none of that id.
+        """
+        cell = self._cells.get(task_id)
+        if cell is None:
+            record = await self._read(task_id)
+            if record is None:
+                raise UnknownTask(task_id)
+            # Somebody may have been quicker, and then knows better.
+            cell = self._cells.setdefault(task_id, Cell(record))
+        return cell
+
+    async def _read(self, task_id: str) -> TaskRecord | None:
+        # Nobody lets go of the task meanwhile: what they wrote to it would be lost on us.
+        self._readers[task_id] += 1
+        record: TaskRecord | None = None
+        try:
+            record = await self._store.get(task_id)
+        finally:
+            self._readers[task_id] -= 1
+            if not self._readers[task_id]:
+                del self._readers[task_id]
+            kept = self._cells.get(task_id)
+            if record is None and kept is not None:
+                self.release(kept)
+        return record
+
+    def adopt(self, record: TaskRecord, events: Sequence[Event], *, watched: bool) -> Cell:
+        """The cell of a task that was just made; somebody may have found it already."""
+        made = Cell(record, list(events), watched=watched)
+        return self._cells.setdefault(record.task_id, made)
+
+    def release(self, cell: Cell) -> None:
+        """Forget the cell if nothing happens to it."""
+        task_id = cell.record.task_id
+        if cell.idle and task_id not in self._readers and self._cells.get(task_id) is cell:
+            del self._cells[task_id]
+
+    @contextmanager
+    def keeping(self, cell: Cell) -> Generator[Cell]:
+        """Keep the cell at hand although nothing may be happening to it."""
+        cell.watchers += 1
+        try:
+            yield cell
+        finally:
+            cell.watchers -= 1
+            self.release(cell)
+
+    def post(self, cell: Cell, post: Post) -> None:
+        """Put a trigger into the inbox; its turn comes after those before it."""
+        if self._closed:
+            post.refuse(NotAccepting("the engine is closed"))
+            return
+        cell.inbox.append(post)
+        self._wake(cell)
+
+    async def fire(
+        self, cell: Cell, choose: Choice, actor: str, claim: Claim | None = None
+    ) -> TaskRecord:
+        """Fire a trigger from outside; the record after it, once that is durable.
+
+        Raises:
+            Refused: it is not legal now; nothing changed.
+            TokenTaken: the claim is taken; nothing changed.
+            LimitReached: too many triggers wait already.
+            StoreError: it could not be stored; nothing changed.
+        """
+        if len(cell.inbox) >= self._inbox_max:
+            raise LimitReached("inbox_max", self._inbox_max, retry_after_s=STORE_RETRY_S)
+        done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
+        self.post(cell, Post(choose, actor, done, claim=claim))
+        return await done
+
+    async def close(self) -> None:
+        """Wait until every inbox is empty, then take nothing more."""
+        while self._workers:
+            await asyncio.wait(self._workers)
+        self._closed = True
+        for cell in self._cells.values():
+            cell.tell()
+
+    def _wake(self, cell: Cell) -> None:
+        if not cell.busy:
+            cell.busy = True
+            worker = asyncio.get_running_loop().create_task(self._work(cell))
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self, cell: Cell) -> None:
+        conflicts = 0
+        try:
+            while cell.inbox:
+                try:
+                    await self._step(cell)
+                    conflicts = 0
+                except Conflict as error:
+                    conflicts += 1
+                    await self._reread(cell, error, give_up=conflicts > CONFLICTS_MAX)
+        finally:
+            cell.busy = False
+            self.release(cell)
+
+    async def _step(self, cell: Cell) -> None:
+        """Fire what is in the inbox, commit it, answer, act."""
+        before = record = cell.record
+        moves: list[Move] = []
+        accepted: list[Post] = []
+        refused: list[tuple[Post, Refused]] = []
+        at = self._clock.now()
+        while cell.inbox and len(moves) < MOVES_MAX:
+            if _claimed_by(accepted, cell.inbox[0]):
+                break  # Its token is used up by this batch: the store must say so.
+            post = cell.inbox.popleft()
+            try:
+                move = fire(record, post.signal(record, at))
+            except Refused as error:
+                refused.append((post, error))
+                continue
+            except Exception as error:  # noqa: BLE001  a broken guard costs its post alone
+                _log.exception("task %s: a trigger could not be fired", record.task_id)
+                post.refuse(error)
+                continue
+            record = move.record
+            moves.append(move)
+            if post.concludes and move.event.trigger is Trigger.WITHDRAW:
+                cell.inbox.appendleft(post)
+            else:
+                accepted.append(post)
+        if moves and not await self._committed(cell, record, moves, accepted, refused):
+            return
+        for post in accepted:
+            post.answer(record)
+        for post, refusal in refused:
+            self._refuse(post, refusal)
+        if moves:
+            self._act(cell, before, moves)
+
+    async def _committed(
+        self,
+        cell: Cell,
+        record: TaskRecord,
+        moves: Sequence[Move],
+        accepted: list[Post],
+        refused: list[tuple[Post, Refused]],
+    ) -> bool:
+        """Whether the moves are durable; if not, every post is put back or refused.
+
+        What was refused was so on the strength of moves that did not happen: it is fired
+        again with the rest.
+        """
+        events = tuple(move.event for move in moves)
+        claims = tuple(post.claim for post in accepted if post.claim is not None)
+        posts = [*accepted, *(post for post, _ in refused)]
+        try:
+            await self._store.commit(Commit(record, events, claims))
+        except Conflict:
+            cell.inbox.extendleft(reversed(_unique(posts)))
+            raise
+        except TokenTaken as error:
+            guilty = [post for post in accepted if post.claim and _same(post.claim, error.claim)]
+            for post in guilty:
+                post.refuse(error)
+            cell.inbox.extendleft(reversed([post for post in posts if post not in guilty]))
+            return False
+        except StoreError as error:
+            self._lost(cell, posts, error)
+            return False
+        except Exception as error:  # noqa: BLE001  a store is foreign code; nobody may hang
+            _log.exception("task %s: the store raised what it must not", record.task_id)
+            self._lost(cell, posts, StoreError(f"the store raised {type(error).__name__}"))
+            return False
+        cell.add(record, events)
+        return True
+
+    def _lost(self, cell: Cell, posts: Sequence[Post], error: StoreError) -> None:
+        """The store failed: whoever waits is told, what must not be lost is tried again."""
+        _log.error("task %s: the store failed: %s", cell.record.task_id, error)
+        if cell.inbox and cell.inbox[0].concludes:
+            # Put back to withdraw more asks: without a rest it would spin.
+            posts = [*posts, cell.inbox.popleft()]
+        again = [post for post in posts if post.insists]
+        for post in posts:
+            if not post.insists:
+                post.refuse(error)
+        if again:
+            cell.watchers += 1
+
+            def retry() -> None:
+                if self._closed:
+                    # The store has the task as it was; the next start goes on from there.
+                    return
+                cell.watchers -= 1
+                cell.inbox.extendleft(reversed(again))
+                self._wake(cell)
+
+            self._clock.call_later(STORE_RETRY_S, retry)
+
+    async def _reread(self, cell: Cell, error: Conflict, *, give_up: bool) -> None:
+        """Somebody else wrote to the task: go on from what is stored."""
+        failure: StoreError = error
+        fresh: TaskRecord | None = None
+        try:
+            fresh = None if give_up else await self._store.get(cell.record.task_id)
+        except StoreError as worse:
+            failure = worse
+        except Exception as worse:  # noqa: BLE001  a store is foreign code; nobody may hang
+            failure = StoreError(f"the store raised {type(worse).__name__}")
+        if fresh is None:
+            posts = list(cell.inbox)
+            cell.inbox.clear()
+            self._lost(cell, posts, failure)
+            return
+        cell.events = None
+        cell.record = fresh
+        cell.tell()
+
+    def _refuse(self, post: Post, error: Refused) -> None:
+        if post.done is None:
+            # Nobody waits: a timer or report that came too late, which is no fault.
+            _log.debug("refused: %s", error)
+        post.refuse(error)
+
+
+def _unique(posts: Sequence[Post]) -> list[Post]:
+    return list(dict.fromkeys(posts))
+
+
+def _claimed_by(posts: Sequence[Post], post: Post) -> bool:
+    claim = post.claim
+    return claim is not None and any(p.claim and _same(p.claim, claim) for p in posts)
+
+
+def _same(claim: Claim, other: Claim) -> bool:
+    return (claim.owner, claim.token) == (other.owner, other.token)

@@ -1,0 +1,275 @@
+"""Every error this package raises on purpose, divided by whose fault it is and what to do now.
+
+* `EngineError`
+    * `Refused`             the trigger was not accepted; the task did not change
+        * `IllegalTrigger`      the phase has no such transition
+        * `GuardRefused`        it has one, and a guard refused it (`reason` is stable)
+            * `AnswerInvalid`       the answer does not fit the ask's schema (`problems`)
+    * `InvalidInput`        the caller's data is not acceptable (`problems`)
+    * `UnknownTask`         no task of this owner has that id
+    * `TokenReused`         the idempotency token came before with another body
+    * `LimitReached`        a bound of ours; try again after `retry_after_s`
+    * `NotAccepting`        the engine is draining or closed; try elsewhere or later
+    * `StoreError`          the store could not keep its word; nothing was acknowledged
+        * `Conflict`            somebody else moved the task first
+        * `StoreCorrupt`        what is stored contradicts itself
+        * `StoreTooNew`         the store was written by a newer version
+        * `StoreLocked`         another process has the store open
+    * `ResultInvalid`       an agent returned or emitted something that is not JSON or too large
+    * `Rejected`            raised by an agent that will not do the task
+    * `Retryable`           raised by an agent for a failure that may pass
+    * `Denied`              raised inside an agent: what it asked leave for was denied
+    * `TaskNotCompleted`    the result was wanted of a task that ended otherwise
+    * `DeliveryFailed`      (in `interlock`) raised by a deliverer of notifications
+    * `EngineBug`           an invariant is broken: ours; never caught inside
+* `TaskStopped`             (BaseException) raised inside an agent whose task is being stopped
+"""
+
+from collections.abc import Iterable, Sequence
+
+from interlock._phases import Phase, Trigger
+
+__all__ = [
+    "AnswerInvalid",
+    "Conflict",
+    "Denied",
+    "EngineBug",
+    "EngineError",
+    "GuardRefused",
+    "IllegalTrigger",
+    "InvalidInput",
+    "LimitReached",
+    "NotAccepting",
+    "Refused",
+    "Rejected",
+    "ResultInvalid",
+    "Retryable",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
+    "StoreTooNew",
+    "TaskNotCompleted",
+    "TaskStopped",
+    "TokenReused",
+    "UnknownTask",
+]
+
+
+class EngineError(Exception):
+    """Base of every error raised on purpose by this package; `code` is stable and public."""
+
+    code: str = "engine_error"
+
+
+class Refused(EngineError):
+    """The trigger was not accepted, and the task did not change."""
+
+    code = "refused"
+
+    def __init__(
+        self,
+        task_id: str,
+        phase: Phase,
+        trigger: Trigger,
+        why: str,
+        *,
+        allowed: Iterable[Trigger] = (),
+    ) -> None:
+        self.task_id = task_id
+        self.phase = phase
+        self.trigger = trigger
+        #: What the task would accept now.
+        self.allowed = tuple(allowed)
+        instead = f"; it would accept: {', '.join(self.allowed)}" if self.allowed else ""
+        super().__init__(f"task {task_id!r} is {phase}: {why}{instead}")
+
+
+class IllegalTrigger(Refused):
+    """The task's phase has no transition for that trigger."""
+
+    code = "illegal_trigger"
+
+    def __init__(
+        self, task_id: str, phase: Phase, trigger: Trigger, *, allowed: Iterable[Trigger] = ()
+    ) -> None:
+        super().__init__(task_id, phase, trigger, f"it cannot {trigger}", allowed=allowed)
+
+
+class GuardRefused(Refused):
+    """The phase has a transition for the trigger, and a guard refused it."""
+
+    code = "guard_refused"
+
+    def __init__(
+        self,
+        task_id: str,
+        phase: Phase,
+        trigger: Trigger,
+        reason: str,
+        explanation: str,
+        *,
+        allowed: Iterable[Trigger] = (),
+    ) -> None:
+        #: The guard's name, stable: `ask_is_open`, `digest_matches`, `report_is_current`...
+        self.reason = reason
+        super().__init__(
+            task_id, phase, trigger, f"{trigger} was refused: {explanation}", allowed=allowed
+        )
+
+
+class AnswerInvalid(GuardRefused):
+    """The answer does not fit the schema of the ask, which stays open."""
+
+    code = "answer_invalid"
+
+    def __init__(
+        self, task_id: str, phase: Phase, trigger: Trigger, reason: str, problems: Sequence[str]
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(task_id, phase, trigger, reason, "; ".join(problems))
+
+
+class InvalidInput(EngineError):
+    """The caller's data is not acceptable; nothing was stored."""
+
+    code = "invalid_input"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+class UnknownTask(EngineError):
+    """No task of this owner has that id."""
+
+    code = "unknown_task"
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"no task {task_id!r}")
+
+
+class TokenReused(EngineError):
+    """The idempotency token was used before with another body."""
+
+    code = "token_reused"
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        super().__init__(
+            f"token {token!r} was used before with another body; use a new token for a new request"
+        )
+
+
+class LimitReached(EngineError):
+    """A bound of ours is reached; try again after `retry_after_s` seconds."""
+
+    code = "limit_reached"
+
+    def __init__(self, limit: str, maximum: int, *, retry_after_s: float | None = None) -> None:
+        self.limit = limit
+        self.maximum = maximum
+        #: Seconds; None when trying again will not help.
+        self.retry_after_s = retry_after_s
+        again = "" if retry_after_s is None else f"; try again after {retry_after_s:g} s"
+        super().__init__(f"{limit} is {maximum}{again}")
+
+
+class NotAccepting(EngineError):
+    """The engine is not open: it was not started, or it is draining or closed."""
+
+    code = "not_accepting"
+
+    def __init__(self, why: str, *, retry_after_s: float = 5.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(why)
+
+
+class StoreError(EngineError):
+    """The store could not keep its word; nothing of the request was acknowledged."""
+
+    code = "store_error"
+
+
+class Conflict(StoreError):
+    """Somebody else moved the task first; re-read and fire again."""
+
+    code = "conflict"
+
+    def __init__(self, task_id: str, expected_seq: int) -> None:
+        self.task_id = task_id
+        self.expected_seq = expected_seq
+        super().__init__(f"task {task_id!r} is no longer at event {expected_seq}")
+
+
+class StoreCorrupt(StoreError):
+    """What is stored contradicts itself; it is reported, never repaired silently."""
+
+    code = "store_corrupt"
+
+
+class StoreTooNew(StoreError):
+    """The store's schema is newer than this code; upgrade the package."""
+
+    code = "store_too_new"
+
+
+class StoreLocked(StoreError):
+    """Another process has the store open."""
+
+    code = "store_locked"
+
+
+class ResultInvalid(EngineError):
+    """An agent returned, asked or emitted something that is not JSON or too large."""
+
+    code = "result_invalid"
+
+
+class Rejected(EngineError):
+    """Raised by an agent that will not do the task; the message is shown to the client."""
+
+    code = "rejected"
+
+
+class Retryable(EngineError):
+    """Raised by an agent for a failure that may pass; the message is shown to the client."""
+
+    code = "retryable"
+
+
+class Denied(EngineError):
+    """Raised inside an agent: it may not do what it asked leave for, or nobody answered."""
+
+    code = "denied"
+
+    def __init__(self, key: str, reason: str | None) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{key} was denied" + (f": {reason}" if reason else ""))
+
+
+class TaskNotCompleted(EngineError):
+    """The result was wanted of a task that ended otherwise."""
+
+    code = "task_not_completed"
+
+    def __init__(self, task_id: str, outcome: Phase, cause: str | None, why: str | None) -> None:
+        self.task_id = task_id
+        self.outcome = outcome
+        #: The stable code of the ending: `agent_error`, `denied`, `task_deadline`...
+        self.cause = cause
+        super().__init__(f"task {task_id!r} is {outcome} ({cause})" + (f": {why}" if why else ""))
+
+
+class EngineBug(EngineError):
+    """An invariant of the engine is broken; please report.  Never caught inside the package."""
+
+    code = "engine_bug"
+
+
+class TaskStopped(BaseException):
+    """The task is being stopped: raised inside a synchronous agent at its next call.
+
+    A BaseException, so that `except Exception` in an agent cannot swallow it.
+    """

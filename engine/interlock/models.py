@@ -1,0 +1,151 @@
+"""Values that cross the boundary of the engine: content, artifacts, limits, answers.
+
+They know no protocol: an adapter translates its own parts and messages to these.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+__all__ = [
+    "Answer",
+    "Approval",
+    "Artifact",
+    "Decision",
+    "Denial",
+    "JsonObject",
+    "JsonValue",
+    "Limits",
+    "Part",
+    "Retry",
+]
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(_Value):
+    """One piece of content: exactly one of `text`, `data`, `raw` (base64) or `url`."""
+
+    text: str | None = None
+    data: JsonValue = None
+    raw: str | None = None
+    url: str | None = None
+    media_type: str | None = None
+    filename: str | None = None
+    metadata: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> "Part":
+        content = {"text", "data", "raw", "url"} & self.model_fields_set
+        if len(content) != 1:
+            raise ValueError("a part has exactly one of: text, data, raw, url")
+        return self
+
+    def to_json(self) -> JsonObject:
+        """Only the fields that were set: the form kept in the log."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Artifact(_Value):
+    """Something the agent made.  `append` adds to the artifact of the same id."""
+
+    artifact_id: str = Field(min_length=1)
+    parts: tuple[Part, ...] = Field(min_length=1)
+    name: str | None = None
+    description: str | None = None
+    metadata: JsonObject | None = None
+    append: bool = False
+    last_chunk: bool = False
+
+
+class Answer(_Value):
+    """A value for one open ask of kind input."""
+
+    ask: str = Field(min_length=1)
+    value: JsonValue
+
+
+class Approval(_Value):
+    """Yes to exactly what the digest names; with `arguments`, yes to these instead."""
+
+    ask: str = Field(min_length=1)
+    digest: str = Field(min_length=1)
+    decision: Literal["approve"]
+    arguments: JsonObject | None = None
+    reason: str | None = None
+
+
+class Denial(_Value):
+    """No to what the digest names."""
+
+    ask: str = Field(min_length=1)
+    digest: str = Field(min_length=1)
+    decision: Literal["deny"]
+    reason: str | None = None
+
+
+Decision: TypeAlias = Annotated[Approval | Denial, Field(discriminator="decision")]
+
+
+class Retry(_Value):
+    """When a failed turn is tried again, and how long after."""
+
+    attempts_max: int = Field(default=1, ge=1)
+    backoff_s: float = Field(default=1.0, gt=0)
+    backoff_factor: float = Field(default=2.0, ge=1)
+    backoff_max_s: float = Field(default=60.0, gt=0)
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds to wait after the failure of attempt number `attempt` (1 is the first)."""
+        return min(self.backoff_s * self.backoff_factor ** (attempt - 1), self.backoff_max_s)
+
+
+class Limits(_Value):
+    """Every bound of an engine.  Over a bound, a caller gets `LimitReached`, never a stall."""
+
+    #: Turns running at once.  An agent mostly waits for its model: far more than cores.
+    running_turns_max: int = Field(default=64, ge=1)
+    #: Submitted tasks waiting for a slot, over all owners.  Beyond it a client should back off.
+    queued_tasks_max: int = Field(default=10_000, ge=0)
+    #: Tasks of one owner that are not over.  One client cannot fill the engine.
+    open_tasks_per_owner_max: int = Field(default=1_000, ge=1)
+    #: Triggers of one task waiting to be handled.  More means somebody is hammering it.
+    inbox_max: int = Field(default=256, ge=1)
+    #: Bytes of one payload (input, answer, artifact chunk, result) as JSON.
+    payload_bytes_max: int = Field(default=1_048_576, ge=1)
+    #: Asks of one task over its whole life.
+    asks_max: int = Field(default=256, ge=1)
+    #: Entries in one task's log; room for its ending is kept beyond it.
+    log_events_max: int = Field(default=10_000, ge=16)
+    #: Watchers of one task at once.
+    subscribers_max: int = Field(default=256, ge=1)
+    #: Seconds an ask stays open when it names no time of its own.
+    ask_s: float = Field(default=86_400.0, gt=0)
+    #: Seconds a task may run, its waits not counted; None is no limit.
+    run_s: float | None = Field(default=3_600.0, gt=0)
+    #: Seconds from submission to the end, waits included.
+    task_s: float = Field(default=604_800.0, gt=0)
+    #: Seconds a turn has to end after it was told to, before it is abandoned.
+    grace_s: float = Field(default=10.0, gt=0)
+    #: Seconds that a drain waits for running turns.
+    drain_s: float = Field(default=10.0, ge=0)
+    #: Retries of a turn that failed with a retryable error.
+    retry: Retry = Retry()
+
+
+def parts_of(content: "str | Part | Sequence[Part] | Mapping[str, JsonValue]") -> tuple[Part, ...]:
+    """Content in any of the forms a caller may use, as parts."""
+    match content:
+        case str():
+            return (Part(text=content),)
+        case Part():
+            return (content,)
+        case Mapping():
+            return (Part(data=dict(content)),)
+        case _:
+            return tuple(content)

@@ -1,0 +1,109 @@
+"""What must hold of every log, whoever wrote it: the invariants, read off the events.
+
+Independent of `_machine` on purpose: it reads a log as an auditor would, and knows the
+table only as a list of edges.  Ids are those of specs/invariants.md.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from interlock._event import AGENT, MACHINES, Event
+from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
+from interlock._transitions import TABLE
+
+_EDGES = {(row.source, row.trigger, row.dest) for row in TABLE}
+_ANSWERS = frozenset({Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY})
+_CLOSINGS = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
+_ACTS = frozenset({Trigger.EMIT, Trigger.PROGRESS, Trigger.ASK, Trigger.COMPLETE})
+
+
+def violations(log: Sequence[Event]) -> list[str]:
+    """Every invariant that the log of one task breaks, as a sentence that begins with its id."""
+    return [
+        *_shape(log),
+        *_endings(log),
+        *_asks(log),
+        *_approvals(log),
+        *_stops(log),
+    ]
+
+
+def _shape(log: Sequence[Event]) -> Iterator[str]:
+    if [event.seq for event in log] != list(range(1, len(log) + 1)):
+        yield "I01: sequence numbers are not 1, 2, 3, ..."
+    for before, after in pairwise(log):
+        if after.source is not before.dest:
+            yield f"I02: event {after.seq} begins in {after.source}, not in {before.dest}"
+        if after.epoch < before.epoch:
+            yield f"I17: event {after.seq} is of an older epoch"
+        if after.at < before.at:
+            yield f"I09: event {after.seq} is earlier than the one before it"
+    for event in log:
+        if (event.source, event.trigger, event.dest) not in _EDGES:
+            yield f"I03: event {event.seq} is no declared transition"
+
+
+def _endings(log: Sequence[Event]) -> Iterator[str]:
+    entered = [e.seq for e in log if e.dest in OUTCOMES and e.source not in OUTCOMES]
+    if len(entered) > 1:
+        yield f"I04: an outcome begins at events {entered}"
+    finals = [event.seq for event in log if event.dest is Phase.FINALIZED]
+    if finals and finals != [len(log)]:
+        yield f"I05: finalized at {finals}, but the log has {len(log)} events"
+    if finals and not entered:
+        yield "I04: finalized without an outcome"
+
+
+def _asks(log: Sequence[Event]) -> Iterator[str]:
+    asked = [event for event in log if event.trigger is Trigger.ASK]
+    closings = [event for event in log if event.trigger in _CLOSINGS]
+    for key, count in Counter(event.data["key"] for event in asked).items():
+        if count > 1:
+            yield f"I06: {key} was asked {count} times"
+    for key, count in Counter(event.data["key"] for event in closings).items():
+        if count > 1:
+            yield f"I07: {key} was closed {count} times"
+    by_key = {event.data["key"]: event for event in asked}
+    for event in closings:
+        ask = by_key.get(event.data["key"])
+        if ask is None or ask.seq > event.seq:
+            yield f"I08: event {event.seq} closes {event.data['key']}, which was not open"
+        else:
+            yield from _closing(ask, event)
+
+
+def _closing(ask: Event, event: Event) -> Iterator[str]:
+    key, due = event.data["key"], ask.data["due"]
+    if event.trigger in _ANSWERS:
+        if (event.trigger is not Trigger.PROVIDE_INPUT) != (ask.data["kind"] == "auth"):
+            yield f"I08: event {event.seq} answers {key}, which is of another kind"
+        if event.at >= due:
+            yield f"I09: event {event.seq} answers {key} after its time"
+    if event.trigger is Trigger.EXPIRE and event.at < due:
+        yield f"I10: event {event.seq} expires {key} before its time"
+
+
+def _approvals(log: Sequence[Event]) -> Iterator[str]:
+    asked = {e.data["key"]: e.data for e in log if e.trigger is Trigger.ASK}
+    for event in log:
+        if event.trigger in _ANSWERS and event.actor in MACHINES:
+            yield f"I25: event {event.seq} answers in the name of {event.actor}"
+        if event.trigger is not Trigger.APPROVE:
+            continue
+        ask = asked[event.data["key"]]
+        if event.data["digest"] != ask["digest"]:
+            yield f"I13: event {event.seq} approves what was not asked"
+        changed = event.data["arguments"] != ask["arguments"]
+        if changed and not (ask["allow_edit"] and event.data["edited"]):
+            yield f"I14: event {event.seq} approves other arguments without leave"
+
+
+def _stops(log: Sequence[Event]) -> Iterator[str]:
+    stopped: int | None = None
+    for event in log:
+        acts = event.trigger in _ACTS | _ANSWERS or (event.actor == AGENT and event.dest in WAITING)
+        if stopped is not None and acts:
+            yield f"I11: {event.trigger} at {event.seq} after the stop at {stopped}"
+        if stopped is None and event.dest in OUTCOMES | {Phase.CANCELLING}:
+            stopped = event.seq

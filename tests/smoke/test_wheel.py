@@ -1,0 +1,148 @@
+"""The distribution as a stranger gets it: built, installed alone and with each extra, imported.
+
+`make smoke` runs this; it builds virtual environments, so `make test` leaves it out.
+"""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+#: An installation downloads; more than this is a hang.
+INSTALL_S: Final = 300
+
+CORE: Final = (
+    "interlock",
+    "interlock.errors",
+    "interlock.models",
+    "interlock_adapters",
+)
+#: What each extra promises beyond the core.  A module of a new extra is added here.
+PROMISED: Final[dict[str, tuple[str, ...]]] = {
+    "a2a": ("interlock_adapters.a2a",),
+    "grpc": ("interlock_adapters.a2a",),
+    "server": (),
+    "demo": ("interlock_adapters.cli", "interlock_adapters.a2a"),
+}
+#: What the core must never need: the runtime closure of its two dependencies is small.
+CLOSURE: Final = frozenset(
+    {
+        "annotated-types",
+        "interlock",
+        "pip",
+        "pydantic",
+        "pydantic-core",
+        "setuptools",
+        "six",
+        "transitions",
+        "typing-extensions",
+        "typing-inspection",
+    }
+)
+PROBE: Final = """
+import importlib, json, sys
+answers = {}
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        answers[name] = str(missing)
+    else:
+        answers[name] = "ok"
+print(json.dumps(answers))
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command to its end; its output, or an error that shows it."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist, so that both are complete."""
+    dist = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", dist, ROOT, cwd=dist)
+    (built,) = dist.glob("*.whl")
+    return built
+
+
+def installed(wheel: Path, extra: str, folder: Path) -> Path:
+    """The interpreter of a new environment that holds the wheel with one extra."""
+    home = folder / (extra or "core")
+    venv.create(home, with_pip=True, clear=True)
+    python = home / "bin" / "python"
+    target = f"{wheel}[{extra}]" if extra else str(wheel)
+    run(python, "-m", "pip", "install", "--quiet", target, cwd=folder)
+    return python
+
+
+def imports(python: Path, modules: tuple[str, ...], folder: Path) -> dict[str, str]:
+    """What importing each of the modules says."""
+    # -I: neither the working directory nor the environment may help.
+    answers: dict[str, str] = json.loads(run(python, "-I", "-c", PROBE, *modules, cwd=folder))
+    return answers
+
+
+def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_path: Path) -> None:
+    """No extra: the engine imports, and an adapter says what to install.  Source: STYLE 2.9."""
+    python = installed(wheel, "", tmp_path)
+    assert imports(python, CORE, tmp_path) == dict.fromkeys(CORE, "ok")
+
+    refusal = imports(python, ("interlock_adapters.a2a",), tmp_path)["interlock_adapters.a2a"]
+    assert "pip install 'interlock[a2a]'" in refusal
+
+    listed = json.loads(run(python, "-m", "pip", "list", "--format=json", cwd=tmp_path))
+    assert {package["name"].lower().replace("_", "-") for package in listed} <= CLOSURE
+
+
+@pytest.mark.parametrize("extra", PROMISED)
+def test_an_extra_brings_what_its_modules_need(wheel: Path, extra: str, tmp_path: Path) -> None:
+    """Each extra alone is enough for the modules that it promises.  Source: STYLE 2.12."""
+    python = installed(wheel, extra, tmp_path)
+    wanted = CORE + PROMISED[extra]
+    assert imports(python, wanted, tmp_path) == dict.fromkeys(wanted, "ok")
+
+
+def test_the_wheel_holds_our_two_packages_and_says_they_are_typed(wheel: Path) -> None:
+    """Nothing of tests, specs or benches is installed.  Source: STYLE 2.1."""
+    names = run(sys.executable, "-m", "zipfile", "-l", wheel, cwd=wheel.parent).split()
+    files = {name for name in names if "/" in name and not name[0].isdigit()}
+    tops = {name.partition("/")[0] for name in files}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "interlock",
+        "interlock_adapters",
+    }
+    assert {"interlock/py.typed", "interlock_adapters/py.typed"} <= files
+
+
+def test_every_extra_that_is_declared_is_smoked(wheel: Path) -> None:
+    """A new extra needs a promise here; `dev` is for contributors.  Source: ours."""
+    metadata = run(
+        sys.executable,
+        "-c",
+        "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]);"
+        "print(z.read(next(n for n in z.namelist() if n.endswith('METADATA'))).decode())",
+        wheel,
+        cwd=wheel.parent,
+    )
+    declared = {
+        line.partition(": ")[2]
+        for line in metadata.splitlines()
+        if line.startswith("Provides-Extra: ")
+    }
+    assert declared == {*PROMISED, "dev"}

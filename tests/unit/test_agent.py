@@ -1,0 +1,175 @@
+"""Agents: how each kind is recognised, and what their results are stored as."""
+
+import functools
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, field_serializer
+
+from interlock._agent import (
+    MISSING,
+    Agent,
+    AgentKind,
+    Ask,
+    Authorize,
+    Emit,
+    Progress,
+    Request,
+    kind_of,
+    result_parts,
+)
+from interlock._agent import Result as Outcome
+from interlock.errors import ResultInvalid
+from interlock.models import JsonObject, Part
+
+CANARY = "sk-canary-7f3a"
+
+
+async def runs(_task: object) -> None:
+    """An async function."""
+
+
+def blocks(_task: object) -> None:
+    """A plain function."""
+
+
+async def yields(_task: object) -> AsyncGenerator[Request, object]:
+    """An async generator."""
+    yield Outcome(1)
+
+
+async def with_settings(_task: object, *, model: str) -> str:
+    """An async function that a partial fills in."""
+    return model
+
+
+class Runs:
+    """An object with an async call."""
+
+    async def __call__(self, task: object) -> None:
+        """Do nothing."""
+
+
+class Generates:
+    """An object whose call is an async generator."""
+
+    async def __call__(self, task: object) -> AsyncGenerator[Request, object]:
+        """Yield the result."""
+        yield Outcome(task)
+
+    async def method(self, task: object) -> None:
+        """A bound async method."""
+
+
+class Blocks:
+    """An object with a plain call."""
+
+    def __call__(self, task: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("agent", "kind"),
+    [
+        (runs, AgentKind.ASYNC),
+        (Runs(), AgentKind.ASYNC),
+        (Generates().method, AgentKind.ASYNC),
+        (functools.partial(with_settings, model="small"), AgentKind.ASYNC),
+        (functools.partial(functools.partial(Runs())), AgentKind.ASYNC),
+        (yields, AgentKind.GENERATOR),
+        (Generates(), AgentKind.GENERATOR),
+        (functools.partial(yields), AgentKind.GENERATOR),
+        (blocks, AgentKind.THREAD),
+        (Blocks(), AgentKind.THREAD),
+        (functools.partial(blocks), AgentKind.THREAD),
+    ],
+)
+def test_the_kind_of_an_agent_is_seen_from_its_call(agent: Agent, kind: AgentKind) -> None:
+    """Through partials and callable objects; what is not async gets a thread."""
+    assert kind_of(agent) is kind
+
+
+class Trip(BaseModel):
+    """A result with a type."""
+
+    city: str
+
+
+class Opaque(BaseModel):
+    """A model that holds what has no JSON."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    inner: Any
+
+
+class Leaky(BaseModel):
+    """A model whose serializer fails with a secret in its message."""
+
+    n: int = 1
+
+    @field_serializer("n")
+    def _fails(self, _n: int) -> int:
+        raise RuntimeError(CANARY)
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        (None, []),
+        ("done", [{"text": "done"}]),
+        ("", [{"text": ""}]),
+        (Part(text="a", metadata={"m": 1}), [{"text": "a", "metadata": {"m": 1}}]),
+        (Trip(city="Rome"), [{"data": {"city": "Rome"}}]),
+        ([Part(text="a"), Part(data=1)], [{"text": "a"}, {"data": 1}]),
+        ((Part(text="a"), {"n": 1}), [{"text": "a"}, {"data": {"n": 1}}]),
+        ({"a": [1, None]}, [{"data": {"a": [1, None]}}]),
+        ([1, 2], [{"data": [1, 2]}]),
+        ([], [{"data": []}]),
+        (0, [{"data": 0}]),
+        (False, [{"data": False}]),
+    ],
+)
+def test_a_result_is_stored_as_parts(value: object, parts: list[JsonObject]) -> None:
+    """Text is text, parts are parts, models and JSON are data."""
+    assert result_parts(value, bytes_max=1_000) == parts
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, float("nan"), b"x", Opaque(inner=object()), Leaky(), [Opaque(inner=1j)]],
+)
+def test_a_result_that_is_not_json_is_refused(value: object) -> None:
+    """By one error, whatever is wrong with it, which quotes nothing of it."""
+    with pytest.raises(ResultInvalid) as caught:
+        result_parts(value, bytes_max=1_000)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_result_over_the_bound_is_refused() -> None:
+    """The bound is on the parts as JSON."""
+    with pytest.raises(ResultInvalid, match="the result is 1013 bytes"):
+        result_parts("x" * 1_000, bytes_max=1_000)
+
+
+def test_a_result_is_copied_so_that_the_log_cannot_be_changed() -> None:
+    """An agent may return what it goes on to change: a cache, a module's constant."""
+    value: dict[str, Any] = {"seats": [1]}
+    parts = result_parts(value, bytes_max=1_000)
+    value["seats"].append(2)
+    assert parts == [{"data": {"seats": [1]}}]
+
+
+def test_a_result_is_stored_as_json_has_it() -> None:
+    """What is read back after a restart is what is read now."""
+    assert result_parts({1: (2, 3)}, bytes_max=1_000) == [{"data": {"1": [2, 3]}}]
+
+
+def test_what_a_generator_yields_has_plain_defaults() -> None:
+    """The short forms are the usual ones."""
+    assert Ask("Which city?").form is str
+    assert Ask("Which city?").default is MISSING
+    assert Authorize(tool="pay", arguments={}).on_deny == "stop"
+    assert Emit("text").append is False
+    assert Progress("on it").fraction is None

@@ -1,0 +1,125 @@
+"""Errors are divided by whose fault it is, carry facts, and have a stable code."""
+
+import inspect
+
+import pytest
+
+from interlock import errors
+from interlock._phases import Phase, Trigger
+from interlock.errors import (
+    AnswerInvalid,
+    Conflict,
+    Denied,
+    EngineError,
+    GuardRefused,
+    IllegalTrigger,
+    InvalidInput,
+    LimitReached,
+    NotAccepting,
+    TaskNotCompleted,
+    TaskStopped,
+    TokenReused,
+    UnknownTask,
+)
+
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if inspect.isclass(value) and issubclass(value, BaseException)
+]
+
+
+def test_every_error_is_public_and_in_the_tree_of_the_docstring() -> None:
+    """A reader finds all of them there, each under its base."""
+    assert {error.__name__ for error in CLASSES} == set(errors.__all__)
+    assert errors.__doc__ is not None
+    depth_of = {
+        line.split("`")[1]: (len(line) - len(line.lstrip())) // 4
+        for line in errors.__doc__.splitlines()
+        if line.lstrip().startswith("* `")
+    }
+    assert depth_of.keys() == set(errors.__all__)
+    for error in CLASSES:
+        depth = sum(issubclass(base, EngineError) for base in error.__mro__) - 1
+        assert depth_of[error.__name__] == max(depth, 0)
+
+
+def test_codes_are_stable_and_tell_errors_apart() -> None:
+    """An adapter maps codes: two of the same would be one to its peers."""
+    codes = [error.code for error in CLASSES if issubclass(error, EngineError)]
+    assert len(codes) == len(set(codes))
+    assert all(code.isidentifier() and code.islower() for code in codes)
+
+
+def test_a_stopped_task_gets_past_the_agents_own_handlers() -> None:
+    """`except Exception` in an agent must not swallow the stop."""
+    assert not issubclass(TaskStopped, Exception)
+
+
+def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> None:
+    """The facts are attributes; the message is built from them."""
+    allowed = (Trigger.CANCEL, Trigger.START)
+    error = IllegalTrigger("t", Phase.SUBMITTED, Trigger.APPROVE, allowed=iter(allowed))
+    assert (error.task_id, error.phase, error.trigger) == ("t", Phase.SUBMITTED, Trigger.APPROVE)
+    assert error.allowed == allowed
+    assert str(error) == (
+        "task 't' is submitted: it cannot approve; it would accept: cancel, start"
+    )
+    assert str(IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL)) == (
+        "task 't' is finalized: it cannot cancel"
+    )
+
+
+def test_a_guards_refusal_has_a_stable_reason() -> None:
+    """The name of the guard, for programs; the sentence, for people."""
+    error = GuardRefused("t", Phase.RUNNING, Trigger.COMPLETE, "report_is_current", "it is old")
+    assert error.reason == "report_is_current"
+    assert str(error) == "task 't' is running: complete was refused: it is old"
+
+
+def test_an_invalid_answer_lists_every_problem() -> None:
+    """A form can show all of them at once."""
+    error = AnswerInvalid(
+        "t", Phase.WAITING_INPUT, Trigger.PROVIDE_INPUT, "answer_fits", ["one", "two"]
+    )
+    assert error.problems == ("one", "two")
+    assert str(error).endswith("provide_input was refused: one; two")
+    assert InvalidInput(["one", "two"]).problems == ("one", "two")
+    assert str(InvalidInput(["one", "two"])) == "one; two"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (UnknownTask("t"), "no task 't'"),
+        (TokenReused("m1"), "token 'm1' was used before with another body"),
+        (LimitReached("inbox_max", 256), "inbox_max is 256"),
+        (
+            LimitReached("inbox_max", 256, retry_after_s=1.5),
+            "inbox_max is 256; try again after 1.5 s",
+        ),
+        (NotAccepting("the engine is draining"), "the engine is draining"),
+        (Conflict("t", 7), "task 't' is no longer at event 7"),
+        (Denied("pay", None), "pay was denied"),
+        (Denied("pay", "too much"), "pay was denied: too much"),
+        (
+            TaskNotCompleted("t", Phase.FAILED, "agent_error", None),
+            "task 't' is failed (agent_error)",
+        ),
+        (
+            TaskNotCompleted("t", Phase.FAILED, "agent_error", "no network"),
+            "task 't' is failed (agent_error): no network",
+        ),
+    ],
+    ids=str,
+)
+def test_a_message_is_made_of_the_facts(error: EngineError, says: str) -> None:
+    """No prose for users: that is an adapter's."""
+    assert str(error).startswith(says)
+
+
+def test_a_limit_says_when_to_try_again_if_that_helps() -> None:
+    """None means that it will not."""
+    assert LimitReached("x", 1).retry_after_s is None
+    assert LimitReached("x", 1, retry_after_s=2.0).retry_after_s == 2.0
+    assert NotAccepting("x").retry_after_s > 0

@@ -1,0 +1,103 @@
+"""JSON at the border: canonical, bounded, copied, and never quoted in an error."""
+
+import pytest
+
+from interlock._json import digest, encoded, own_copy
+from interlock.errors import ResultInvalid
+
+CANARY = "sk-canary-7f3a"
+
+
+class Secretive:
+    """Not JSON; its text holds a secret."""
+
+    def __repr__(self) -> str:
+        """A text that must never be shown."""
+        return CANARY
+
+
+def endless() -> object:
+    """A list that holds itself."""
+    ring: list[object] = []
+    ring.append(ring)
+    return ring
+
+
+def test_json_is_written_in_one_way_only() -> None:
+    """Equal values have equal bytes, whatever the order in which they were built."""
+    one = encoded({"b": [1, None], "a": "é"}, what="it", bytes_max=100)
+    other = encoded({"a": "é", "b": [1, None]}, what="it", bytes_max=100)
+    assert one == other == '{"a":"é","b":[1,null]}'.encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, b"bytes", float("nan"), float("inf"), {"a": {"b": {3j}}}, "\ud800"],
+)
+def test_what_is_not_json_is_refused(value: object) -> None:
+    """NaN, bytes, half a surrogate pair and foreign objects have no JSON."""
+    with pytest.raises(ResultInvalid, match="the result is not JSON"):
+        encoded(value, what="the result", bytes_max=100)
+
+
+def test_a_value_without_an_end_is_refused() -> None:
+    """A circle is a fault of the value, not of the interpreter."""
+    with pytest.raises(ResultInvalid):
+        encoded(endless(), what="the result", bytes_max=100)
+
+
+def test_a_value_deeper_than_the_interpreter_goes_is_refused() -> None:
+    """A bomb of brackets costs its sender an error, and us nothing."""
+    bomb: list[object] = []
+    for _ in range(200_000):
+        bomb = [bomb]
+    with pytest.raises(ResultInvalid):
+        encoded(bomb, what="the result", bytes_max=10)
+
+
+def test_the_bound_is_on_bytes_and_inclusive() -> None:
+    """Two characters may be four bytes."""
+    assert encoded("éé", what="it", bytes_max=6) == '"éé"'.encode()
+    with pytest.raises(ResultInvalid, match="it is 6 bytes of JSON; at most 5 fit"):
+        encoded("éé", what="it", bytes_max=5)
+
+
+def test_the_error_does_not_quote_the_value() -> None:
+    """The value may hold a secret, and errors are shown.  Source: I38."""
+    for value in ({"key": Secretive()}, {CANARY: float("nan")}, [CANARY, "\ud800"]):
+        with pytest.raises(ResultInvalid) as caught:
+            encoded(value, what="it", bytes_max=100)
+        assert CANARY not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+def test_an_own_copy_shares_nothing_with_the_value() -> None:
+    """What was shown to an approver cannot be changed behind their back.  Source: I13."""
+    value = {"to": ["bob"], "amount": 1}
+    copy = own_copy(value, what="it", bytes_max=100)
+    value["to"] = ["mallory"]
+    assert copy == {"to": ["bob"], "amount": 1}
+
+
+def test_an_own_copy_is_what_json_would_give_back() -> None:
+    """Tuples become lists and keys become text now, not after a restart."""
+    assert own_copy({1: (2, 3)}, what="it", bytes_max=100) == {"1": [2, 3]}
+
+
+def test_an_own_copy_has_the_same_bounds() -> None:
+    """A copy is no way round the size."""
+    with pytest.raises(ResultInvalid):
+        own_copy("long", what="it", bytes_max=3)
+
+
+def test_a_digest_stands_for_the_value_and_not_for_its_order() -> None:
+    """32 hexadecimal digits, equal for equal JSON and different for anything else."""
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert len(digest([])) == 32
+    assert digest(["pay", {"amount": 1}]) != digest(["pay", {"amount": 1000}])
+
+
+def test_a_digest_tells_one_from_true_and_from_one_point_nought() -> None:
+    """To Python they are equal; to a tool they are not.  Source: I14."""
+    assert len({digest(value) for value in ([1], [True], [1.0])}) == 3

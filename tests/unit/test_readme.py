@@ -1,0 +1,32 @@
+"""What the README shows is what is there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _between(marker: str, language: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n```{language}\n(.*?)```\n<!-- /{marker} -->", README, re.S)
+    assert found is not None, marker
+    return found.group(1)
+
+
+def test_the_embed_example_is_the_file_that_a_test_runs() -> None:
+    """The README's first code is examples/embed.py without its docstring.  Source: ours."""
+    program = (ROOT / "examples/embed.py").read_text(encoding="utf-8")
+    code = re.sub(r'\A"""[^"]*"""\n+', "", program)
+    assert _between("embed", "python") == code
+
+
+def test_the_picture_is_drawn_from_the_table() -> None:
+    """The README's picture is specs/lifecycle.mmd, which a golden test redraws.  Source: ours."""
+    assert _between("lifecycle", "mermaid") == (ROOT / "specs/lifecycle.mmd").read_text("utf-8")
+
+
+def test_both_commands_are_on_the_first_screen() -> None:
+    """Within the first thirty lines.  Source: the project's rules."""
+    first_screen = "\n".join(README.splitlines()[:30])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
