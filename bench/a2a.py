@@ -5,7 +5,7 @@
 SendMessage to COMPLETED over JSON-RPC at concurrency 16: CPU per request of the server
 process.  Streaming to the first event, and a follow-up that answers a question to
 COMPLETED: median latency, one client at a time.  Every round starts every arm anew, in
-alternating order; a number is the median over the rounds.
+alternating order; ratios are taken round by round, and a number is the median of them.
 """
 
 import argparse
@@ -124,48 +124,56 @@ async def measure(server: ServerProcess, found: Findings) -> None:
 
 def compare(report: Report, found: dict[str, Findings]) -> None:
     """Medians, ratios to the baseline, and the bars."""
-    middle = {
-        arm: {metric: statistics.median(samples) for metric, samples in of.items()}
-        for arm, of in found.items()
-    }
+    middle = {arm: medians(of) for arm, of in found.items()}
+    # Round by round, so that what slowed a whole round slows both sides of its ratio.
+    ratios = {arm: by_round(of, found[BASE]) for arm, of in found.items()}
+    typical = {arm: medians(of) for arm, of in ratios.items()}
+    metrics = tuple(middle[BASE])
     for arm, of in found.items():
         report.samples |= {f"{arm}, {metric}": samples for metric, samples in of.items()}
-    metrics = list(middle[BASE])
-    report.tables.append(
-        Table(
-            "Medians over the rounds",
-            ("arm", *metrics),
-            [(arm, *(f"{of[metric]:.3g}" for metric in metrics)) for arm, of in middle.items()],
-        )
-    )
-    report.tables.append(
-        Table(
-            f"Ratio to {BASE}",
-            ("arm", *metrics),
-            [
-                (arm, *(f"{of[metric] / middle[BASE][metric]:.2f}" for metric in metrics))
-                for arm, of in middle.items()
-            ],
-        )
-    )
-    report.bars += bars(middle)
+    rows: list[tuple[str, ...]] = [
+        (arm, *(f"{of[metric]:.3g}" for metric in metrics)) for arm, of in middle.items()
+    ]
+    report.tables.append(Table("Medians over the rounds", ("arm", *metrics), rows))
+    rows = [
+        (arm, *(spread(of[metric]) for metric in metrics))
+        for arm, of in ratios.items()
+        if arm != BASE
+    ]
+    title = f"Ratio to {BASE} in the same round: median (least to greatest)"
+    report.tables.append(Table(title, ("arm", *metrics), rows))
+    report.bars += bars(typical)
 
 
-def bars(middle: dict[str, dict[str, float]]) -> Iterable[Bar]:
+def medians(of: Findings) -> dict[str, float]:
+    """One number for each metric."""
+    return {metric: statistics.median(samples) for metric, samples in of.items()}
+
+
+def by_round(of: Findings, base: Findings) -> Findings:
+    """Each sample as a share of what the baseline had in the same round."""
+    return {
+        metric: [sample / part for sample, part in zip(samples, base[metric], strict=True)]
+        for metric, samples in of.items()
+    }
+
+
+def spread(samples: list[float]) -> str:
+    """The median and what it lies between."""
+    return f"{statistics.median(samples):.2f} ({min(samples):.2f} to {max(samples):.2f})"
+
+
+def bars(ratios: dict[str, dict[str, float]]) -> Iterable[Bar]:
     """What issue 2 promises of the arms that ran."""
-    base = middle[BASE]
     for store, limit, aim in (("memory", 0.6, 0.45), ("sqlite", 0.9, 0.8)):
-        ours = middle.get(f"interlock-{store}")
-        if ours is not None:
-            name = f"CPU per SendMessage / {BASE}, {store}"
-            yield Bar(name, ours["cpu_ms"] / base["cpu_ms"], limit, "x", aim=aim)
-    memory = middle.get("interlock-memory")
-    if memory is not None:
+        if ours := ratios.get(f"interlock-{store}"):
+            yield Bar(f"CPU per SendMessage / {BASE}, {store}", ours["cpu_ms"], limit, "x", aim)
+    if memory := ratios.get("interlock-memory"):
         for metric, name in (
             ("first_event_ms", "streaming to the first event"),
             ("follow_up_ms", "follow-up to COMPLETED"),
         ):
-            yield Bar(f"{name}, p50 / {BASE}, memory", memory[metric] / base[metric], 1.0, "x")
+            yield Bar(f"{name}, p50 / {BASE}, memory", memory[metric], 1.0, "x")
 
 
 def main() -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: D103 - it is short to be read at a glance
 """Interlock in ten lines: an agent that asks, and the engine that runs it."""
 
 import asyncio

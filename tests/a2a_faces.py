@@ -5,13 +5,21 @@ The peers are the SDK's own clients.  HTTP stays in the process, gRPC goes over 
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import grpc.aio
 import httpx
+import pytest
 from a2a.auth.user import UnauthenticatedUser, User
 from a2a.client.client import Client, ClientCallContext, ClientConfig
 from a2a.client.client_factory import ClientFactory
@@ -29,17 +37,20 @@ from a2a.types import (
     StreamResponse,
     SubscribeToTaskRequest,
     Task,
+    TaskState,
 )
 from a2a.utils.constants import TransportProtocol
+from pydantic import BaseModel
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive
 
-from interlock import Deliverer, JsonValue, Limits
+from interlock import Deliverer, JsonValue, Limits, TaskContext, TaskQuery
 from interlock._agent import Agent
 from interlock_adapters._a2a_card import card_of
+from interlock_adapters._a2a_map import EVENT
 from interlock_adapters._a2a_part import json_of, put_value
 from interlock_adapters.a2a import (
     CHANNEL,
@@ -48,7 +59,7 @@ from interlock_adapters.a2a import (
     a2a_app,
     grpc_server,
 )
-from support import FlakyStore, World, opened
+from support import FlakyStore, World, opened, pause
 
 JSONRPC: Final = TransportProtocol.JSONRPC.value
 REST: Final = TransportProtocol.HTTP_JSON.value
@@ -61,6 +72,23 @@ URL: Final = "http://agent.test"
 SETTINGS: Final = A2ASettings(name="Tests", description="Does as it is told.", url=URL)
 
 _IDS: Final = itertools.count(1)
+
+
+class City(BaseModel):
+    """Where to go."""
+
+    name: str
+    days: int = 1
+
+
+async def travel(task: TaskContext) -> str:
+    """Ask, be allowed, show, and say how it went."""
+    city = await task.ask("Which city?", City)
+    booked = await task.authorize("book", {"to": city.name, "seats": 1}, allow_edit=True)
+    await task.progress("packing", 0.5)
+    await task.emit("to ", artifact_id="ticket")
+    await task.emit(str(booked["to"]), artifact_id="ticket", append=True, last_chunk=True)
+    return f"{booked['seats']} to {booked['to']}"
 
 
 class InProcess(httpx.AsyncBaseTransport):
@@ -245,18 +273,18 @@ class Faces:
             for interface in self.card.supported_interfaces
             if (interface.protocol_binding, interface.protocol_version) == (binding, version)
         )
-        clients = [
+        client, streaming = (
             ClientFactory(
                 ClientConfig(
-                    streaming=streaming,
+                    streaming=streams,
                     httpx_client=self.http,
                     grpc_channel_factory=self._channel,
                     supported_protocol_bindings=[binding],
                 )
             ).create(card)
-            for streaming in (False, True)
-        ]
-        return Peer(*clients, {"x-user": user} if user else {})
+            for streams in (False, True)
+        )
+        return Peer(client, streaming, {"x-user": user} if user else {})
 
     def _channel(self, url: str) -> grpc.aio.Channel:
         channel = grpc.aio.insecure_channel(url)
@@ -338,3 +366,48 @@ def asks_of(task: Task) -> list[dict[str, Any]]:
 def texts_of(parts: Sequence[Part]) -> list[str]:
     """The texts among the parts."""
     return [part.text for part in parts if part.HasField("text")]
+
+
+def shown_of(answer: StreamResponse) -> str:
+    """What a stream shows, in a few words."""
+    match answer.WhichOneof("payload"):
+        case "task":
+            return f"task {_state(answer.task.status.state)}"
+        case "status_update":
+            update = answer.status_update
+            said = " ".join(texts_of(update.status.message.parts))
+            return f"{_state(update.status.state)} {said}".rstrip()
+        case "artifact_update":
+            chunk = answer.artifact_update
+            how = ("+" if chunk.append else "") + ("." if chunk.last_chunk else "")
+            return f"{chunk.artifact.artifact_id}{how} {' '.join(texts_of(chunk.artifact.parts))}"
+        case _:
+            return "?"
+
+
+def place_of(answer: StreamResponse) -> str:
+    """Where in the log a stream is, as it says itself."""
+    shown = getattr(answer, answer.WhichOneof("payload") or "")
+    return str(shown.metadata.fields[EVENT].string_value)
+
+
+def _state(state: TaskState) -> str:
+    return TaskState.Name(state).removeprefix("TASK_STATE_").lower()
+
+
+async def refused(faces: Faces, call: Awaitable[object], error: type[Exception]) -> str:
+    """The message of the error that the call must raise, having changed nothing."""
+    before = await _everything(faces.world)
+    with pytest.raises(error) as caught:
+        await call
+    assert type(caught.value) is error
+    assert await _everything(faces.world) == before
+    return str(caught.value)
+
+
+async def _everything(world: World) -> object:
+    """What the store holds, once nothing is under way."""
+    await pause()
+    page = await world.store.page(TaskQuery(limit=1_000))
+    watches = [await world.store.watches(record.task_id) for record in page.records]
+    return page, watches

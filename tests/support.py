@@ -1,10 +1,11 @@
 """What the tests of the engine share: an open engine on a clock that stands still, and its store.
 
-Nothing here stands in for code of ours: `FlakyStore` is the memory store, which also fails
-and dawdles when it is told to.
+Nothing here stands in for the engine: `FlakyStore` is the memory store, which also fails and
+dawdles when it is told to, and a `Stage` hosts one turn and fires the real table.
 """
 
 import asyncio
+import contextvars
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,10 +23,13 @@ from interlock import (
     TaskRecord,
     Trigger,
 )
-from interlock._agent import Agent
-from interlock._event import Data, Signal
-from interlock._machine import LIFECYCLE
+from interlock._agent import Agent, kind_of
+from interlock._event import AGENT, ENGINE, Data, Signal
+from interlock._machine import LIFECYCLE, Move
+from interlock._memory import Memory
+from interlock._phases import Phase
 from interlock._store import Claim, Commit, Watch
+from interlock._turn import Raised, Returned, Turn, TurnEnd
 from interlock.errors import StoreError
 from interlock.testing import ManualClock
 
@@ -314,16 +318,16 @@ class Stage:
         self.log.append(move.event)
         return move
 
-    def tell(self, trigger: Trigger, data: Data) -> None:
+    def tell(self, trigger: Trigger, data: Data, actor: str = OWNER) -> None:
         """Something happens to the task, and the turn hears of it."""
-        move = self.move(trigger, data)
+        move = self.move(trigger, data, actor)
         self.turn.hear(move.record, move.event)
         if move.record.phase is Phase.RUNNING:
             self.turn.resume()
 
-    def provide(self, key: str, value: object) -> None:
+    def provide(self, key: str, value: object, actor: str = OWNER) -> None:
         """A client answers."""
-        self.tell(Trigger.PROVIDE_INPUT, {"key": key, "value": value})
+        self.tell(Trigger.PROVIDE_INPUT, {"key": key, "value": value}, actor)
 
     async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
         """See `Host.report`."""

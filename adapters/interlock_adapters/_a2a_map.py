@@ -17,7 +17,7 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 
-from interlock import OVER, VISIBLE, Phase, Trigger
+from interlock import OVER, VISIBLE, WAITING, Phase, Trigger
 from interlock.errors import (
     AnswerInvalid,
     EngineError,
@@ -121,6 +121,9 @@ def _refused(error: Refused) -> A2AError:
         if error.reason not in _NOT_ABOUT_THE_DATA:
             return invalid("message.parts", str(error), **facts)
         return unsupported(str(error), **facts)
+    if error.phase in WAITING:
+        # A decision where values are wanted: the task takes messages, but not this one.
+        return invalid("message.parts", str(error), **facts)
     return unsupported(nothing_wanted(error.phase, error.allowed), **facts)
 
 

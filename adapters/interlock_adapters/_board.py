@@ -68,8 +68,7 @@ _OFF_CENTRE: Final = 0.1
 class Travelled(NamedTuple):
     """One move of a task."""
 
-    #: None if nobody said.
-    trigger: Trigger | None
+    trigger: Trigger
     source: Place
     dest: Phase
 

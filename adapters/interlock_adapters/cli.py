@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from interlock import LIFECYCLE, SqliteStore
+from interlock._diagram import mermaid
 from interlock.errors import StoreError
 from interlock_adapters._board import picture
 from interlock_adapters._ink import wants_colour
@@ -25,7 +26,7 @@ MISUSED: Final = 2
 INTERRUPTED: Final = 130
 
 #: Seconds that each step of the demo's agent takes unless told otherwise.
-PACE_S: Final = 0.4
+PACE_S: Final = 0.3
 PACE_S_MAX: Final = 5.0
 
 _SQLITE: Final = "sqlite:///"
@@ -146,7 +147,7 @@ def _diagram(options: argparse.Namespace) -> int:
     if options.format == "text":
         print(picture(colour=wants_colour(sys.stdout)))
     else:
-        print(mermaid(LIFECYCLE))
+        print(mermaid(LIFECYCLE), end="")
     return OK
 
 

@@ -26,7 +26,17 @@ class Draft:
     `phase` is written by the machine alone.
     """
 
-    __slots__ = ("attempt", "closed", "details", "epoch", "phase", "record", "row")
+    __slots__ = (
+        "attempt",
+        "closed",
+        "details",
+        "epoch",
+        "held",
+        "phase",
+        "record",
+        "refused",
+        "row",
+    )
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
@@ -36,6 +46,9 @@ class Draft:
         self.attempt = record.attempt
         self.closed = record.closed
         self.row: object = None
+        #: The guards that were asked already, of rows that share them.
+        self.held: object = None
+        self.refused: object = None
 
 
 Change: TypeAlias = Callable[[Draft, Signal], None]

@@ -1,6 +1,7 @@
 """What an agent sees of its task: ask, authorize, emit, progress, cancelled, deadline."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast, overload
@@ -121,7 +122,7 @@ class TaskContext:
         """What the task was submitted with."""
         request = self._desk.memory.request
         parts = tuple(Part.model_validate(part) for part in request["parts"])
-        return TaskInput(parts, request.get("metadata") or {})
+        return TaskInput(parts, copy.deepcopy(request.get("metadata") or {}))
 
     @property
     def cancelled(self) -> bool:
@@ -329,6 +330,8 @@ class TaskContext:
         approvers: Sequence[str],
     ) -> Asked:
         limits = self._desk.limits
+        if expires_s is not None and not 0 < expires_s < math.inf:
+            raise InvalidInput([f"expires_s is {expires_s!r}; an ask is open for some seconds"])
         return {
             # The epoch of a turn's report is filled in when it is fired: a resume changes it.
             "epoch": 0,

@@ -300,6 +300,9 @@ class Engine:
         """
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
+            if cell.record.phase is Phase.CANCELLING:
+                # The table takes a repeat; the log need not grow with each.
+                return cell.record
             choose = always(Trigger.CANCEL, data)
             return await self._opened().writer.fire(cell, choose, _who(actor or owner))
 

@@ -59,7 +59,10 @@ class Event:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Event":
-        """The inverse of `to_json`; raises KeyError or ValueError on anything else."""
+        """The inverse of `to_json`, for what it made; anything else raises KeyError or ValueError.
+
+        Numbers are taken as they come: `_machine.fold` finds those that do not fit.
+        """
         source = entry["source"]
         return cls(
             seq=entry["seq"],

@@ -8,10 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from interlock._effects import TimerKind
 from interlock._event import MACHINES, TIMER, Signal
+from interlock._json import digest
+from interlock._keywords import quote
 from interlock._phases import Phase
 from interlock._record import OUTCOME_OF, Ask, AskKind, Queued, Stopping, TaskRecord
 from interlock._schema import problems_of
+
+#: The timers that limit the task itself; those of asks and retries fire other triggers.
+_DEADLINES: Final = frozenset({TimerKind.RUN, TimerKind.TASK})
 
 Predicate: TypeAlias = Callable[[TaskRecord, Signal], bool]
 Problems: TypeAlias = Callable[[TaskRecord, Signal], list[str]]
@@ -32,12 +38,14 @@ class Guard:
         return self.explanation.format_map(_Quoted(signal.data))
 
 
-class _Quoted(dict[str, Any]):
+class _Quoted(dict[str, str]):
+    """Shows what an explanation names, and no more of it than a refusal should carry."""
+
     def __init__(self, data: Mapping[str, Any]) -> None:
-        super().__init__({name: repr(value) for name, value in data.items()})
+        self._data = data
 
     def __missing__(self, name: str) -> str:
-        return f"({name} not given)"
+        return quote(self._data[name]) if name in self._data else f"({name} not given)"
 
 
 def guard(explanation: str) -> Callable[[Predicate], Guard]:
@@ -164,8 +172,8 @@ def edit_is_allowed(record: TaskRecord, signal: Signal) -> bool:
     ask = _ask_named(record, signal)
     if ask is None:
         return False
-    same: bool = signal.data["arguments"] == ask.arguments
-    return ask.allow_edit or same
+    # As text, like the digest: to Python True is 1, to a tool it is another argument.
+    return ask.allow_edit or digest(signal.data["arguments"]) == digest(ask.arguments)
 
 
 arguments_fit: Final = Guard(
@@ -221,7 +229,8 @@ def back_off_is_over(record: TaskRecord, signal: Signal) -> bool:
 def deadline_has_passed(record: TaskRecord, signal: Signal) -> bool:
     """A stale or early timer changes nothing."""
     kind = signal.data["timer"]
-    return any(timer.kind == kind and signal.at >= timer.due for timer in record.timers())
+    armed = [timer for timer in record.timers() if timer.kind in _DEADLINES]
+    return any(timer.kind == kind and signal.at >= timer.due for timer in armed)
 
 
 @guard("the turn still has time to end")

@@ -72,10 +72,14 @@ def _missing(table: Sequence[Row]) -> Iterator[str]:
     for phase in sorted(WAITING):
         if (phase, Trigger.EXPIRE) not in pairs:
             yield f"{phase}: a wait that nothing ends: no row for expire"
-    for row in table:
-        enters = row.dest in WAITING and row.source not in WAITING
-        if enters and ArmTimer(TimerKind.ASK) not in row.effects:
-            yield f"{_name(row)}: enters a wait without arming its timer"
+    for trigger in (Trigger.STOPPED, Trigger.ABANDON):
+        if (Phase.CANCELLING, trigger) not in pairs:
+            yield f"cancelling: no row for {trigger}"
+    for phases, timer in ((WAITING, TimerKind.ASK), ({Phase.CANCELLING}, TimerKind.GRACE)):
+        for row in table:
+            enters = row.dest in phases and row.source not in phases
+            if enters and ArmTimer(timer) not in row.effects:
+                yield f"{_name(row)}: enters {row.dest} without arming timer {timer}"
 
 
 def _reached(starts: set[Phase], after: dict[Phase, set[Phase]]) -> set[Phase]:

@@ -11,13 +11,13 @@ waits, reads no clock and acts on nothing (specs/architecture.md).
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from transitions import EventData, Machine, MachineError, Transition
+from transitions import Machine, MachineError, Transition
 from transitions.core import Condition
 
 from interlock._changes import Draft
 from interlock._effects import Effect
 from interlock._event import Event, Signal
-from interlock._guards import Predicate
+from interlock._guards import Guard
 from interlock._lint import lint
 from interlock._phases import Phase, Trigger
 from interlock._record import OWNED, Identity, Queued, TaskRecord
@@ -39,22 +39,55 @@ class Move(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-class _StrictCondition(Condition):
-    """A guard that must answer with a bool: the library would take "yes" for a no."""
+class _Verdict:
+    """Whether the guards of one row let a signal pass.
 
-    def check(self, event_data: EventData) -> bool:
-        draft = cast("Draft", event_data.model)
-        holds = cast("Predicate", self.func)
-        held = holds(draft.record, _signal(event_data))
-        if held is not True and held is not False:
-            raise EngineBug(f"guard {self.func!r} answered {held!r}, not True or False")
-        return held is self.target
+    Rows of one (source, trigger) share their `requires`: what held for one of them is
+    not asked again for the next, and what did not hold never will.
+    """
+
+    __slots__ = ("requires", "when")
+
+    def __init__(self, row: Row) -> None:
+        self.requires: Final = row.requires
+        self.when: Final = row.when
+
+    def __call__(self, draft: Draft, signal: Signal) -> bool:
+        """True if every guard holds."""
+        record, requires = draft.record, self.requires
+        if requires is not draft.held:
+            if requires is draft.refused:
+                return False
+            for guard in requires:
+                if not _strictly(guard, record, signal):
+                    draft.refused = requires
+                    return False
+            draft.held = requires
+        return self.when is None or _strictly(self.when, record, signal)
+
+
+def _strictly(guard: Guard, record: TaskRecord, signal: Signal) -> bool:
+    held = guard.holds(record, signal)
+    if held is True or held is False:
+        return held
+    # The library would take "yes" for a no, and a coroutine for a yes.
+    raise EngineBug(f"guard {guard.name} answered {held!r}, not True or False")
+
+
+class _RowCondition(Condition):
+    """Asks a verdict about the draft and the signal, and nobody else about anything."""
+
+    def check(self, event_data: Any) -> bool:
+        """What the verdict is."""
+        verdict: Any = self.func  # The library would also know a name.
+        passed: bool = verdict(event_data.model, event_data.args[0])
+        return passed
 
 
 class _RowTransition(Transition):
     """A transition that knows the row it was made from."""
 
-    condition_cls = _StrictCondition
+    condition_cls = _RowCondition
 
     def __init__(self, *args: Any, row: Row, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,16 +98,12 @@ class _RowMachine(Machine):
     transition_cls = _RowTransition
 
 
-def _change(event_data: EventData) -> None:
+def _change(event_data: Any) -> None:
     """Runs between the guards and the move."""
-    row = cast("_RowTransition", event_data.transition).row
-    draft = cast("Draft", event_data.model)
+    row: Row = event_data.transition.row
+    draft: Draft = event_data.model
     draft.row = row
-    row.change(draft, _signal(event_data))
-
-
-def _signal(event_data: EventData) -> Signal:
-    return cast("tuple[Signal]", event_data.args)[0]
+    row.change(draft, event_data.args[0])
 
 
 class Lifecycle:
@@ -109,7 +138,7 @@ class Lifecycle:
                     row.source,
                     row.dest,
                     # Callables, never names: a misspelt name is found only when it fires.
-                    conditions=[guard.holds for guard in _conditions(row)],
+                    conditions=[_Verdict(row)],
                     row=row,
                 )
         self._fire: Final = {Trigger(name): event.trigger for name, event in machine.events.items()}
@@ -192,15 +221,27 @@ class Lifecycle:
             expected = 1 if record is None else record.seq + 1
             if event.seq != expected:
                 raise StoreCorrupt(f"event {event.seq} stands where {expected} should")
-            if record is None:
-                if event.trigger is not Trigger.SUBMIT:
-                    raise StoreCorrupt(f"a log begins with submit, not {event.trigger}")
-                record = self.submit(signal).record
-            else:
-                record = self._replayed(record, event, signal)
+            try:
+                if record is None:
+                    record = self._begun(event, signal)
+                else:
+                    record = self._replayed(record, event, signal)
+            except (AssertionError, KeyError, TypeError, ValueError) as error:
+                # Only the kind of fault: the data may hold a secret.
+                raise StoreCorrupt(
+                    f"event {event.seq} holds no data of {event.trigger} ({type(error).__name__})"
+                ) from None
         if record is None:
             raise StoreCorrupt("the log is empty")
         return record
+
+    def _begun(self, event: Event, signal: Signal) -> TaskRecord:
+        if event.trigger is not Trigger.SUBMIT:
+            raise StoreCorrupt(f"a log begins with submit, not {event.trigger}")
+        move = self.submit(signal)
+        if move.event != event:
+            raise StoreCorrupt(f"event {event.seq} is not the submission it should be")
+        return move.record
 
     def _replayed(self, record: TaskRecord, event: Event, signal: Signal) -> TaskRecord:
         """The committed move once more, without its guards: they held when it was made."""
@@ -235,10 +276,6 @@ class Lifecycle:
                     return AnswerInvalid(*at, guard.problems(record, signal))
                 return GuardRefused(*at, guard.explain(signal), allowed=self.allowed(record.phase))
         raise EngineBug(f"no row of {signal.trigger} from {record.phase} holds, and none says why")
-
-
-def _conditions(row: Row) -> tuple[Any, ...]:
-    return row.requires if row.when is None else (*row.requires, row.when)
 
 
 LIFECYCLE: Final = Lifecycle(TABLE)

@@ -66,7 +66,7 @@ class Ask:
     digest: str | None = None
     allow_edit: bool = False
     on_deny: OnDeny = "stop"
-    #: Principals who may answer; empty is the owner.
+    #: Principals who may answer; empty is anybody to whom the adapter shows the task.
     approvers: tuple[str, ...] = ()
 
 
@@ -209,7 +209,11 @@ class TaskRecord:
 
     def ask(self, key: str) -> Ask | None:
         """The open ask of that key."""
-        return next((ask for ask in self.asks if ask.key == key), None)
+        if isinstance(self.details, Waiting):
+            for ask in self.details.asks:
+                if ask.key == key:
+                    return ask
+        return None
 
     def timers(self) -> Iterator[Timer]:
         """Every deadline that is armed now.  An outcome phase has none."""

@@ -8,7 +8,8 @@ go of.  It is made when the engine opens and thrown away when it closes.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, assert_never
 
 from interlock._admission import Admission
@@ -36,7 +37,8 @@ from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, TaskRecord
 from interlock._store import Store
 from interlock._turn import Turn, TurnEnd
-from interlock._writer import Writer
+from interlock._writer import STORE_RETRY_S, Writer
+from interlock.errors import StoreError
 from interlock.models import Limits
 
 _log: Final = logging.getLogger("interlock.engine")
@@ -91,7 +93,7 @@ class Runtime:
         """
         await self._cut_off_turns()
         await self.courier.stop()
-        if self._errands:
+        while self._errands:
             await asyncio.wait(self._errands)
         await self.writer.close()
 
@@ -203,7 +205,7 @@ class Runtime:
 
     def act(self, cell: Cell, before: TaskRecord | None, moves: Sequence[Move]) -> None:
         """Do what follows from moves that were committed; `before` is None for a new task."""
-        if before is None:
+        if before is None and cell.record.phase is Phase.SUBMITTED:
             self.admission.enqueue(cell.record.task_id)
         phase = Phase.SUBMITTED if before is None else before.phase
         turn = cell.turn
@@ -259,21 +261,14 @@ class Runtime:
             return
         if cell.events is not None:
             self._run_turn(cell, cell.events)
-            return
-        cell.watchers += 1
-        epoch = cell.record.epoch
+        else:
+            self._spawn(partial(self._read_and_run, cell.record.task_id))
 
-        async def read_and_run() -> None:
-            try:
-                events = await self.store.events(cell.record.task_id)
-                current = cell.record
-                if cell.turn is None and (current.phase, current.epoch) == (Phase.RUNNING, epoch):
-                    self._run_turn(cell, events[: current.seq])
-            finally:
-                cell.watchers -= 1
-                self.writer.release(cell)
-
-        self._spawn(read_and_run())
+    async def _read_and_run(self, task_id: str) -> None:
+        with self.writer.keeping(await self.writer.cell(task_id)) as cell:
+            events = await self.store.events(task_id)
+            if cell.turn is None and cell.record.phase is Phase.RUNNING and not self._closing:
+                self._run_turn(cell, events[: cell.record.seq])
 
     def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
         memory = Memory()
@@ -302,7 +297,7 @@ class Runtime:
 
     def _served(self, task_id: str) -> None:
         """Everything a task had to deliver is delivered: it may be finalized now."""
-        self._spawn(self._finalize(task_id))
+        self._spawn(partial(self._finalize, task_id))
 
     async def _finalize(self, task_id: str) -> None:
         cell = await self.writer.cell(task_id)
@@ -317,7 +312,7 @@ class Runtime:
             if cell is not None:
                 self._start(cell)
             else:
-                self._spawn(self._read_and_start(task_id))
+                self._spawn(partial(self._read_and_start, task_id))
 
     async def _read_and_start(self, task_id: str) -> None:
         self._start(await self.writer.cell(task_id))
@@ -346,8 +341,21 @@ class Runtime:
         self._admit()
         self.writer.release(cell)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something for which the store is needed, and again later if that fails."""
+
+        async def run() -> None:
+            try:
+                await errand()
+            except StoreError as error:
+                _log.error("the store failed: %s", error)
+                self.clock.call_later(STORE_RETRY_S, again)
+
+        def again() -> None:
+            if not self._closing:
+                self._spawn(errand)
+
+        task = asyncio.get_running_loop().create_task(run())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 

@@ -54,7 +54,12 @@ P, T, K = Phase, Trigger, TimerKind
 _STOP: Final[Effects] = (StopTurn(), ArmTimer(K.GRACE), Publish())
 _STOP_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), *_STOP)
 _STOP_WAIT: Final[Effects] = (DisarmTimer(K.ASK), DisarmTimer(K.TASK), *_STOP)
-_END_UNSTARTED: Final[Effects] = (DisarmTimer(K.TASK), Publish(), Release())
+_END_UNSTARTED: Final[Effects] = (
+    DisarmTimer(K.RETRY),
+    DisarmTimer(K.TASK),
+    Publish(),
+    Release(),
+)
 _END_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), Publish(), Release())
 _END_STOP: Final[Effects] = (DisarmTimer(K.GRACE), Publish(), Release())
 _ASK: Final[Effects] = (DisarmTimer(K.RUN), ArmTimer(K.ASK), Publish())

@@ -16,7 +16,7 @@ from interlock._cell import Cell, Choice, Post
 from interlock._clock import Clock
 from interlock._event import Event
 from interlock._machine import Move, fire
-from interlock._phases import Trigger
+from interlock._phases import OVER, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, Store, TokenTaken
 from interlock.errors import (
@@ -281,6 +281,10 @@ class Writer:
             cell.inbox.clear()
             self._lost(cell, posts, failure)
             return
+        if cell.turn is not None and (fresh.epoch != cell.record.epoch or fresh.phase in OVER):
+            # Whoever wrote has taken the task over: the turn is nobody's any more.
+            cell.turn.fence()
+            cell.turn = None
         cell.events = None
         cell.record = fresh
         cell.tell()

@@ -92,7 +92,7 @@ class IllegalTrigger(Refused):
     def __init__(
         self, task_id: str, phase: Phase, trigger: Trigger, *, allowed: Iterable[Trigger] = ()
     ) -> None:
-        super().__init__(task_id, phase, trigger, f"it cannot {trigger}", allowed=allowed)
+        super().__init__(task_id, phase, trigger, f"{trigger} is not accepted", allowed=allowed)
 
 
 class GuardRefused(Refused):

@@ -25,7 +25,8 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity and NaN are no JSON, and no deadline can be made of them.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Part(_Value):
@@ -102,7 +103,11 @@ class Retry(_Value):
 
     def delay_s(self, attempt: int) -> float:
         """Seconds to wait after the failure of attempt number `attempt` (1 is the first)."""
-        return min(self.backoff_s * self.backoff_factor ** (attempt - 1), self.backoff_max_s)
+        try:
+            delay_s = self.backoff_s * self.backoff_factor ** (attempt - 1)
+        except OverflowError:  # beyond all floats, so beyond the maximum
+            return self.backoff_max_s
+        return min(delay_s, self.backoff_max_s)
 
 
 class Limits(_Value):

@@ -151,6 +151,14 @@ def test_the_diagram_for_a_terminal_needs_no_renderer(capsys: pytest.CaptureFixt
     assert "\x1b" not in out
 
 
+def test_a_sign_that_cannot_be_shown_is_a_question_mark() -> None:
+    """Where only ASCII is, that is better than a traceback.  Source: ours."""
+    environ = {"PYTHONIOENCODING": "ascii"}
+    done = interlock("diagram", "--format", "text", environ=environ)
+    assert (done.returncode, done.stderr) == (cli.OK, "")
+    assert "? waiting_input ?" in done.stdout
+
+
 # --- verify ---------------------------------------------------------------------------------
 
 
@@ -164,12 +172,23 @@ def test_every_finding_is_printed_and_the_exit_code_tells(
 ) -> None:
     """A record that does not follow from its log is noticed.  Source: DESIGN 4."""
     with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE event SET body = replace(body, 'hello', 'howdy')")
+        connection.execute("UPDATE event SET data = replace(data, 'hello', 'howdy')")
     connection.close()
     code, out, err = run(["verify", f"sqlite:///{store}"], capsys)
     assert code == cli.FAILED
-    assert len(out.splitlines()) == 1
-    assert f"{store} has 1 finding" in err
+    assert out
+    findings = len(out.splitlines())
+    assert f"{store} has {findings} finding" in err
+
+
+async def test_a_store_that_is_in_use_is_left_alone(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is read while its owner writes.  Source: DESIGN 4, the lock file."""
+    async with asyncio.timeout(5), Engine(agent, store=f"sqlite:///{store}"):
+        code, out, err = await asyncio.to_thread(run, ["verify", f"sqlite:///{store}"], capsys)
+    assert (code, out) == (cli.FAILED, "")
+    assert f"{store} cannot be checked: " in err
 
 
 def test_a_file_that_is_no_store_cannot_be_checked(
@@ -212,13 +231,6 @@ def test_the_demo_plays_by_itself_where_there_is_no_terminal() -> None:
     assert (done.returncode, done.stderr) == (cli.OK, "")
     assert "running ─complete→ completed" in done.stdout
     assert "cancelling ─stopped→ cancelled" in done.stdout
-
-
-def test_the_demo_can_be_shown_where_only_ascii_is() -> None:
-    """A question mark is better than a traceback.  Source: ours."""
-    done = interlock("demo", "--auto", "--pace", "0", environ={"PYTHONIOENCODING": "ascii"})
-    assert (done.returncode, done.stderr) == (cli.OK, "")
-    assert "running ?complete? completed" in done.stdout
 
 
 @pytest.mark.parametrize("package", ["a2a", "httpx", "starlette", "uvicorn"])

@@ -8,7 +8,7 @@ import pytest
 from interlock._effects import Publish
 from interlock._lint import lint
 from interlock._machine import Lifecycle
-from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
+from interlock._phases import LIVE, OUTCOMES, WAITING, Phase, Trigger
 from interlock._transitions import TABLE, Row
 from lives import amended
 
@@ -110,9 +110,19 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
         for phase in sorted(WAITING)
     ),
     (
+        "cancelling without its timer",
+        lambda: changed(P.RUNNING, T.CANCEL, effects=(Publish(),)),
+        "cancel from running to cancelling: enters cancelling without arming timer grace",
+    ),
+    (
+        "cancelling that nothing gives up",
+        lambda: without(P.CANCELLING, T.ABANDON),
+        "cancelling: no row for abandon",
+    ),
+    (
         "a wait without its timer",
         lambda: changed(P.RUNNING, T.ASK, effects=(Publish(),)),
-        "ask from running to waiting_auth: enters a wait without arming its timer",
+        "ask from running to waiting_auth: enters waiting_auth without arming timer ask",
     ),
 ]
 
@@ -139,7 +149,7 @@ def test_an_empty_table_has_everything_missing() -> None:
     findings = lint([])
     assert sum("no way leads there" in said for said in findings) == len(Phase)
     assert sum("leads to finalized" in said for said in findings) == len(OUTCOMES)
-    assert sum("no row for" in said for said in findings) == 2 * 4 + 2
+    assert sum("no row for" in said for said in findings) == 2 * len(LIVE) + len(WAITING) + 2
 
 
 def test_the_order_of_guarded_rows_is_left_to_their_author() -> None:

@@ -10,7 +10,7 @@ from transitions import EventData, Machine, MachineError, State, Transition
 from transitions.core import Condition
 
 from interlock._changes import Draft, unchanged
-from interlock._effects import ArmTimer, Publish, TimerKind
+from interlock._effects import ArmTimer, TimerKind
 from interlock._event import AGENT, ENGINE, Event, Signal
 from interlock._guards import Guard
 from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
@@ -46,7 +46,7 @@ def guard_that(answer: Callable[[], object]) -> Guard:
 @pytest.mark.parametrize("answer", ["yes", 1, None, [], 0, ""])
 def test_a_guard_that_answers_with_anything_but_a_bool_is_a_bug(answer: object) -> None:
     """The library would take "yes" for a no, and a 1 for a yes."""
-    lifecycle = amended(
+    lifecycle = with_row(
         row_of(Phase.RUNNING, Trigger.CANCEL), requires=(guard_that(lambda: answer),)
     )
     with pytest.raises(EngineBug, match="not True or False"):
@@ -199,8 +199,8 @@ def test_a_lifecycle_that_is_not_sound_is_refused_with_every_finding() -> None:
 
 def test_a_row_that_was_changed_is_the_row_that_is_fired() -> None:
     """Lifecycles are values: another table, another machine, and the shipped one unharmed."""
-    other = with_row(row_of(Phase.RUNNING, Trigger.CANCEL), effects=(Publish(),))
-    assert other.fire(RUNNING, CANCEL).effects == (Publish(),)
+    other = with_row(row_of(Phase.RUNNING, Trigger.CANCEL), effects=(ArmTimer(TimerKind.GRACE),))
+    assert other.fire(RUNNING, CANCEL).effects == (ArmTimer(TimerKind.GRACE),)
     assert ArmTimer(TimerKind.GRACE) in fire(RUNNING, CANCEL).effects
 
 

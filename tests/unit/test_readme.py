@@ -8,7 +8,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _between(marker: str, language: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n```{language}\n(.*?)```\n<!-- /{marker} -->", README, re.S)
+    found = re.search(
+        rf"<!-- {marker} -->\n```{language}\n(.*?)```\n<!-- /{marker} -->", README, re.DOTALL
+    )
     assert found is not None, marker
     return found.group(1)
 

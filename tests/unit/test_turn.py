@@ -18,12 +18,9 @@ from interlock import (
     SyncTaskContext,
     TaskContext,
 )
-from interlock._agent import Agent, Request, kind_of
-from interlock._event import AGENT, ENGINE, Data, Signal
-from interlock._machine import LIFECYCLE, Move
-from interlock._memory import Memory
-from interlock._phases import Phase, Trigger
-from interlock._turn import Raised, Returned, Turn, TurnEnd, _served
+from interlock._agent import Request
+from interlock._phases import Trigger
+from interlock._turn import Returned, _served
 from interlock.errors import (
     Denied,
     InvalidInput,
@@ -31,8 +28,6 @@ from interlock.errors import (
     StoreError,
     TaskStopped,
 )
-from interlock.models import Limits
-from interlock.testing import ManualClock
 from support import ASKED, Stage, pause, raised, returned, soon, until
 
 LANGUAGE: contextvars.ContextVar[str] = contextvars.ContextVar("LANGUAGE", default="none")

@@ -29,12 +29,10 @@ from a2a.types import (
 from google.protobuf.struct_pb2 import Struct
 
 from interlock import OVER, Answer, Approval, AskKind, Denial, JsonObject, JsonValue, Phase, Trigger
-from interlock_adapters._a2a_map import EVENT, FRACTION, PHASE, SEQ
+from interlock_adapters._a2a_map import EVENT, FRACTION, PHASE, SEQ, TRIGGER
 from interlock_adapters._a2a_part import json_of, put_value
-from interlock_adapters._board import Travelled, edges
+from interlock_adapters._board import Travelled
 
-#: Which trigger led to the status.
-TRIGGER: Final = "interlock/trigger"
 _SEEN: Final = "Last-Event-ID"
 #: Seconds to wait for an answer; streams stay silent for as long as people think.
 _TIMEOUT: Final = httpx.Timeout(10.0, read=None)
@@ -121,7 +119,7 @@ class RemoteTask:
         self.phase: Phase | None = None
         self.moves: list[Travelled] = []
         self._context_id = ""
-        #: The last event that was seen whole.
+        #: The last event of which all was seen.
         self._event = ""
         self._asked: set[str] = set()
         self._begun: Final = asyncio.Event()
@@ -184,7 +182,8 @@ class RemoteTask:
     def _status(self, status: TaskStatus, metadata: Struct) -> Iterator[Sight]:
         phase = Phase(metadata.fields[PHASE].string_value)
         if phase is not self.phase:
-            trigger = _trigger(metadata, self.phase, phase)
+            # A task is first shown as it was submitted, and does not say by what.
+            trigger = Trigger(metadata.fields[TRIGGER].string_value or Trigger.SUBMIT)
             move = Travelled(trigger, self.phase, phase)
             self.moves.append(move)
             self.phase = phase
@@ -200,22 +199,11 @@ class RemoteTask:
         self._remember(metadata)
 
     def _remember(self, metadata: Struct) -> None:
-        event = metadata.fields[EVENT].string_value
-        if event.isdigit():  # Else it is a piece of an event whose rest is still to come.
-            self._event = event
+        self._event = metadata.fields[EVENT].string_value
 
 
 def _message(part: Part) -> Message:
     return Message(role=Role.ROLE_USER, message_id=uuid.uuid4().hex, parts=[part])
-
-
-def _trigger(metadata: Struct, source: Phase | None, dest: Phase) -> Trigger | None:
-    named = metadata.fields[TRIGGER].string_value
-    if named:
-        return Trigger(named)
-    # A server that does not say: some moves have one trigger only, of the others none is told.
-    possible = edges().get((source, dest), ())
-    return possible[0] if len(possible) == 1 else None
 
 
 def _read(message: Message) -> tuple[Said, list[Question]]:

@@ -70,7 +70,7 @@ async def play(demo: Demo, stream: TextIO, stdin_fd: int = 0) -> None:
                 journeys = await _scripted(agent, teller)
             else:
                 journeys = await _typed(agent, teller, Keyboard(stdin_fd))
-        teller.machine(journeys)
+            teller.machine(journeys)
 
 
 @contextlib.contextmanager

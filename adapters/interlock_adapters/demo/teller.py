@@ -93,9 +93,7 @@ class Teller:
         self._print("")
         for journey in journeys:
             # A mark and its trigger stay on one line.
-            steps = [
-                f"{mark}\N{NO-BREAK SPACE}{move.trigger or '?'}" for mark, move in journey.steps()
-            ]
+            steps = [f"{mark}\N{NO-BREAK SPACE}{move.trigger}" for mark, move in journey.steps()]
             text = textwrap.fill(
                 " · ".join(steps),
                 WIDTH,
@@ -108,7 +106,7 @@ class Teller:
     def _move(self, move: Travelled) -> str:
         source = "●" if move.source is None else move.source.value
         dest = self._in(_INK_OF.get(move.dest, BOLD), move.dest.value)
-        return f"{source} ─{self._in(CYAN, move.trigger or '')}→ {dest}"
+        return f"{source} ─{self._in(CYAN, move.trigger.value)}→ {dest}"
 
     def _chunk(self, chunk: Chunk) -> None:
         if chunk.append:

@@ -1,30 +1,11 @@
-"""One story, told over every binding: a question, a decision, an artifact, an end."""
+"""One story, told over every binding and version: a question, a decision, an artifact, an end."""
 
 from collections.abc import AsyncGenerator
 
 import pytest
-from a2a.types import TaskState
-from pydantic import BaseModel
+from a2a.types import SendMessageConfiguration, TaskState
 
-from a2a_faces import FACES, Faces, asks_of, data, faced, message, texts_of
-from interlock import TaskContext
-
-
-class City(BaseModel):
-    """Where to go."""
-
-    name: str
-    days: int = 1
-
-
-async def travel(task: TaskContext) -> str:
-    """Ask, be allowed, show, and say how it went."""
-    city = await task.ask("Which city?", City)
-    booked = await task.authorize("book", {"to": city.name, "seats": 1}, allow_edit=True)
-    await task.progress("packing", 0.5)
-    await task.emit("to ", artifact_id="ticket")
-    await task.emit(str(booked["to"]), artifact_id="ticket", append=True, last_chunk=True)
-    return f"{booked['seats']} to {booked['to']}"
+from a2a_faces import FACES, Faces, asks_of, data, faced, message, texts_of, travel
 
 
 @pytest.fixture
@@ -57,3 +38,25 @@ async def test_a_task_is_asked_allowed_and_done(faces: Faces, binding: str, vers
         ("result", ["1 to Oslo"]),
     ]
     assert task == await ada.get(task.id)
+
+
+@pytest.mark.parametrize(("binding", "version"), FACES)
+async def test_a_task_that_is_cancelled_says_so(faces: Faces, binding: str, version: str) -> None:
+    """CancelTask answers with the cancelled task, and every later read agrees."""
+    ada = faces.peer(binding, version=version)
+    task = await ada.send(message("a trip, please"))
+    cancelled = await ada.cancel(task.id)
+    assert cancelled.status.state == TaskState.TASK_STATE_CANCELED
+    assert texts_of(cancelled.status.message.parts) == ["The task was cancelled."]
+    assert cancelled == await ada.get(task.id)
+
+
+@pytest.mark.parametrize(("binding", "version"), FACES)
+async def test_who_will_not_wait_gets_the_task_at_once(
+    faces: Faces, binding: str, version: str
+) -> None:
+    """`returnImmediately`, which 0.3 calls not blocking."""
+    ada = faces.peer(binding, version=version)
+    at_once = SendMessageConfiguration(return_immediately=True)
+    task = await ada.send(message("a trip, please", configuration=at_once))
+    assert task.status.state == TaskState.TASK_STATE_SUBMITTED

@@ -1,0 +1,138 @@
+"""Handles: one task in the name of its owner, and what can be done with it next."""
+
+import pytest
+
+from interlock import (
+    AskKind,
+    OpenAsk,
+    Part,
+    Phase,
+    Possible,
+    TaskContext,
+    Trigger,
+    can,
+    result_of,
+    value_of,
+)
+from interlock._record import Ended, Identity, StopCause, Stopping, TaskRecord, Waiting
+from interlock.errors import Rejected, TaskNotCompleted
+from support import OWNER, opened, triggers
+
+
+def record(phase: Phase, details: Waiting | Ended | Stopping, *, epoch: int = 1) -> TaskRecord:
+    """A task in a phase."""
+    return TaskRecord(Identity("t", OWNER, "c", 1.0, 9.0), phase, details, 3, epoch, 1, 1.0)
+
+
+INPUT = OpenAsk("a", AskKind.INPUT, "?", {}, 1.0, 9.0)
+AUTH = OpenAsk("b", AskKind.AUTH, "?", {}, 1.0, 9.0, tool="pay", arguments={}, digest="d")
+
+
+def test_a_task_that_waits_can_be_answered_and_cancelled() -> None:
+    """Each open ask by its kind, in the order in which they came."""
+    waiting = record(Phase.WAITING_AUTH, Waiting((INPUT, AUTH)))
+    assert can(waiting) == (
+        Possible(Trigger.PROVIDE_INPUT, INPUT),
+        Possible(Trigger.APPROVE, AUTH),
+        Possible(Trigger.DENY, AUTH),
+        Possible(Trigger.CANCEL),
+    )
+
+
+def test_a_task_that_is_being_stopped_can_be_cancelled_again() -> None:
+    """A repeat is accepted."""
+    stopping = record(Phase.CANCELLING, Stopping(StopCause.CLIENT, 9.0))
+    assert can(stopping) == (Possible(Trigger.CANCEL),)
+
+
+def test_nothing_can_be_done_with_a_task_that_is_over() -> None:
+    """Neither before nor after it is finalized."""
+    assert can(record(Phase.COMPLETED, Ended(Phase.COMPLETED))) == ()
+    assert can(record(Phase.FINALIZED, Ended(Phase.COMPLETED))) == ()
+
+
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [
+        ((), None),
+        ((Part(text=""),), ""),
+        ((Part(text="done"),), "done"),
+        ((Part(data={"n": 1}),), {"n": 1}),
+        ((Part(data=None),), None),
+        ((Part(url="https://x"),), (Part(url="https://x"),)),
+        ((Part(raw="AA=="),), (Part(raw="AA=="),)),
+        ((Part(text="a"), Part(text="b")), (Part(text="a"), Part(text="b"))),
+    ],
+)
+def test_a_result_is_shown_as_its_caller_thinks_of_it(
+    parts: tuple[Part, ...], value: object
+) -> None:
+    """Nothing, text, a JSON value, or the parts if it is none of these."""
+    assert value_of(parts) == value
+
+
+async def test_a_handle_follows_its_task_to_its_result() -> None:
+    """In the name of the owner."""
+
+    async def agent(task: TaskContext) -> object:
+        city = await task.ask("Which city?")
+        arguments = await task.authorize("book", {"city": city}, allow_edit=True)
+        return {"booked": arguments}
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        assert handle.created
+        assert (handle.record.phase, handle.task_id) == (Phase.SUBMITTED, handle.record.task_id)
+        assert (await handle.rest()).phase is Phase.WAITING_INPUT
+        await handle.answer("ask-1", "Rome", token="m1")  # noqa: S106  not a password
+        ask = (await handle.rest()).asks[0]
+        assert ask.digest is not None
+        await handle.approve(ask.key, digest=ask.digest, arguments={"city": "Oslo"})
+        assert await handle.result() == {"booked": {"city": "Oslo"}}
+        assert (await handle.over()).shown is Phase.COMPLETED
+        assert triggers([event async for event in handle.events(after=5)]) == [
+            "approve",
+            "complete",
+        ]
+
+
+async def test_a_handle_can_deny_and_says_why_there_is_no_result() -> None:
+    """The cause is stable, the reason is the one that was given."""
+
+    async def agent(task: TaskContext) -> None:
+        await task.authorize("pay", {})
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        assert ask.digest is not None
+        await handle.deny(ask.key, digest=ask.digest, reason="too dear")
+        with pytest.raises(TaskNotCompleted, match="too dear") as caught:
+            await handle.result()
+        assert (caught.value.outcome, caught.value.cause) == (Phase.CANCELLED, "denied")
+
+
+async def test_a_handle_can_cancel() -> None:
+    """With a reason, which the record keeps."""
+
+    async def agent(task: TaskContext) -> None:
+        await task.ask("?")
+
+    async with opened(agent) as world:
+        handle, _ = await world.asking()
+        assert (await handle.cancel("changed my mind")).phase is Phase.CANCELLING
+        assert (await handle.over()).shown is Phase.CANCELLED
+        with pytest.raises(TaskNotCompleted, match="changed my mind"):
+            result_of(await world.engine.view(handle.task_id, owner=OWNER))
+
+
+async def test_a_task_that_was_rejected_has_no_result() -> None:
+    """The agent's own words say why."""
+
+    async def agent(_task: TaskContext) -> None:
+        raise Rejected("not my job")
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        with pytest.raises(TaskNotCompleted, match="not my job") as caught:
+            await handle.result()
+        assert caught.value.outcome is Phase.REJECTED
