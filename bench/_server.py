@@ -4,7 +4,7 @@
 
 It prints its port when it listens, and ends when its standard input closes, so that it
 never outlives the bench.  Every arm is the same uvicorn with uvloop and httptools, and
-no OpenTelemetry; only what is behind the JSON-RPC route differs.
+no OpenTelemetry; only the application differs.
 """
 
 import asyncio

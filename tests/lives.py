@@ -40,7 +40,7 @@ LATE: Final = 90.0
 
 OWNER: Final = "ada"
 EPOCH: Final = 3
-IDENTITY: Final = Identity("t", OWNER, "c", 1.0, TASK_DUE, "m1")
+IDENTITY: Final = Identity("t", OWNER, "c", 1.0, TASK_DUE)
 
 #: For each trigger the guards' input beside what is computed from the record.
 SUBMITTED: Final[dict[str, Any]] = {

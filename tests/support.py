@@ -212,6 +212,27 @@ class World:
         handle = await self.submit(text)
         return handle, (await handle.rest()).asks[0]
 
+    def handle(self, handle: TaskHandle) -> TaskHandle:
+        """The same task, in this engine."""
+        return TaskHandle(self.engine, self.stored(handle), created=False)
+
+    def stored(self, handle: TaskHandle) -> TaskRecord:
+        """The task as of its last commit."""
+        return self.store._tasks[handle.task_id].record
+
+    def log(self, handle: TaskHandle) -> list[Event]:
+        """The events of the task so far."""
+        return list(self.store._tasks[handle.task_id].events)
+
+    async def elsewhere(
+        self, handle: TaskHandle, trigger: Trigger, data: Data, *, actor: str
+    ) -> TaskRecord:
+        """Another process moves the task."""
+        now = self.clock.now()
+        return await self.store.written_elsewhere(
+            handle.task_id, trigger, data, actor=actor, at=now
+        )
+
     async def elapse(self, seconds: float) -> None:
         """Move time on, and let everything that follows from it happen."""
         await pause()

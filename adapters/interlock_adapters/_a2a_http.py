@@ -36,8 +36,9 @@ from interlock_adapters._a2a_rpc import check_state, problem_of, respond, writte
 from interlock_adapters._a2a_version import spoken
 from interlock_adapters._asgi import BodyLimit, SseIds
 
-# At DEBUG the dispatcher logs whole request bodies: prompts, answers, credentials of webhooks.
-logging.getLogger("a2a.server.routes.jsonrpc_dispatcher").setLevel(logging.INFO)
+# At DEBUG these log whole bodies: prompts, answers, credentials of webhooks.
+for _logger in ("a2a.server.routes.jsonrpc_dispatcher", "sse_starlette.sse"):
+    logging.getLogger(_logger).setLevel(logging.INFO)
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

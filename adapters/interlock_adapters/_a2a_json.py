@@ -102,14 +102,16 @@ def artifact_shown(chunk: Mapping[str, Any]) -> Json:
 
 
 def put_kept(message: Json, metadata: Mapping[str, Any]) -> None:
+    """Write the metadata of a submission into its message, undoing `_a2a_request`."""
     own = {name: _shallow(value) for name, value in metadata.items() if name != KEPT}
     if own:
         message["metadata"] = own
-    kept = metadata.get(KEPT, {})
-    if "extensions" in kept:
-        message["extensions"] = kept["extensions"]
-    if "reference_task_ids" in kept:
-        message["referenceTaskIds"] = kept["reference_task_ids"]
+    kept = metadata.get(KEPT)
+    if not isinstance(kept, dict):
+        return  # Not from us: another face lets its callers name their metadata as they like.
+    for name, shown in (("extensions", "extensions"), ("reference_task_ids", "referenceTaskIds")):
+        if name in kept:
+            message[shown] = kept[name]
 
 
 def answer_part(event: Event) -> Json:

@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 from a2a.server.context import ServerCallContext
 from a2a.types import (
@@ -35,7 +35,7 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 
-from interlock import OVER, Answer, Engine, Event, NewWatch, Part, Phase, Watch, can
+from interlock import OVER, Answer, Engine, NewWatch, Part, Phase, Watch, can
 from interlock.errors import EngineError, InvalidInput
 from interlock_adapters._a2a_answer import said_of
 from interlock_adapters._a2a_card import card_of
@@ -262,7 +262,7 @@ class Operations:
         if shown.phase in OVER:
             return
         events = self._engine.subscribe(shown.task_id, owner=owner, after=shown.seq)
-        async with aclosing(cast("AsyncGenerator[Event]", events)) as coming:
+        async with aclosing(events) as coming:
             async for event in coming:
                 for update in shown.updates_json(event):
                     yield update

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast, overload
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from interlock._agent import MISSING, Content
 from interlock._clock import Clock
 from interlock._event import Data
-from interlock._form import Form, FormLike, form_of
+from interlock._form import Form, FormLike, faults_of, form_of
 from interlock._json import digest, encoded, own_copy
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked, Emitted, Progressed
@@ -264,20 +264,24 @@ class TaskContext:
         Durable when it returns.
 
         Raises:
+            InvalidInput: there is no content, or it is not JSON.
             ResultInvalid: the content is too large.
             Refused: the log of the task is full.
         """
         self._emits += 1
         n = self._emits
-        artifact = Artifact(
-            artifact_id=artifact_id or f"artifact-{n}",
-            parts=parts_of(content),
-            name=name,
-            description=description,
-            metadata=None if metadata is None else dict(metadata),
-            append=append,
-            last_chunk=last_chunk,
-        )
+        try:
+            artifact = Artifact(
+                artifact_id=artifact_id or f"artifact-{n}",
+                parts=parts_of(content),
+                name=name,
+                description=description,
+                metadata=None if metadata is None else dict(metadata),
+                append=append,
+                last_chunk=last_chunk,
+            )
+        except ValidationError as error:
+            raise InvalidInput(faults_of(error)) from None
         limits = self._desk.limits
         shown = artifact.model_dump(mode="json", exclude_unset=True)
         encoded(shown, what="the artifact", bytes_max=limits.payload_bytes_max)

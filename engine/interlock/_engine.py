@@ -7,19 +7,24 @@ module is what people call: it checks who asks and what, and says what came of i
 It is long because it is the whole of that face, with its errors; each call is short.
 """
 
+import asyncio
 import logging
+import math
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, cast
+
+from pydantic import ValidationError
 
 from interlock._agent import Agent, Content
 from interlock._cell import Cell, always
 from interlock._clock import Clock, SystemClock
 from interlock._event import Data, Event, Signal
+from interlock._form import faults_of
 from interlock._handle import TaskHandle
-from interlock._json import digest, encoded
+from interlock._json import digest, encoded, own_copy
 from interlock._machine import LIFECYCLE
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
@@ -110,6 +115,8 @@ class Engine:
         #: None while the engine is closed.
         self._runtime: Runtime | None = None
         self._accepting = False
+        #: Held while it opens or closes: two at once would share the store.
+        self._changing: Final = asyncio.Lock()
 
     # --- its own life -----------------------------------------------------------------
 
@@ -119,15 +126,18 @@ class Engine:
         Raises:
             StoreError: the store cannot be opened (`StoreLocked`, `StoreTooNew`, ...).
         """
-        await self._store.open()
-        runtime = Runtime(self._agent, self._store, self.clock, self.limits, self._deliverers)
-        try:
-            await runtime.open()
-        except BaseException:
-            await self._store.close()
-            raise
-        self._runtime = runtime
-        self._accepting = True
+        async with self._changing:
+            if self._runtime is not None:
+                raise RuntimeError("the engine is open already")
+            await self._store.open()
+            runtime = Runtime(self._agent, self._store, self.clock, self.limits, self._deliverers)
+            try:
+                await runtime.open()
+            except BaseException:
+                await self._closed(runtime)
+                raise
+            self._runtime = runtime
+            self._accepting = True
 
     async def drain(self) -> None:
         """Refuse new work, let running turns come to a rest, and close.
@@ -135,13 +145,20 @@ class Engine:
         A turn that is not at rest after `Limits.drain_s` is cut off; its task stays
         `running` in the store and goes on at the next start.
         """
-        runtime, self._accepting = self._runtime, False
-        if runtime is None:
-            return
-        await runtime.rest()
-        self._runtime = None
-        await runtime.close()
-        await self._store.close()
+        self._accepting = False
+        async with self._changing:
+            runtime = self._runtime
+            if runtime is None:
+                return
+            await runtime.rest()
+            self._runtime = None
+            await self._closed(runtime)
+
+    async def _closed(self, runtime: Runtime) -> None:
+        try:
+            await runtime.close()
+        finally:
+            await self._store.close()
 
     async def __aenter__(self) -> Self:
         """See `start`."""
@@ -201,16 +218,17 @@ class Engine:
         added = tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
         if not runtime.admission.knows(owner):
             runtime.admission.learn(owner, await self._store.open_tasks(owner))
-        runtime.admission.reserve(owner)
-        accepted = False
         try:
-            await self._store.commit(Commit(move.record, (move.event,), claims, added))
-            accepted = True
+            runtime.admission.reserve(owner)
+            await runtime.arrive(move, Commit(move.record, (move.event,), claims, added))
+        except LimitReached:
+            # There is always room for a repeat, which makes no task.
+            earlier = None if token is None else await self._store.claim(owner, token)
+            if earlier is None:
+                raise
+            return await self._repeated(earlier, body)
         except TokenTaken as taken:
             return await self._repeated(taken.claim, body)
-        finally:
-            runtime.admission.arrived(owner, accepted=accepted)
-        runtime.begin(move, watched=bool(added))
         return TaskHandle(self, move.record, created=True)
 
     async def answer(
@@ -298,6 +316,7 @@ class Engine:
             IllegalTrigger: it is over.
             LimitReached, StoreError: as for `submit`.
         """
+        self._check_size(reason, "the reason")
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
             if cell.record.phase is Phase.CANCELLING:
@@ -343,7 +362,7 @@ class Engine:
 
     async def subscribe(
         self, task_id: str, *, owner: str | None, after: int = 0
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """The events after number `after`, first those there are, then each as it is committed.
 
         Without gap or duplicate: a watcher is a place in the log, not a queue, so a slow
@@ -355,6 +374,7 @@ class Engine:
             LimitReached: the task has too many watchers.
         """
         place = after
+        runtime = self._opened()
         with await self._visible(task_id, owner) as cell:
             if cell.watchers > self.limits.subscribers_max:
                 raise LimitReached(
@@ -363,11 +383,13 @@ class Engine:
             while True:
                 while place < cell.record.seq:
                     for event in await self._events_beyond(cell, place):
+                        if event.trigger is Trigger.FINALIZE:
+                            return
                         yield event
                         place = event.seq
                         if event.dest in OUTCOMES:
                             return
-                if cell.record.phase in OVER or self._runtime is None:
+                if cell.record.phase in OVER or self._runtime is not runtime:
                     return
                 await cell.change()
 
@@ -446,19 +468,25 @@ class Engine:
         task_s: float | None,
     ) -> tuple[Submitted, str]:
         """What a submission puts into the log, and the digest of its body."""
-        parts = [part.to_json() for part in parts_of(content)]
+        try:
+            parts = [part.to_json() for part in parts_of(content)]
+        except ValidationError as error:
+            raise InvalidInput(faults_of(error)) from None
+        names = {"owner": owner, "context_id": context_id, "token": token}
         problems = [
             f"{what} has {len(name)} characters; 1 to {NAME_CHARS_MAX} are accepted"
-            for what, name in (("owner", owner), ("context_id", context_id), ("token", token))
+            for what, name in names.items()
             if name is not None and not 1 <= len(name) <= NAME_CHARS_MAX
         ]
         if not parts:
             problems.append("the content has no part; at least one is needed")
-        if task_s is not None and task_s <= 0:
-            problems.append(f"task_s is {task_s!r}; a task needs more than 0 seconds")
+        if task_s is not None and not 0 < task_s < math.inf:
+            problems.append(f"task_s is {task_s!r}; a task has some seconds, and an end")
         if problems:
             raise InvalidInput(problems)
-        body: JsonValue = [list(parts), dict(metadata or {})]
+        self._check_size(names, "the names")
+        kept: JsonObject = self._own_copy(metadata) if metadata else {}
+        body: JsonValue = [list(parts), kept]
         self._check_size(body, "the submission")
         submitted: Submitted = {
             "task_id": secrets.token_hex(16),
@@ -467,7 +495,7 @@ class Engine:
             "parts": parts,
             "due": self.clock.now() + (self.limits.task_s if task_s is None else task_s),
             "token": token,
-            "metadata": dict(metadata or {}),
+            "metadata": kept,
         }
         return submitted, digest(body)
 
@@ -478,6 +506,14 @@ class Engine:
         parts: list[JsonValue] = [part.to_json() for part in message]
         self._check_size([said, parts, token], "the answer")
         return {"key": said["ask"], "token": token, "message": parts}
+
+    def _own_copy(self, metadata: Mapping[str, JsonValue]) -> JsonObject:
+        bytes_max = self.limits.payload_bytes_max
+        try:
+            kept = own_copy(dict(metadata), what="the metadata", bytes_max=bytes_max)
+        except ResultInvalid as error:
+            raise InvalidInput([str(error)]) from None
+        return cast("JsonObject", kept)
 
     def _check_size(self, value: object, what: str) -> None:
         try:
@@ -538,9 +574,10 @@ class Engine:
         return await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
 
     async def _reached(self, task_id: str, owner: str | None, phases: frozenset[Phase]) -> TaskView:
+        runtime = self._opened()
         with await self._visible(task_id, owner) as cell:
             while cell.record.phase not in phases:
-                if self._runtime is None:
+                if self._runtime is not runtime:
                     raise NotAccepting("the engine closed before the task came to a rest")
                 await cell.change()
             if cell.events is not None:

@@ -43,11 +43,16 @@ class Form:
         try:
             self.value_of(answer)
         except ValidationError as error:
-            return [
-                f"at /{'/'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
-                for fault in error.errors(include_url=False, include_input=False)
-            ]
+            return faults_of(error)
         return []
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """What pydantic found, each with its place and without the value."""
+    return [
+        f"at /{'/'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def form_of(like: FormLike) -> Form:

@@ -1,6 +1,6 @@
 """What a caller holds of a task it submitted, and what a task can do next."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -68,7 +68,7 @@ class TaskHandle:
         """The id of the task."""
         return self.record.task_id
 
-    def events(self, after: int = 0) -> AsyncIterator[Event]:
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """See `Engine.subscribe`."""
         return self._engine.subscribe(self.task_id, owner=self.record.owner, after=after)
 

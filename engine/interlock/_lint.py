@@ -9,7 +9,13 @@ from interlock._transitions import Row
 
 def lint(table: Sequence[Row]) -> list[str]:
     """Every finding as a sentence that names the phase or the row; [] for a sound table."""
-    return [*_competing(table), *_cut_off(table), *_endings(table), *_missing(table)]
+    return [
+        *_competing(table),
+        *_cut_off(table),
+        *_endings(table),
+        *_missing(table),
+        *_unarmed(table),
+    ]
 
 
 def _name(row: Row) -> str:
@@ -75,6 +81,9 @@ def _missing(table: Sequence[Row]) -> Iterator[str]:
     for trigger in (Trigger.STOPPED, Trigger.ABANDON):
         if (Phase.CANCELLING, trigger) not in pairs:
             yield f"cancelling: no row for {trigger}"
+
+
+def _unarmed(table: Sequence[Row]) -> Iterator[str]:
     for phases, timer in ((WAITING, TimerKind.ASK), ({Phase.CANCELLING}, TimerKind.GRACE)):
         for row in table:
             enters = row.dest in phases and row.source not in phases

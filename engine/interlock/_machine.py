@@ -39,33 +39,6 @@ class Move(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-class _Verdict:
-    """Whether the guards of one row let a signal pass.
-
-    Rows of one (source, trigger) share their `requires`: what held for one of them is
-    not asked again for the next, and what did not hold never will.
-    """
-
-    __slots__ = ("requires", "when")
-
-    def __init__(self, row: Row) -> None:
-        self.requires: Final = row.requires
-        self.when: Final = row.when
-
-    def __call__(self, draft: Draft, signal: Signal) -> bool:
-        """True if every guard holds."""
-        record, requires = draft.record, self.requires
-        if requires is not draft.held:
-            if requires is draft.refused:
-                return False
-            for guard in requires:
-                if not _strictly(guard, record, signal):
-                    draft.refused = requires
-                    return False
-            draft.held = requires
-        return self.when is None or _strictly(self.when, record, signal)
-
-
 def _strictly(guard: Guard, record: TaskRecord, signal: Signal) -> bool:
     held = guard.holds(record, signal)
     if held is True or held is False:
@@ -75,35 +48,45 @@ def _strictly(guard: Guard, record: TaskRecord, signal: Signal) -> bool:
 
 
 class _RowCondition(Condition):
-    """Asks a verdict about the draft and the signal, and nobody else about anything."""
+    """Whether the guards of one row let a signal pass; if so, the draft knows the row.
+
+    Rows of one (source, trigger) share their `requires`: what held for one of them is
+    not asked again for the next, and what did not hold never will.
+    """
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row.trigger.value)
+        self._row: Final = row
 
     def check(self, event_data: Any) -> bool:
-        """What the verdict is."""
-        verdict: Any = self.func  # The library would also know a name.
-        passed: bool = verdict(event_data.model, event_data.args[0])
-        return passed
+        """True if every guard holds."""
+        draft: Draft = event_data.model
+        signal: Signal = event_data.args[0]
+        row, record = self._row, draft.record
+        if row.requires is not draft.held:
+            if row.requires is draft.refused:
+                return False
+            for guard in row.requires:
+                if not _strictly(guard, record, signal):
+                    draft.refused = row.requires
+                    return False
+            draft.held = row.requires
+        if row.when is not None and not _strictly(row.when, record, signal):
+            return False
+        draft.row = row
+        return True
 
 
 class _RowTransition(Transition):
-    """A transition that knows the row it was made from."""
-
-    condition_cls = _RowCondition
+    """A transition whose one condition is its row."""
 
     def __init__(self, *args: Any, row: Row, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.row = row
+        self.conditions = [_RowCondition(row)]
 
 
 class _RowMachine(Machine):
     transition_cls = _RowTransition
-
-
-def _change(event_data: Any) -> None:
-    """Runs between the guards and the move."""
-    row: Row = event_data.transition.row
-    draft: Draft = event_data.model
-    draft.row = row
-    row.change(draft, event_data.args[0])
 
 
 class Lifecycle:
@@ -129,7 +112,6 @@ class Lifecycle:
             auto_transitions=False,
             send_event=True,
             model_attribute="phase",
-            before_state_change=_change,
         )
         for row in self.table:
             if row.source is not None:
@@ -137,8 +119,6 @@ class Lifecycle:
                     row.trigger.value,
                     row.source,
                     row.dest,
-                    # Callables, never names: a misspelt name is found only when it fires.
-                    conditions=[_Verdict(row)],
                     row=row,
                 )
         self._fire: Final = {Trigger(name): event.trigger for name, event in machine.events.items()}
@@ -152,7 +132,6 @@ class Lifecycle:
             data["context_id"],
             signal.at,
             data["due"],
-            data.get("token"),
         )
         record = TaskRecord(identity, Phase.SUBMITTED, Queued(), 1, 0, 0, signal.at)
         event = Event(1, signal.at, 0, Trigger.SUBMIT, None, Phase.SUBMITTED, signal.actor, data)
@@ -180,6 +159,9 @@ class Lifecycle:
             ) from None
         if not moved:
             raise self._refusal(record, signal)
+        # The phase of the draft has moved already; nobody sees a draft whose change fails.
+        row = cast("Row", draft.row)
+        row.change(draft, signal)
         assert type(draft.details) is OWNED[draft.phase], (draft.phase, draft.details)
         return Move(
             TaskRecord(
@@ -202,7 +184,7 @@ class Lifecycle:
                 signal.actor,
                 signal.data,
             ),
-            cast("Row", draft.row).effects,
+            row.effects,
         )
 
     def allowed(self, phase: Phase) -> tuple[Trigger, ...]:

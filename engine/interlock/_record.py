@@ -140,7 +140,6 @@ class Identity:
     created_at: float
     #: When the task itself runs out of time, waits included.
     due: float
-    token: str | None = None
 
 
 class Timer(NamedTuple):

@@ -2,7 +2,8 @@
 
 Every effect of the table is carried out here and nowhere else: turns are started,
 resumed and stopped, deadlines and deliveries are kept, tasks wait for slots and are let
-go of.  It is made when the engine opens and thrown away when it closes.
+go of.  It is made when the engine opens and thrown away when it closes.  It is long
+because whatever acts has to be here.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ from interlock._memory import Memory
 from interlock._outbox import Courier, Deliverer
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, TaskRecord
-from interlock._store import Store
+from interlock._store import Commit, Store
 from interlock._turn import Turn, TurnEnd
 from interlock._writer import STORE_RETRY_S, Writer
 from interlock.errors import StoreError
@@ -65,6 +66,8 @@ class Runtime:
         self._agent: Final = agent
         self._kind: Final = kind_of(agent)
         self._alarms: Final = Alarms(store, clock, self._fire_due)
+        #: Deadlines that the store does not know; see `_time_out_later`.
+        self._late: Final[dict[str, Alarm]] = {}
         self._errands: Final[set[asyncio.Task[None]]] = set()
         # Not that of whoever submits or answers: their variables are nobody else's business,
         # and are gone after a restart.
@@ -91,15 +94,38 @@ class Runtime:
         The task of a turn that was cut off stays `running` in the store and goes on when
         the engine is next opened.
         """
+        self._closing = True
+        await self._alarms.close()
+        for alarm in self._late.values():
+            alarm.cancel()
         await self._cut_off_turns()
         await self.courier.stop()
         while self._errands:
             await asyncio.wait(self._errands)
         await self.writer.close()
 
-    def begin(self, move: Move, *, watched: bool) -> None:
-        """Take in a task that was just committed."""
-        cell = self.writer.adopt(move.record, (move.event,), watched=watched)
+    async def arrive(self, move: Move, commit: Commit) -> None:
+        """Store a new task for which there is room, and take it in.
+
+        It goes on to its end when the caller gives up: what is stored must be started.
+
+        Raises:
+            TokenTaken, StoreError: there is no such task.
+        """
+        arrival = asyncio.get_running_loop().create_task(self._arrived(move, commit))
+        self._errands.add(arrival)
+        arrival.add_done_callback(self._errands.discard)
+        await asyncio.shield(arrival)
+
+    async def _arrived(self, move: Move, commit: Commit) -> None:
+        accepted = False
+        try:
+            await self.store.commit(commit)
+            accepted = True
+        finally:
+            self.admission.arrived(move.record.owner, accepted=accepted)
+        watched = bool(commit.watches)
+        cell = self.writer.adopt(move.record, commit.events, watched=watched)
         self.act(cell, None, (move,))
         self.writer.release(cell)
 
@@ -161,13 +187,7 @@ class Runtime:
     def _alarm(self, after_s: float) -> tuple["asyncio.Future[None]", Alarm]:
         """A future that is done when the time is over, and the alarm that does it."""
         rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def ring() -> None:
-            if not rung.done():
-                rung.set_result(None)
-
-        alarm = self.clock.call_later(after_s, ring)
-        return rung, alarm
+        return rung, self.clock.call_later(after_s, partial(rung.set_result, None))
 
     # --- what a turn asks (see `_turn.Engine`) ----------------------------------------
 
@@ -318,8 +338,18 @@ class Runtime:
         self._start(await self.writer.cell(task_id))
 
     def _start(self, cell: Cell) -> None:
+        if (alarm := self._late.pop(cell.record.task_id, None)) is not None:
+            alarm.cancel()
         choose = always(Trigger.START, {"run_s": self.limits.run_s})
-        self.writer.post(cell, Post(choose, ENGINE, insists=True))
+        done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(partial(self._started, cell))
+        self.writer.post(cell, Post(choose, ENGINE, done, insists=True))
+
+    def _started(self, cell: Cell, done: "asyncio.Future[TaskRecord]") -> None:
+        if done.exception() is not None:
+            # It is over, or runs already: the slot is not this start's to keep.
+            self.admission.moved(cell.record.phase, cell.record)
+            self._admit()
 
     async def _fire_due(self, stored: TaskRecord, now: float) -> None:
         """Fire every timer of a task that is due."""
@@ -329,6 +359,7 @@ class Runtime:
                 continue
             if timer.kind is TimerKind.RETRY:
                 self.admission.enqueue(stored.task_id)
+                self._time_out_later(cell.record)
                 continue
             data: Data = {
                 "key": timer.key,
@@ -340,6 +371,23 @@ class Runtime:
             self.writer.post(cell, Post(choose, TIMER, insists=True))
         self._admit()
         self.writer.release(cell)
+
+    def _time_out_later(self, record: TaskRecord) -> None:
+        """Keep the deadline of a task that may wait for a slot after its back-off.
+
+        The store knows a task by its earliest deadline, and that one has passed.
+        """
+        task_id, left_s = record.task_id, record.identity.due - self.clock.now()
+
+        def ring() -> None:
+            del self._late[task_id]
+            self._spawn(partial(self._time_out, task_id))
+
+        if left_s > 0 and task_id not in self._late:
+            self._late[task_id] = self.clock.call_later(left_s, ring)
+
+    async def _time_out(self, task_id: str) -> None:
+        await self._fire_due((await self.writer.cell(task_id)).record, self.clock.now())
 
     def _spawn(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something for which the store is needed, and again later if that fails."""

@@ -101,8 +101,9 @@ class _Session:
 class SqliteStore:
     """Keeps tasks in a SQLite file, durably.
 
-    Also beside it: a lock file, and while it is open the log of changes.  A commit whose
-    caller is cancelled while waiting is written nevertheless.
+    Beside it lie a lock file and, while it is open, the log of changes.  To be used in the
+    event loop in which it was opened.  A commit whose caller is cancelled while waiting is
+    written nevertheless.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -196,7 +197,9 @@ class SqliteStore:
 
     async def verify(self) -> list[str]:
         """See `Store.verify`; here also the hash chains, the columns and the file itself."""
-        found = await self._read(verifying.file_findings)
+        lost = self._opened().writer.lost
+        found = [f"the file: its newest {lost} events are lost, or it is an old copy"] * (lost > 0)
+        found += await self._read(verifying.file_findings)
         last: int | None = 0
         while last is not None:
             try:

@@ -125,8 +125,8 @@ class _Many:
 
     def write(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
         """Run it with the rows; it selects nothing."""
-        for row in self.select(db, rows):
-            raise AssertionError(row)
+        selected = list(self.select(db, rows))
+        assert not selected, selected
 
 
 _FIND_HEADS: Final = _Many("SELECT task_id, n, seq, chain FROM task WHERE task_id IN (", 1, ")")
@@ -153,12 +153,12 @@ _DROP_WATCH: Final = "DELETE FROM watch WHERE task = ? AND watch_id = ?"
 class Batch:
     """The jobs of one transaction while it is being written."""
 
-    def __init__(self, db: sqlite3.Connection, known: dict[str, Head], rows: int) -> None:
+    def __init__(self, db: sqlite3.Connection, known: dict[str, Head], tasks: int) -> None:
         """`known` tells where tasks stand before it; what must be looked up is added there."""
         self._db: Final = db
         self._known: Final = known
         #: The last row of the table of tasks that is in use.
-        self.rows = rows
+        self.tasks = tasks
         #: Where the tasks of this batch stand after it.
         self.heads: Final[dict[str, Head]] = {}
         #: Tasks to which nothing more is likely to happen.
@@ -169,6 +169,11 @@ class Batch:
         self._task_rows: Final[dict[str, Row]] = {}
         self._event_rows: Final[list[Row]] = []
         self._claim_rows: Final[list[Row]] = []
+
+    @property
+    def events(self) -> int:
+        """How many events it adds."""
+        return len(self._event_rows)
 
     def write(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Write what can be written; what each job comes to once that is committed."""
@@ -214,8 +219,8 @@ class Batch:
             claims[key] = claim
         self._claims.update(claims)
         if head is None:
-            self.rows += 1
-            head = Head(self.rows, 0, chain_before(task_id))
+            self.tasks += 1
+            head = Head(self.tasks, 0, chain_before(task_id))
         n, _, chain = head
         for row in job.events:
             chain = chained(chain, row)

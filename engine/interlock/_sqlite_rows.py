@@ -87,9 +87,10 @@ def chain_before(task_id: str) -> bytes:
 def chained(before: bytes, row: Row) -> bytes:
     """The chain value of an event, from that of the event before and its own row."""
     seq, at, epoch, trigger, source, dest, actor, data = row
-    # The length of the actor says where it ends; nothing before it can hold a space.
-    text = f"{seq} {at!r} {epoch} {trigger} {source or '-'} {dest} {len(actor)} {actor}{data}"
-    return blake2b(before + text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    who = str(actor)
+    # Its length says where it ends; nothing before it can hold a space.
+    line = f"{seq} {at!r} {epoch} {trigger} {source or '-'} {dest} {len(who)} {who}{data}"
+    return blake2b(before + line.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def decoded(row: Iterable[Any]) -> Row:
@@ -110,7 +111,7 @@ def record_of(task_id: str, snapshot: bytes) -> TaskRecord:
     """
     try:
         record = TaskRecord.from_json(snapshot)
-    except ValueError:
+    except (TypeError, ValueError):
         # What exactly is wrong with it would quote it.
         raise StoreCorrupt(f"task {task_id!r}: its record cannot be read") from None
     if record.task_id != task_id:

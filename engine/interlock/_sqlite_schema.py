@@ -9,7 +9,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from interlock.errors import StoreCorrupt, StoreError, StoreLocked, StoreTooNew
 
@@ -30,6 +30,8 @@ else:
 
 #: "ILK1" at offset 68 of the file: how `file(1)` and we know that a database is ours.
 APPLICATION_ID: Final = 0x494C4B31
+#: Of a number in the lock file: enough for any, so that a new one covers the old.
+_WIDTH: Final = 20
 #: A transaction is only ever waited for by a checkpoint or a recovery: never long.
 BUSY_MS: Final = 5_000
 #: After a burst the log of changes shrinks back to this.
@@ -56,6 +58,7 @@ _FIRST: Final = (
     "CREATE INDEX task_page ON task (owner, updated_at, task_id, context_id, shown)",
     "CREATE INDEX task_due ON task (due, task_id) WHERE due IS NOT NULL",
     "CREATE INDEX task_unfinished ON task (task_id) WHERE phase <> 'finalized'",
+    # With a row id: without one, SQLite reads whole payloads to find its way among them.
     """
     CREATE TABLE event (
         task INTEGER NOT NULL REFERENCES task (n),
@@ -69,7 +72,7 @@ _FIRST: Final = (
         data TEXT NOT NULL,
         chain BLOB NOT NULL,
         PRIMARY KEY (task, seq)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
     """
     CREATE TABLE claim (
@@ -91,7 +94,7 @@ _FIRST: Final = (
         not_before REAL NOT NULL,
         given_up TEXT,
         PRIMARY KEY (task, watch_id)
-    ) STRICT, WITHOUT ROWID
+    ) STRICT
     """,
 )
 #: What brings a file from version i to i + 1.  Entries are added and never changed.
@@ -128,8 +131,22 @@ _NETWORK: Final = frozenset(
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
+class Opened(NamedTuple):
+    """A database that is open for writing, and how much is in it."""
+
+    db: sqlite3.Connection
+    tasks: int
+    events: int
+
+
 class FileLock:
-    """The advisory lock beside a database; the number in it is its holder's process id."""
+    """The advisory lock beside a database, and the high-water mark in it.
+
+    Its first line is the process id of the holder, its second how many events were
+    acknowledged.  The mark is not synced: it outlives the process, not the machine, so
+    it may fall behind the database but is never ahead, unless the database lost something
+    (a flipped bit can cut off the newest part of the log of changes without a trace).
+    """
 
     def __init__(self, database: Path) -> None:
         """Take the lock.
@@ -146,21 +163,39 @@ class FileLock:
         try:
             _lock(self._descriptor)
         except OSError as error:
-            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
+            holder, _ = self._read()
             os.close(self._descriptor)
-            raise StoreLocked(
-                f"{database} is open already, in process {holder or 'unknown'}"
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+            raise StoreLocked(f"{database} is open already, in process {holder}") from error
+        #: How many events the database should hold at least.
+        self.mark = self._read()[1]
+        self._write(f"{os.getpid():<{_WIDTH}}\n", at=0)
+
+    def acknowledge(self, events: int) -> None:
+        """Raise the mark: the database holds so many events."""
+        if events > self.mark:
+            self.mark = events
+            self._write(f"{events:<{_WIDTH}}\n", at=_WIDTH + 1)
 
     def release(self) -> None:
         """Let go.  The file stays: deleting it could delete the lock of the next holder."""
         os.close(self._descriptor)
 
+    def _read(self) -> tuple[int, int]:
+        """The process and the mark; what cannot be read is 0."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        lines = os.read(self._descriptor, 2 * (_WIDTH + 1)).split(b"\n")
+        holder, mark = (int(line) if line.strip().isdigit() else 0 for line in [*lines, b""][:2])
+        return holder, mark
 
-def opened_for_writing(database: Path) -> tuple[sqlite3.Connection, int]:
-    """The one connection that writes, with the schema as we want it, and the last task's row.
+    def _write(self, text: str, at: int) -> None:
+        # What is written here helps to notice a fault: it must not become one.
+        with contextlib.suppress(OSError):
+            os.lseek(self._descriptor, at, os.SEEK_SET)
+            os.write(self._descriptor, text.encode())
+
+
+def opened_for_writing(database: Path) -> Opened:
+    """The one connection that writes, with the schema as we want it.
 
     Raises:
         StoreTooNew: the schema is newer than this code; nothing was changed.
@@ -180,13 +215,15 @@ def opened_for_writing(database: Path) -> tuple[sqlite3.Connection, int]:
             # The writer checkpoints when it has nothing better to do.
             db.execute("PRAGMA wal_autocheckpoint = 0")
             _migrate(db)
-            (rows,) = db.execute("SELECT ifnull(max(n), 0) FROM task").fetchone()
+            # Nothing is ever deleted, so the last row's number is the number of rows.
+            (tasks,) = db.execute("SELECT ifnull(max(n), 0) FROM task").fetchone()
+            (events,) = db.execute("SELECT ifnull(max(rowid), 0) FROM event").fetchone()
         except BaseException:
             db.close()
             raise
     except sqlite3.Error as error:
         raise store_error(error, f"{database} cannot be opened") from error
-    return db, rows
+    return Opened(db, tasks, events)
 
 
 def opened_for_reading(database: Path) -> sqlite3.Connection:

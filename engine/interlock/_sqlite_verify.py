@@ -86,10 +86,7 @@ def _chain_findings(task_id: str, end: bytes, rows: list[tuple[bytes, Row]]) -> 
     """Where the hash chain over the events breaks; behind a break nothing can be said."""
     chain = chain_before(task_id)
     for link, row in rows:
-        try:
-            chain = chained(chain, decoded(row))
-        except TypeError:
-            chain = b""
+        chain = chained(chain, decoded(row))
         if chain != link:
             yield f"task {task_id!r}: the hash chain breaks at event {row[0]}"
             return

@@ -49,8 +49,11 @@ class Writer:
         self._batches: Final[queue.SimpleQueue[Sequence[Job] | None]] = queue.SimpleQueue()
         #: Where the live tasks stand; nobody else writes, so nobody else knows better.
         self._heads: Final[dict[str, Head]] = {}
-        self._rows = 0
+        self._tasks = 0
+        self._events = 0
         self._changes_bytes = 0
+        #: Events that were acknowledged and are not there; known once it is open.
+        self.lost = 0
         #: Done when the file is open, or could not be opened.
         self.opened: Final[asyncio.Future[None]] = self._loop.create_future()
         #: Done when everything is let go.
@@ -85,7 +88,7 @@ class Writer:
             self._call(_settle, self.opened, error)
             return
         self._call(_settle, self.opened, None)
-        self._serve(db)
+        self._serve(db, lock)
         self._on_stop()
         # The last connection to close moves all changes into the file.
         db.close()
@@ -98,13 +101,17 @@ class Writer:
         refuse_network(path)
         lock = FileLock(path)
         try:
-            db, self._rows = opened_for_writing(path)
+            db, self._tasks, self._events = opened_for_writing(path)
         except BaseException:
             lock.release()
             raise
+        self.lost = max(0, lock.mark - self._events)
+        if self.lost:
+            _log.error("%s has lost its newest %d events, or is an old copy", path, self.lost)
+        lock.acknowledge(self._events)
         return lock, db
 
-    def _serve(self, db: sqlite3.Connection) -> None:
+    def _serve(self, db: sqlite3.Connection, lock: FileLock) -> None:
         """Write batch after batch until told to stop."""
         while True:
             try:
@@ -114,13 +121,15 @@ class Writer:
                 continue
             if jobs is None:
                 return
-            self._call(self._on_written, self._written(db, jobs))
+            outcomes = self._written(db, jobs)
+            lock.acknowledge(self._events)
+            self._call(self._on_written, outcomes)
             if self._changes_bytes > CHANGES_BYTES_MAX:
                 self._move_changes(db)
 
     def _written(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
         """Write one batch; what each of its jobs came to."""
-        batch = Batch(db, self._heads, self._rows)
+        batch = Batch(db, self._heads, self._tasks)
         try:
             db.rollback()  # what a batch may have left that failed
             db.execute("BEGIN IMMEDIATE")
@@ -131,7 +140,8 @@ class Writer:
                 db.rollback()
             _log.error("a batch of %d could not be written: %r", len(jobs), error)
             return [(job.done, _failure(error)) for job in jobs]
-        self._rows = batch.rows
+        self._tasks = batch.tasks
+        self._events += batch.events
         self._changes_bytes += batch.changes_bytes
         self._remember(batch)
         return outcomes

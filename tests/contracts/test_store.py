@@ -2,13 +2,26 @@
 
 import asyncio
 import sqlite3
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from interlock._event import Event
+from interlock._phases import OVER
+from interlock._record import TaskRecord
 from interlock._sqlite import SqliteStore
-from interlock._store import MemoryStore, Store
+from interlock._store import (
+    Commit,
+    MemoryStore,
+    Store,
+    TaskPage,
+    TaskQuery,
+    TokenTaken,
+    Watch,
+)
+from interlock.errors import Conflict
 from interlock.testing._store_contract import (
     DURABLE_STORE_CHECKS,
     STORE_CHECKS,
@@ -79,3 +92,214 @@ async def test_the_sqlite_store_notices_tampering(change: str, tmp_path: Path) -
 
     async with asyncio.timeout(5):
         await check_verify_finds_tampering(lambda: SqliteStore(tmp_path / "tasks.db"), tamper)
+
+
+# --- stores that break one promise each -----------------------------------------------
+
+
+class OverwritesConflicts(MemoryStore):
+    """Says yes to a stale commit."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Swallow the conflict."""
+        with suppress(Conflict):
+            await super().commit(commit)
+
+
+class ForgetsTokens(MemoryStore):
+    """Lets a token be used again."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Write without the claim that is taken."""
+        try:
+            await super().commit(commit)
+        except TokenTaken:
+            await super().commit(replace(commit, claims=()))
+
+
+class WritesBeforeItLooks(MemoryStore):
+    """Refuses a taken token when the rest is written already."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Write everything but the claims, then look at them."""
+        await super().commit(replace(commit, claims=()))
+        for claim in commit.claims:
+            taken = self._claims.setdefault((claim.owner, claim.token), claim)
+            if taken is not claim:
+                raise TokenTaken(taken)
+
+
+class KeepsTheLastEventOnly(MemoryStore):
+    """Loses all but the last event of a commit."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Drop the others."""
+        await super().commit(commit)
+        kept = self._tasks[commit.record.task_id].events
+        del kept[-len(commit.events) : -1]
+
+
+class StartsOneLate(MemoryStore):
+    """Takes `after` for the first event that is wanted."""
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """One event too many."""
+        return await super().events(task_id, max(0, after - 1), limit)
+
+
+class KnowsNoLimit(MemoryStore):
+    """Returns all events."""
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Ignore the limit."""
+        del limit
+        return await super().events(task_id, after)
+
+
+class RepeatsTies(MemoryStore):
+    """Walks its pages by time alone."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Begin again with all that changed at the time of the cursor."""
+        if query.cursor is not None:
+            query = replace(query, cursor=(query.cursor[0], chr(0x10FFFF)))
+        return await super().page(replace(query, limit=min(query.limit, 1_000)))
+
+
+class CountsThePage(MemoryStore):
+    """Takes the length of a page for the total."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Count what is shown."""
+        page = await super().page(query)
+        return replace(page, total=len(page.records))
+
+
+class NeverEnds(MemoryStore):
+    """Always says that there is another page."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Give a cursor whenever there is a task."""
+        page = await super().page(query)
+        last = page.records[-1:]
+        return replace(page, next_cursor=(last[0].updated_at, last[0].task_id) if last else None)
+
+
+class FiltersNothing(MemoryStore):
+    """Shows everybody's tasks to everybody."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Forget the owner."""
+        return await super().page(replace(query, owner=None))
+
+
+class LeavesOutcomesUnfinished(MemoryStore):
+    """Forgets tasks that are over and not finalized yet."""
+
+    async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
+        """Only those that are not over."""
+        found = await super().unfinished(after, limit)
+        return [record for record in found if record.phase not in OVER]
+
+
+class CountsEverybody(MemoryStore):
+    """Counts the open tasks of all owners."""
+
+    async def open_tasks(self, owner: str) -> int:
+        """The sum."""
+        del owner
+        return sum(self._open.values())
+
+
+class RingsTooLate(MemoryStore):
+    """Takes a deadline for passed only when it is over."""
+
+    async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
+        """Leave out what is due just now."""
+        found = await super().due(now, after, limit)
+        return [record for record in found if record.due != now]
+
+
+class RingsAgain(MemoryStore):
+    """Returns what was handled."""
+
+    async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
+        """Begin with the one named."""
+        return await super().due(now, (after[0], ""), limit)
+
+
+class RingsForThePast(MemoryStore):
+    """Takes the deadline that was asked about for the next one."""
+
+    async def next_due(self, after: float) -> float | None:
+        """Look from just before."""
+        return await super().next_due(after - 0.001)
+
+
+class KeepsTheOldWatch(MemoryStore):
+    """Never replaces a watch."""
+
+    async def put_watch(self, watch: Watch) -> None:
+        """Add it only."""
+        if all(kept.watch_id != watch.watch_id for kept in await self.watches(watch.task_id)):
+            await super().put_watch(watch)
+
+
+class ServesTheDead(MemoryStore):
+    """Goes on about watches that were given up."""
+
+    async def behind(self, limit: int = 100) -> list[Watch]:
+        """All that have not seen everything."""
+        found = [one for watches in self._watches.values() for one in watches.values()]
+        return [w for w in found if w.cursor < self._tasks[w.task_id].record.seq][:limit]
+
+
+class DropsAnything(MemoryStore):
+    """Claims to have removed what was never there."""
+
+    async def drop_watch(self, task_id: str, watch_id: str) -> bool:
+        """Always yes."""
+        await super().drop_watch(task_id, watch_id)
+        return True
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        OverwritesConflicts,
+        ForgetsTokens,
+        WritesBeforeItLooks,
+        KeepsTheLastEventOnly,
+        StartsOneLate,
+        KnowsNoLimit,
+        RepeatsTies,
+        CountsThePage,
+        NeverEnds,
+        FiltersNothing,
+        LeavesOutcomesUnfinished,
+        CountsEverybody,
+        RingsTooLate,
+        RingsAgain,
+        RingsForThePast,
+        KeepsTheOldWatch,
+        ServesTheDead,
+        DropsAnything,
+    ],
+)
+async def test_the_contract_notices_a_store_that_breaks_it(broken: type[MemoryStore]) -> None:
+    """A check that nothing can fail proves nothing.  Source: STYLE 2.10."""
+    failed: list[str] = []
+    for check in STORE_CHECKS:
+        try:
+            async with asyncio.timeout(5):
+                await check(broken)
+        except AssertionError:
+            failed.append(name_of(check))
+    assert failed
+
+
+async def test_the_contract_notices_a_store_that_forgets() -> None:
+    """The memory store is not durable, and every durable check says so but for reopening it."""
+    for check in DURABLE_STORE_CHECKS[:2]:
+        with pytest.raises(AssertionError):
+            await check(MemoryStore)

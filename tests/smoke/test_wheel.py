@@ -21,13 +21,14 @@ CORE: Final = (
     "interlock.errors",
     "interlock.models",
     "interlock_adapters",
+    "interlock_adapters.cli",
 )
 #: What each extra promises beyond the core.  A module of a new extra is added here.
 PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "a2a": ("interlock_adapters.a2a",),
-    "grpc": ("interlock_adapters.a2a",),
+    "grpc": ("interlock_adapters.a2a", "interlock_adapters._a2a_grpc"),
     "server": (),
-    "demo": ("interlock_adapters.cli", "interlock_adapters.a2a"),
+    "demo": ("interlock_adapters.a2a", "interlock_adapters.demo.story"),
 }
 #: What the core must never need: the runtime closure of its two dependencies is small.
 CLOSURE: Final = frozenset(

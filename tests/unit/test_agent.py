@@ -114,23 +114,23 @@ class Leaky(BaseModel):
         raise RuntimeError(CANARY)
 
 
-@pytest.mark.parametrize(
-    ("value", "parts"),
-    [
-        (None, []),
-        ("done", [{"text": "done"}]),
-        ("", [{"text": ""}]),
-        (Part(text="a", metadata={"m": 1}), [{"text": "a", "metadata": {"m": 1}}]),
-        (Trip(city="Rome"), [{"data": {"city": "Rome"}}]),
-        ([Part(text="a"), Part(data=1)], [{"text": "a"}, {"data": 1}]),
-        ((Part(text="a"), {"n": 1}), [{"text": "a"}, {"data": {"n": 1}}]),
-        ({"a": [1, None]}, [{"data": {"a": [1, None]}}]),
-        ([1, 2], [{"data": [1, 2]}]),
-        ([], [{"data": []}]),
-        (0, [{"data": 0}]),
-        (False, [{"data": False}]),
-    ],
-)
+RESULTS: list[tuple[object, list[JsonObject]]] = [
+    (None, []),
+    ("done", [{"text": "done"}]),
+    ("", [{"text": ""}]),
+    (Part(text="a", metadata={"m": 1}), [{"text": "a", "metadata": {"m": 1}}]),
+    (Trip(city="Rome"), [{"data": {"city": "Rome"}}]),
+    ([Part(text="a"), Part(data=1)], [{"text": "a"}, {"data": 1}]),
+    ((Part(text="a"), {"n": 1}), [{"text": "a"}, {"data": {"n": 1}}]),
+    ({"a": [1, None]}, [{"data": {"a": [1, None]}}]),
+    ([1, 2], [{"data": [1, 2]}]),
+    ([], [{"data": []}]),
+    (0, [{"data": 0}]),
+    (False, [{"data": False}]),
+]
+
+
+@pytest.mark.parametrize(("value", "parts"), RESULTS)
 def test_a_result_is_stored_as_parts(value: object, parts: list[JsonObject]) -> None:
     """Text is text, parts are parts, models and JSON are data."""
     assert result_parts(value, bytes_max=1_000) == parts

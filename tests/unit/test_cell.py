@@ -95,6 +95,7 @@ def test_a_cell_keeps_its_log_at_hand_while_it_is_short() -> None:
     cell.add(record(2), (event(2),))
     assert cell.events == [event(1), event(2)]
     cell.add(record(EVENTS_KEPT_MAX), tuple(map(event, range(3, EVENTS_KEPT_MAX + 1))))
+    assert cell.events is not None
     assert len(cell.events) == EVENTS_KEPT_MAX
     cell.add(record(EVENTS_KEPT_MAX + 1), (event(EVENTS_KEPT_MAX + 1),))
     assert cell.events is None

@@ -580,15 +580,24 @@ async def test_the_log_of_a_task_is_bounded() -> None:
     assert stage.record.seq == 16
 
 
-@pytest.mark.parametrize("content", [float("nan"), object()])
-async def test_what_is_not_json_cannot_be_shown(content: object) -> None:
-    """Nor does the error quote it."""
+class Secretive:
+    """Not JSON; its text holds a secret."""
+
+    def __repr__(self) -> str:
+        """A text that must never be shown."""
+        return CANARY
+
+
+@pytest.mark.parametrize("content", [{"n": float("nan")}, {"n": Secretive()}, []])
+async def test_what_is_nothing_or_not_json_cannot_be_shown(content: Any) -> None:  # noqa: ANN401
+    """Nor does the error quote it.  Source: I38."""
 
     async def agent(task: TaskContext) -> None:
-        await task.emit({"n": content})  # type: ignore[dict-item]
+        await task.emit(content)
 
     stage = stage_of(agent)
     error = await raised(stage)
+    assert isinstance(error, InvalidInput)
     assert CANARY not in str(error)
     assert stage.triggers == []
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -76,7 +76,7 @@ def test_a_strict_model_takes_the_answers_that_its_schema_describes() -> None:
 
 def test_a_field_that_is_described_at_length_can_be_asked_for() -> None:
     """Metadata that cannot be hashed is metadata all the same."""
-    described = Annotated[str, Field(min_length=2), {"shown as": ["a city"]}]
+    described: Any = Annotated[str, Field(min_length=2), {"shown as": ["a city"]}]
     form = form_of(described)
     assert form.value_of("Rome") == "Rome"
     assert form.schema["minLength"] == 2

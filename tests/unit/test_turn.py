@@ -24,7 +24,6 @@ from interlock._turn import Returned, _served
 from interlock.errors import (
     Denied,
     InvalidInput,
-    ResultInvalid,
     StoreError,
     TaskStopped,
 )
@@ -561,13 +560,13 @@ async def test_an_error_from_the_loop_is_raised_on_the_thread() -> None:
     def agent(task: SyncTaskContext) -> str:
         try:
             task.emit({"n": float("nan")})
-        except ResultInvalid as error:
+        except InvalidInput as error:
             return error.code
         return "shown"
 
     stage = Stage(agent)
     stage.start()
-    assert await returned(stage) == "result_invalid"
+    assert await returned(stage) == "invalid_input"
 
 
 async def test_a_thread_that_cannot_be_started_is_a_turn_that_failed(

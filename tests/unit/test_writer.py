@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from interlock._machine import LIFECYCLE, Move
 from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, TokenTaken
+from interlock._turn import Turn
 from interlock._writer import CONFLICTS_MAX, MOVES_MAX, STORE_RETRY_S, Writer
 from interlock.errors import (
     Conflict,
@@ -439,6 +441,39 @@ async def test_a_conflict_wakes_whoever_watches() -> None:
     await soon(watching)
     assert cell.events is None
     assert cell.record.phase is Phase.CANCELLING
+
+
+class Fenced:
+    """As much of a turn as the writer touches."""
+
+    fenced = False
+
+    def fence(self) -> None:
+        """See `Turn.fence`."""
+        self.fenced = True
+
+
+@pytest.mark.parametrize(
+    ("trigger", "data", "ours"),
+    [
+        (Trigger.PROGRESS, PROGRESS, True),
+        (Trigger.CANCEL, CANCEL, True),
+        (Trigger.RECOVER, {"run_s": None}, False),
+        (Trigger.COMPLETE, {"epoch": 1, "parts": []}, False),
+    ],
+)
+async def test_a_turn_whose_task_was_taken_over_is_cut_off(
+    trigger: Trigger, data: Data, ours: object
+) -> None:
+    """By another epoch, or an end; a mere event of the same epoch takes nothing over."""
+    bench = Bench()
+    cell = await bench.running()
+    turn = Fenced()
+    cell.turn = there = cast("Turn", turn)
+    await bench.store.written_elsewhere("t", trigger, data, actor=ENGINE, at=bench.clock.now())
+    bench.post(cell, progress())
+    await pause()
+    assert (cell.turn is there, turn.fenced) == (ours, not ours)
 
 
 async def test_endless_conflicts_are_given_up() -> None:

@@ -446,6 +446,7 @@ async def _walk(store: Store, query: TaskQuery, total: int) -> list[TaskRecord]:
         assert page.total == total
         assert len(page.records) <= query.limit
         seen.extend(page.records)
+        assert len(seen) <= total, "the walk repeats itself"
         if page.next_cursor is None:
             return seen
         assert page.records, "a page without tasks leads nowhere"
@@ -510,6 +511,7 @@ async def check_unfinished_tasks_are_found(make_store: StoreMaker) -> None:
         while records := await store.unfinished(seen[-1] if seen else "", 3):
             assert records == [await store.get(record.task_id) for record in records]
             seen.extend(_ids(records))
+            assert len(seen) <= len(expected), "the walk repeats itself"
         assert seen == expected
 
 
@@ -517,9 +519,10 @@ async def check_open_tasks_are_counted(make_store: StoreMaker) -> None:
     """Those of one owner that are not over, after every move."""
     async with opened(make_store) as store:
         assert await store.open_tasks("bob") == 0
-        for count, number in enumerate(range(3), start=1):
-            await store.commit(commit_of(submitted(f"b{number}", owner="bob")))
-            assert await store.open_tasks("bob") == count
+        bobs = [submitted(f"b{number}", owner="bob") for number in range(3)]
+        for number, move in enumerate(bobs, start=1):
+            await store.commit(commit_of(move))
+            assert await store.open_tasks("bob") == number
         moves = whole_life("t")
         for move, is_open in zip(moves, (True, True, False, False), strict=True):
             await store.commit(commit_of(move))
@@ -530,7 +533,7 @@ async def check_open_tasks_are_counted(make_store: StoreMaker) -> None:
             await stored(store, moves)
         over = [m for m in every_phase() if m[-1].record.shown in OUTCOMES]
         assert await store.open_tasks(_OWNER) == len(every_phase()) - len(over)
-        assert await store.open_tasks("bob") == count
+        assert await store.open_tasks("bob") == len(bobs)
 
 
 # --- deadlines ------------------------------------------------------------------------
@@ -737,10 +740,8 @@ async def check_closing_finishes_what_was_begun(make_store: StoreMaker) -> None:
     """Commits on their way are either written and acknowledged, or refused and not there."""
     store = make_store()
     await store.open()
-    tasks = [asyncio.ensure_future(store.commit(commit_of(submitted(f"t{n}")))) for n in range(50)]
-    await asyncio.sleep(0)
-    await store.close()
-    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    commits = [store.commit(commit_of(submitted(f"t{number}"))) for number in range(50)]
+    *ends, _ = await asyncio.gather(*commits, store.close(), return_exceptions=True)
     async with opened(make_store) as store:
         for number, end in enumerate(ends):
             assert (await store.get(f"t{number}") is not None) == (end is None), end

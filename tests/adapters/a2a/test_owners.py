@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import httpx
 import pytest
+from a2a.server.context import ServerCallContext
 from a2a.types import (
     DeleteTaskPushNotificationConfigRequest,
     GetExtendedAgentCardRequest,
@@ -90,9 +91,9 @@ async def _resolve(_host: str, _port: int) -> list[str]:
 async def faces() -> AsyncGenerator[Faces]:
     """The travel agent with push notifications, over every binding."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    async with Webhooks(WebhookSettings(), resolve=_resolve, transport=transport) as webhooks:
-        async with faced(travel, push=PushDeliverer(webhooks)) as opened:
-            yield opened
+    webhooks = Webhooks(WebhookSettings(), resolve=_resolve, transport=transport)
+    async with webhooks, faced(travel, push=PushDeliverer(webhooks)) as opened:
+        yield opened
 
 
 def test_every_operation_of_the_protocol_is_tried() -> None:
@@ -144,7 +145,7 @@ async def test_nobody_can_authenticate_as_the_anonymous(faces: Faces, binding: s
 async def test_the_extended_card_is_for_authenticated_callers(binding: str) -> None:
     """Source: A2A 1.0 §3.1.11; it may be another one for each."""
 
-    def extended(card: a2a_pb2.AgentCard, context: Any) -> a2a_pb2.AgentCard | None:
+    def extended(card: a2a_pb2.AgentCard, context: ServerCallContext) -> a2a_pb2.AgentCard | None:
         card.description = f"hello {context.user.user_name}"
         return card if context.user.user_name == "ada" else None
 
