@@ -14,8 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from interlock import LIFECYCLE, SqliteStore
-from interlock._diagram import mermaid
+from interlock import LIFECYCLE, SqliteStore, mermaid
 from interlock.errors import StoreError
 from interlock_adapters._board import picture
 from interlock_adapters._ink import wants_colour

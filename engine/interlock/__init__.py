@@ -3,6 +3,7 @@
 from interlock._agent import Agent, Ask, Authorize, Emit, Progress, Result
 from interlock._clock import Alarm, Clock, SystemClock
 from interlock._context import TaskContext, TaskInput
+from interlock._diagram import mermaid
 from interlock._engine import Engine, Statistics
 from interlock._event import Event, Signal
 from interlock._handle import Possible, TaskHandle, can, result_of, value_of
@@ -10,7 +11,7 @@ from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
 from interlock._outbox import Deliverer, DeliveryFailed, NewWatch, TaskView
 from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, Trigger
 from interlock._record import Ask as OpenAsk
-from interlock._record import AskKind, Ended, Stopping, TaskRecord
+from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
@@ -66,6 +67,7 @@ __all__ = [
     "Signal",
     "SqliteStore",
     "Statistics",
+    "StopCause",
     "Stopping",
     "Store",
     "SyncTaskContext",
@@ -82,6 +84,7 @@ __all__ = [
     "can",
     "fire",
     "fold",
+    "mermaid",
     "result_of",
     "value_of",
 ]

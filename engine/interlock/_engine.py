@@ -8,7 +8,6 @@ It is long because it is the whole of that face, with its errors; each call is s
 """
 
 import asyncio
-import logging
 import math
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -61,8 +60,6 @@ EVENTS_PAGE: Final = 500
 NAME_CHARS_MAX: Final = 1_024
 
 _CLOSING: Final = "the engine is closing and takes no new tasks"
-
-_log: Final = logging.getLogger("interlock.engine")
 
 
 @dataclass(frozen=True, slots=True)

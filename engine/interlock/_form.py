@@ -6,6 +6,7 @@ A form is a pydantic model, any type pydantic can read, or a JSON schema.
 import copy
 import functools
 import json
+import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
@@ -14,6 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from interlock._schema import check_schema
 from interlock.models import JsonObject, JsonValue
+
+_log: Final = logging.getLogger("interlock.form")
 
 #: What an agent may give as the form of an ask.
 FormLike: TypeAlias = type[Any] | JsonObject
@@ -44,6 +47,10 @@ class Form:
             self.value_of(answer)
         except ValidationError as error:
             return faults_of(error)
+        except Exception as error:  # noqa: BLE001  a validator is the agent's code
+            # What it says may hold a secret.
+            _log.exception("a form's validator failed")
+            return [f"it could not be checked: the form raised {type(error).__name__}"]
         return []
 
 

@@ -171,7 +171,7 @@ class Lifecycle:
                 record.seq + 1,
                 draft.epoch,
                 draft.attempt,
-                signal.at,
+                _changed_at(record, signal),
                 draft.closed,
             ),
             Event(
@@ -243,7 +243,7 @@ class Lifecycle:
             event.seq,
             draft.epoch,
             draft.attempt,
-            event.at,
+            _changed_at(record, signal),
             draft.closed,
         )
 
@@ -258,6 +258,11 @@ class Lifecycle:
                     return AnswerInvalid(*at, guard.problems(record, signal))
                 return GuardRefused(*at, guard.explain(signal), allowed=self.allowed(record.phase))
         raise EngineBug(f"no row of {signal.trigger} from {record.phase} holds, and none says why")
+
+
+def _changed_at(record: TaskRecord, signal: Signal) -> float:
+    """When the task last changed for whoever looks: book-keeping after the end does not show."""
+    return record.updated_at if signal.trigger is Trigger.FINALIZE else signal.at
 
 
 LIFECYCLE: Final = Lifecycle(TABLE)

@@ -174,6 +174,7 @@ class TaskRecord:
     epoch: int
     #: How often the task was started, retries included.
     attempt: int
+    #: When it last changed for whoever looks: `finalize` does not show.
     updated_at: float
     #: Keys of the asks that are closed, in the order in which they closed.  Never reused.
     closed: tuple[str, ...] = ()

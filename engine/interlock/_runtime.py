@@ -132,13 +132,14 @@ class Runtime:
     async def _recover(self) -> None:
         """Bring back to life what was not finished when the engine last closed or died."""
         last = ""
+        queued: list[tuple[float, str]] = []
         while records := await self.store.unfinished(last):
             for record in records:
                 last = record.task_id
                 match record.phase:
                     case Phase.SUBMITTED:
                         if all(t.kind is not TimerKind.RETRY for t in record.timers()):
-                            self.admission.enqueue(record.task_id)
+                            queued.append((record.identity.created_at, record.task_id))
                     case Phase.RUNNING | Phase.CANCELLING:
                         self.admission.moved(record.phase, record)
                         cell = await self.writer.cell(record.task_id)
@@ -148,6 +149,8 @@ class Runtime:
                         pass  # Its deadline is in the store, and its agent in the log.
                     case _:
                         await self._finalize(record.task_id)
+        for _, task_id in sorted(queued):  # First come, first served, also after a restart.
+            self.admission.enqueue(task_id)
         self._admit()
 
     async def _turns_at_rest(self) -> None:

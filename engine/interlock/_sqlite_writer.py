@@ -88,12 +88,14 @@ class Writer:
             self._call(_settle, self.opened, error)
             return
         self._call(_settle, self.opened, None)
-        self._serve(db, lock)
-        self._on_stop()
-        # The last connection to close moves all changes into the file.
-        db.close()
-        lock.release()
-        self._call(_settle, self.closed, None)
+        try:
+            self._serve(db, lock)
+            self._on_stop()
+            # The last connection to close moves all changes into the file.
+            db.close()
+        finally:
+            lock.release()
+            self._call(_settle, self.closed, None)
 
     def _open(self) -> tuple[FileLock, sqlite3.Connection]:
         # The lock must be the same by whatever name the file is opened.

@@ -9,6 +9,7 @@ watch has not yet seen is whatever the log holds beyond its cursor.
 """
 
 import bisect
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -105,7 +106,8 @@ class TaskPage:
 class Store(Protocol):
     """Keeps tasks.  Every method raises `StoreError` when it cannot keep its word.
 
-    `interlock.testing.StoreContract` is what an implementation must pass.
+    `interlock.testing.STORE_CHECKS` are what an implementation must pass, and those in
+    `DURABLE_STORE_CHECKS` if it outlives the process.
     """
 
     async def open(self) -> None:
@@ -164,7 +166,11 @@ class Store(Protocol):
         ...
 
     async def put_watch(self, watch: Watch) -> None:
-        """Add the watch, or replace the one of the same (task_id, watch_id)."""
+        """Add the watch, or replace the one of the same (task_id, watch_id).
+
+        Raises:
+            StoreError: there is no such task.
+        """
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """Remove it; False if there was none."""
@@ -196,7 +202,7 @@ class MemoryStore:
         self._tasks: dict[str, _Kept] = {}
         self._claims: dict[tuple[str, str], Claim] = {}
         self._watches: dict[str, dict[str, Watch]] = {}
-        self._open: dict[str, int] = {}
+        self._open: Counter[str] = Counter()
         #: The earliest deadline of each task that has one, ascending.
         self._due: list[tuple[float, str]] = []
 
@@ -212,17 +218,19 @@ class MemoryStore:
         kept = self._tasks.get(record.task_id)
         if (0 if kept is None else kept.record.seq) != commit.expected_seq:
             raise Conflict(record.task_id, commit.expected_seq)
+        claimed: dict[tuple[str, str], Claim] = {}
         for claim in commit.claims:
-            taken = self._claims.get((claim.owner, claim.token))
+            key = (claim.owner, claim.token)
+            taken = self._claims.get(key) or claimed.get(key)
             if taken is not None:
                 raise TokenTaken(taken)
+            claimed[key] = claim
         self._count(None if kept is None else kept.record, record)
         if kept is None:
             kept = self._tasks[record.task_id] = _Kept(record)
         kept.record = record
         kept.events.extend(commit.events)
-        for claim in commit.claims:
-            self._claims[claim.owner, claim.token] = claim
+        self._claims.update(claimed)
         for watch in commit.watches:
             self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
 
@@ -231,7 +239,9 @@ class MemoryStore:
         was_open = before is not None and before.phase not in OVER
         change = (record.phase not in OVER) - was_open
         if change:
-            self._open[record.owner] = self._open.get(record.owner, 0) + change
+            self._open[record.owner] += change
+            if not self._open[record.owner]:
+                del self._open[record.owner]
         was_due = None if before is None else before.due
         due = record.due
         if due == was_due:
@@ -263,7 +273,7 @@ class MemoryStore:
         after = [r for r in matching if query.cursor is None or _place(r) < query.cursor]
         shown = after[: query.limit]
         more = len(after) > len(shown)
-        return TaskPage(tuple(shown), len(matching), _place(shown[-1]) if more else None)
+        return TaskPage(tuple(shown), len(matching), _place(shown[-1]) if more and shown else None)
 
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
@@ -273,7 +283,7 @@ class MemoryStore:
 
     async def open_tasks(self, owner: str) -> int:
         """See `Store.open_tasks`."""
-        return self._open.get(owner, 0)
+        return self._open[owner]
 
     async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
         """See `Store.due`."""
@@ -292,6 +302,8 @@ class MemoryStore:
 
     async def put_watch(self, watch: Watch) -> None:
         """See `Store.put_watch`."""
+        if watch.task_id not in self._tasks:
+            raise StoreError(f"no task {watch.task_id!r}")
         self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:

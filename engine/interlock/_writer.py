@@ -136,11 +136,15 @@ class Writer:
             LimitReached: too many triggers wait already.
             StoreError: it could not be stored; nothing changed.
         """
-        if len(cell.inbox) >= self._inbox_max:
+        if len(cell.inbox) >= self._inbox_max and self._is_hammered(cell):
             raise LimitReached("inbox_max", self._inbox_max, retry_after_s=STORE_RETRY_S)
         done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
         self.post(cell, Post(choose, actor, done, claim=claim))
         return await done
+
+    def _is_hammered(self, cell: Cell) -> bool:
+        # What its own agent reports does not count: it must not keep a cancel out.
+        return sum(post.turn is None for post in cell.inbox) >= self._inbox_max
 
     async def close(self) -> None:
         """Wait until every inbox is empty, then take nothing more."""
@@ -177,7 +181,8 @@ class Writer:
         moves: list[Move] = []
         accepted: list[Post] = []
         refused: list[tuple[Post, Refused]] = []
-        at = self._clock.now()
+        # A wall clock may be set back; the times of a log do not go back with it.
+        at = max(self._clock.now(), record.updated_at)
         while cell.inbox and len(moves) < MOVES_MAX:
             if _claimed_by(accepted, cell.inbox[0]):
                 break  # Its token is used up by this batch: the store must say so.

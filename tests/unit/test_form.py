@@ -106,6 +106,26 @@ def test_what_a_validator_finds_is_said_with_its_place() -> None:
     assert form_of(int).problems_of("x")[0].startswith("at /: ")
 
 
+class Fragile(BaseModel):
+    """A model whose validator fails, with a secret in its message."""
+
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def _fails(cls, _n: int) -> int:
+        raise RuntimeError("sk-canary-7f3a")
+
+
+def test_a_validator_that_fails_says_nothing_to_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is the agent's code: its message goes to the log only.  Source: I38."""
+    problems = form_of(Fragile).problems_of({"n": 1})
+    assert problems == ["it could not be checked: the form raised RuntimeError"]
+    assert "sk-canary-7f3a" in caplog.text
+
+
 def test_the_value_of_an_answer_that_does_not_fit_is_an_error() -> None:
     """Nobody gets a half-made model."""
     with pytest.raises(ValidationError):

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from interlock import Engine, MemoryStore, TaskContext
 from interlock._cell import Cell, Choice, Post, always
 from interlock._event import AGENT, ENGINE, Data, Signal
 from interlock._machine import LIFECYCLE, Move
@@ -24,7 +25,7 @@ from interlock.errors import (
     StoreError,
     UnknownTask,
 )
-from interlock.testing import ManualClock
+from interlock.testing import ManualClock, violations
 from support import FlakyStore, pause, soon
 
 PROGRESS: Data = {"epoch": 1, "message": "…", "fraction": None, "log_events_max": 10_000}
@@ -271,6 +272,22 @@ async def test_a_full_inbox_is_a_refusal_at_once() -> None:
     gate.open()
     await pause()
     assert cell.record.seq == 5
+
+
+async def test_what_an_agent_reports_does_not_keep_a_cancel_out() -> None:
+    """A flood of its own progress must not make a task one that cannot be stopped."""
+    bench = Bench(inbox_max=2)
+    cell = await bench.running()
+    turn = cast("Turn", Fenced())
+    gate = bench.store.hold("commit")
+    bench.post(cell, progress())
+    await gate.reached()
+    for _ in range(5):
+        bench.writer.post(cell, Post(progress(), AGENT, turn=turn))
+    cancelling = bench.fire(cell, always(Trigger.CANCEL, CANCEL), "ada")
+    await pause()
+    gate.open()
+    assert (await soon(cancelling)).phase is Phase.CANCELLING
 
 
 async def test_a_choice_that_is_broken_is_its_own_posts_fault_only(
@@ -687,3 +704,19 @@ async def test_a_closed_writer_does_not_go_on_trying() -> None:
     bench.clock.advance(STORE_RETRY_S * 10)
     await pause()
     assert len(bench.store.commits) == 1
+
+
+async def test_a_clock_that_is_set_back_does_not_set_the_log_back() -> None:
+    """The times of a log never decrease.  Source: I09."""
+    store, clock = MemoryStore(), ManualClock()
+
+    async def agent(task: TaskContext) -> str:
+        return str(await task.ask("how many?", int))
+
+    async with Engine(agent, store=store, clock=clock) as engine:
+        task = await engine.submit("hello", owner="ada")
+        waiting = await task.rest()
+        clock._now -= 3_600.0
+        await task.answer(waiting.asks[0].key, 3)
+        assert await task.result() == "3"
+        assert violations(await engine.events(task.task_id, owner="ada")) == []
