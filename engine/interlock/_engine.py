@@ -10,7 +10,7 @@ It is long because it is the whole of that face, with its errors; each call is s
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Self, cast
@@ -75,6 +75,11 @@ class Statistics:
     abandoned: int = 0
 
 
+def random_id() -> str:
+    """128 random bits as 32 hexadecimal digits: nobody guesses the id of a task."""
+    return secrets.token_hex(16)
+
+
 def store_at(url: str) -> Store:
     """The store that a URL names: `memory:` or `sqlite:///path`.
 
@@ -103,10 +108,17 @@ class Engine:
         limits: Limits | None = None,
         clock: Clock | None = None,
         deliverers: Mapping[str, Deliverer] | None = None,
+        new_id: Callable[[], str] = random_id,
     ) -> None:
+        """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
+
+        `deliverers` serve the watches of their channels.  `new_id` names tasks and
+        contexts; give another one only where runs must be repeatable, as in tests.
+        """
         self.limits: Final = limits or Limits()
         self.clock: Final[Clock] = clock or SystemClock()
         self._agent: Final = agent
+        self._new_id: Final = new_id
         self._store: Final = store_at(store) if isinstance(store, str) else store
         self._deliverers: Final = dict(deliverers or {})
         #: None while the engine is closed.
@@ -486,9 +498,9 @@ class Engine:
         body: JsonValue = [list(parts), kept]
         self._check_size(body, "the submission")
         submitted: Submitted = {
-            "task_id": secrets.token_hex(16),
+            "task_id": self._new_id(),
             "owner": owner,
-            "context_id": context_id or secrets.token_hex(16),
+            "context_id": context_id or self._new_id(),
             "parts": parts,
             "due": self.clock.now() + (self.limits.task_s if task_s is None else task_s),
             "token": token,

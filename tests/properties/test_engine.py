@@ -5,6 +5,7 @@ It models the world (what was acknowledged, where each agent stands), not the co
 """
 
 import asyncio
+import itertools
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -141,11 +142,19 @@ class EngineMachine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.world = World()
+        self.ids = itertools.count()
         self.engine = self._new_engine()
         self.tasks: list[str] = []
 
     def _new_engine(self) -> Engine:
-        return Engine(self.world.agent, store=self.store, limits=LIMITS, clock=self.clock)
+        return Engine(
+            self.world.agent,
+            store=self.store,
+            limits=LIMITS,
+            clock=self.clock,
+            # Random ones would make another program of the same draws.
+            new_id=lambda: f"id-{next(self.ids):04}",
+        )
 
     def run(self, coroutine: Coroutine[Any, Any, V]) -> V:
         """Run something, then everything that follows from it."""
