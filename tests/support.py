@@ -303,7 +303,7 @@ ASKED: Data = {
     "epoch": 1,
     "kind": "input",
     "prompt": "?",
-    "schema": {},
+    "schema": {"type": "string"},
     "due": 9e9,
     "on_expire": "fail",
     "asks_max": 9,

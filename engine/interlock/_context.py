@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, cast, overload
+from typing import Any, Final, Protocol, TypeVar, cast, get_args, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,7 +16,7 @@ from interlock._json import digest, encoded, own_copy
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked, Emitted, Progressed
 from interlock._phases import Trigger
-from interlock._record import AskKind, OnDeny, TaskRecord
+from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
 from interlock.errors import Denied, InvalidInput
 from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
@@ -86,6 +86,11 @@ class TaskInput:
 class TaskContext:
     """The task, as an async agent sees it.
 
+    An agent may be run again from its first line: after a crash, for a retry, and when an
+    answer comes to a task whose turn is gone.  What it asked is then answered from the log,
+    and what it showed is not shown again; whatever else it did is done again.  So let what
+    it does elsewhere be safe to repeat, for instance by a key made of `task_id` and a count.
+
     Keys of asks and ids of artifacts are counted in the order of the calls, so an agent
     that calls in the same order gets the same ones when its turn is replayed.
     """
@@ -131,8 +136,12 @@ class TaskContext:
 
     @property
     def deadline(self) -> float | None:
-        """When the task runs out of time at the latest, seconds since 1970."""
-        return self._desk.record.due
+        """When the task, or its run, is out of time; seconds since 1970."""
+        record = self._desk.record
+        details = record.details
+        if isinstance(details, Active) and details.run_due is not None:
+            return min(details.run_due, record.identity.due)
+        return record.identity.due
 
     @overload
     async def ask(
@@ -181,8 +190,12 @@ class TaskContext:
         `form` is a pydantic model, a type, or a JSON schema.  An answer that does not fit
         is refused and leaves the ask open.  Open for `expires_s` seconds
         (`Limits.ask_s`); then `default` is the answer, and without one the task fails.
+        Prefer these to a timeout of your own, which does not survive a restart.
+
+        Of several asks that are open at once, answers are handed over with the last one.
 
         Raises:
+            ReplayDiverged: this turn is run again and asks something else than before.
             InvalidInput: answers cannot be checked against the schema, the default does
                 not fit it, or the key was used before.
             Refused: the task has asked too often.
@@ -220,12 +233,17 @@ class TaskContext:
         """Ask for leave to call `tool` with exactly these arguments; returns the approved ones.
 
         With `allow_edit` the approver may send other arguments, which must fit `schema`.
-        A denial stops the task (`on_deny="stop"`) or raises here (`"tell_agent"`); an ask
-        that nobody answers counts as denied.
+        A denial stops the task (`on_deny="stop"`) or raises here (`"tell_agent"`).  When
+        nobody answers, the one fails the task (`ask_expired`) and the other raises as well.
+
+        Leave to call is not the call: after a crash the agent may come here again, get the
+        same leave from the log, and call again.
 
         Raises:
             Denied: with `on_deny="tell_agent"`.
-            InvalidInput: the arguments do not fit the schema, or are not JSON.
+            InvalidInput: the arguments do not fit the schema, or something is no text.
+            ResultInvalid: the arguments are not JSON, or too large.
+            ReplayDiverged: as for `ask`.
         """
         key = self._key(key)
         bytes_max = self._desk.limits.payload_bytes_max
@@ -242,7 +260,6 @@ class TaskContext:
         asked["on_expire"] = "deny"
         asked["tool"] = tool
         asked["arguments"] = shown
-        asked["digest"] = digest([self.task_id, asked["key"], tool, shown])
         asked["allow_edit"] = allow_edit
         asked["on_deny"] = on_deny
         reply = await self._closed(asked, None)
@@ -285,7 +302,8 @@ class TaskContext:
         limits = self._desk.limits
         shown = artifact.model_dump(mode="json", exclude_unset=True)
         encoded(shown, what="the artifact", bytes_max=limits.payload_bytes_max)
-        if n not in self._desk.memory.emitted:
+        # A replay shows nothing twice; a chunk that is another one now is not the one shown.
+        if self._desk.memory.emitted.get(n) != digest(shown):
             emitted: Emitted = {
                 "epoch": 0,
                 "n": n,
@@ -300,6 +318,7 @@ class TaskContext:
 
         Raises:
             InvalidInput: the fraction is not between 0 and 1.
+            ResultInvalid: the line is no text, or too large.
             Refused: the log of the task is full.
         """
         if fraction is not None and not 0 <= fraction <= 1:
@@ -312,17 +331,13 @@ class TaskContext:
         }
         encoded(progressed, what="the line", bytes_max=self._desk.limits.payload_bytes_max)
         self._progresses += 1
-        if self._progresses > self._desk.memory.progressed:
+        told = self._desk.memory.progressed
+        if told[self._progresses - 1 : self._progresses] != [digest([message, fraction])]:
             await self._desk.report(Trigger.PROGRESS, progressed)
 
     def _key(self, key: str | None) -> str:
         self._asks += 1
-        return key or f"ask-{self._asks}"
-
-    def _unspent(self, key: str) -> str:
-        """The key, or in a later attempt another for one that an earlier attempt gave up."""
-        spent = key in self._desk.memory.spent
-        return f"{key}@{self.attempt}" if spent else key
+        return f"ask-{self._asks}" if key is None else key
 
     def _asked(
         self,
@@ -336,10 +351,12 @@ class TaskContext:
         limits = self._desk.limits
         if expires_s is not None and not 0 < expires_s < math.inf:
             raise InvalidInput([f"expires_s is {expires_s!r}; an ask is open for some seconds"])
+        if isinstance(approvers, str):
+            raise InvalidInput(["approvers is a text; it is a sequence of names"])
         return {
             # The epoch of a turn's report is filled in when it is fired: a resume changes it.
             "epoch": 0,
-            "key": self._unspent(key),
+            "key": key,
             "kind": kind.value,
             "prompt": prompt,
             "schema": schema,
@@ -351,18 +368,43 @@ class TaskContext:
 
     async def _closed(self, asked: Asked, form: Form | None) -> Reply:
         """The reply to an ask: at once if the log has it, else after asking."""
-        key = asked["key"]
-        if key in self._keys:
-            raise InvalidInput([f"key {key!r} was used before; a late answer might be for it"])
-        self._keys.add(key)
-        memory = self._desk.memory
-        if key not in memory.replies and key not in memory.withdrawn:
+        if asked["key"] in self._keys:
+            raise InvalidInput(
+                [f"key {asked['key']!r} was used before; a late answer might be for it"]
+            )
+        _check(asked)
+        self._keys.add(asked["key"])
+        key = asked["key"] = self._desk.memory.key_for(asked)
+        if "tool" in asked:
+            asked["digest"] = digest([self.task_id, key, asked["tool"], asked.get("arguments")])
+        if key not in self._desk.memory.asked:
             encoded(asked, what="the ask", bytes_max=self._desk.limits.payload_bytes_max)
             await self._desk.report(Trigger.ASK, asked)
         reply = await self._desk.reply(key, form)
         if reply.denied:
             raise Denied(key, reply.reason)
         return reply
+
+
+def _check(asked: Asked) -> None:
+    """Refuse what is not of its kind: it would be stored, and then nobody could read it.
+
+    Raises:
+        InvalidInput: something is not.
+    """
+    texts = [("key", asked["key"]), ("prompt", asked["prompt"]), ("tool", asked.get("tool", "-"))]
+    texts += [("an approver", approver) for approver in asked.get("approvers", ())]
+    problems = [
+        f"{what} is {text!r:.80}; it is a text"
+        for what, text in cast("list[tuple[str, object]]", texts)
+        if not isinstance(text, str) or not text
+    ]
+    if asked.get("on_deny", "stop") not in get_args(OnDeny):
+        problems.append(f"on_deny is {asked.get('on_deny')!r:.80}; it is 'stop' or 'tell_agent'")
+    if not isinstance(cast("object", asked.get("allow_edit", False)), bool):
+        problems.append("allow_edit is neither True nor False")
+    if problems:
+        raise InvalidInput(problems)
 
 
 def _default(default: Any, form: Form) -> JsonValue:

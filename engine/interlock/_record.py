@@ -251,8 +251,12 @@ class TaskRecord:
         return min(first, self.identity.due)
 
     def to_json(self) -> bytes:
-        """The snapshot that a store keeps beside the log."""
-        return _RECORD.dump_json(self)
+        """The snapshot that a store keeps beside the log.
+
+        Raises:
+            ValueError: something in it is not of its kind, so that nobody could read it.
+        """
+        return _RECORD.dump_json(self, warnings="error")
 
     @staticmethod
     def from_json(snapshot: bytes | str) -> "TaskRecord":

@@ -109,6 +109,7 @@ class Turn:
 
     def start(self, context: contextvars.Context) -> None:
         """Run the agent with these context variables; `Host.ended` follows."""
+        self.memory.begin()
         thread = self._kind is AgentKind.THREAD
         run = self._on_a_thread() if thread else self._on_the_loop()
         loop = asyncio.get_running_loop()

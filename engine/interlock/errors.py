@@ -19,6 +19,7 @@
     * `Rejected`            raised by an agent that will not do the task
     * `Retryable`           raised by an agent for a failure that may pass
     * `Denied`              raised inside an agent: what it asked leave for was denied
+    * `ReplayDiverged`      an agent that is run again asks for something else than before
     * `TaskNotCompleted`    the result was wanted of a task that ended otherwise
     * `DeliveryFailed`      (in `interlock`) raised by a deliverer of notifications
     * `EngineBug`           an invariant is broken: ours; never caught inside
@@ -42,6 +43,7 @@ __all__ = [
     "NotAccepting",
     "Refused",
     "Rejected",
+    "ReplayDiverged",
     "ResultInvalid",
     "Retryable",
     "StoreCorrupt",
@@ -247,6 +249,23 @@ class Denied(EngineError):
         self.key = key
         self.reason = reason
         super().__init__(f"{key} was denied" + (f": {reason}" if reason else ""))
+
+
+class ReplayDiverged(EngineError):
+    """An agent that is run again asks for something else than it asked before.
+
+    The answer in the log is to the question in the log: it is never handed to another one.
+    An agent must ask in the same order whenever it is run again; where branches of it
+    race, give their asks keys of their own.
+    """
+
+    code = "replay_diverged"
+
+    def __init__(self, key: str, recorded: str, asked: str) -> None:
+        self.key = key
+        self.recorded = recorded
+        self.asked = asked
+        super().__init__(f"{key}: the log has {recorded}, and now the agent asks {asked}")
 
 
 class TaskNotCompleted(EngineError):

@@ -9,6 +9,8 @@ from pydantic import BaseModel, field_validator
 
 from interlock import AskKind, Limits, TaskContext
 from interlock._event import Data
+from interlock._form import form_of
+from interlock._json import digest
 from interlock._phases import Trigger
 from interlock._turn import Returned
 from interlock.errors import Denied, GuardRefused, InvalidInput, ResultInvalid
@@ -336,7 +338,8 @@ async def test_a_log_full_of_unfit_answers_ends_in_an_error() -> None:
         return await task.ask("Where?", City)
 
     stage = Stage(agent, Limits(asks_max=1))
-    stage.tell(Trigger.ASK, {**ASKED, "key": "ask-1"})
+    schema = form_of(City).schema
+    stage.tell(Trigger.ASK, {**ASKED, "key": "ask-1", "prompt": "Where?", "schema": schema})
     stage.provide("ask-1", {"name": "Atlantis"})
     stage.start()
     error = await raised(stage)
@@ -501,8 +504,17 @@ async def test_what_was_shown_is_not_shown_again() -> None:
         return ids
 
     stage = Stage(agent)
-    stage.turn.memory.emitted = {1}
-    stage.turn.memory.progressed = 1
+    shown: JsonObject = {
+        "artifact_id": "artifact-1",
+        "parts": [{"text": "a"}],
+        "name": None,
+        "description": None,
+        "metadata": None,
+        "append": False,
+        "last_chunk": False,
+    }
+    stage.turn.memory.emitted = {1: digest(shown)}
+    stage.turn.memory.progressed = [digest(["1", None])]
     stage.start()
     assert await returned(stage) == ["artifact-1", "artifact-2"]
     assert stage.triggers == ["emit", "progress"]

@@ -1,30 +1,47 @@
 """The memory of a turn: what the log says that its agent has already done."""
 
+from typing import Any, cast
+
 import pytest
 
 from interlock._event import Data, Event
 from interlock._memory import Memory, Reply
+from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
+from interlock.errors import ReplayDiverged
 
 
 def remembered(*happened: tuple[Trigger, Data]) -> Memory:
     """A memory of these events; where they led is of no interest to it."""
     memory = Memory()
-    for seq, (trigger, data) in enumerate(happened, start=1):
-        memory.add(Event(seq, 1.0, 1, trigger, Phase.RUNNING, Phase.RUNNING, "x", data))
+    for trigger, data in happened:
+        memory.add(event_of(trigger, data))
     return memory
+
+
+def event_of(trigger: Trigger, data: Data) -> Event:
+    """An event, of which only the trigger and the data are of interest."""
+    return Event(1, 1.0, 1, trigger, Phase.RUNNING, Phase.RUNNING, "x", data)
+
+
+def question(key: str, **changes: Any) -> Asked:  # noqa: ANN401  (any field of it)
+    """What an agent asks."""
+    made: dict[str, Any] = {"key": key, "kind": "input", "prompt": "Which city?", "schema": {}}
+    made.update(changes)
+    return cast("Asked", made)
 
 
 def asked(key: str, on_expire: str = "fail", **more: object) -> tuple[Trigger, Data]:
     """The event of an ask."""
-    return Trigger.ASK, {"key": key, "on_expire": on_expire, **more}
+    return Trigger.ASK, {**question(key), "on_expire": on_expire, **more}
 
 
 def test_an_empty_memory_knows_nothing() -> None:
     """The first turn of a task has done nothing yet."""
     memory = Memory()
-    assert (memory.request, memory.replies, memory.withdrawn) == ({}, {}, set())
-    assert (memory.spent, memory.emitted, memory.progressed) == (set(), set(), 0)
+    assert (memory.request, memory.replies, memory.asked) == ({}, {}, {})
+    assert (memory.spent, memory.emitted, memory.progressed) == (set(), {}, [])
+    assert memory.attempt == 0
 
 
 def test_the_request_is_what_was_submitted() -> None:
@@ -63,25 +80,61 @@ def test_an_expiry_replies_what_the_ask_said_it_would(
     assert remembered(ask, (Trigger.EXPIRE, {"key": "k"})).replies == {"k": reply}
 
 
-def test_a_withdrawn_ask_has_no_reply() -> None:
-    """The agent gave it up; a replay must give it up again."""
+def test_what_a_turn_gave_up_is_spent_in_the_next() -> None:
+    """A key is never used twice, and the next turn wants an answer."""
     memory = remembered(asked("k"), (Trigger.WITHDRAW, {"key": "k"}))
-    assert "k" in memory.withdrawn
-    assert memory.replies == {}
+    assert (memory.replies, memory.spent) == ({}, set())
+    memory.begin()
+    assert memory.spent == {"k"}
+    assert memory.key_for(question("k")) == "k@2"
 
 
-def test_what_an_attempt_gave_up_is_spent_in_the_next() -> None:
-    """A key is never used twice, and the next attempt wants an answer."""
-    retried = remembered(asked("k"), (Trigger.WITHDRAW, {"key": "k"}), (Trigger.RETRY, {}))
-    assert (retried.withdrawn, retried.spent) == (set(), {"k"})
+def test_a_reply_is_to_its_own_question_alone() -> None:
+    """What was asked by that key before is the same, or it is an error.  Source: I13."""
+    memory = remembered((Trigger.START, {}), (Trigger.ASK, question("k")))
+    assert memory.key_for(question("k")) == "k"
+    for other in (
+        question("k", prompt="Which port?"),
+        question("k", schema={"type": "integer"}),
+        question("k", kind="auth", tool="pay", arguments={"eur": 9}),
+    ):
+        with pytest.raises(ReplayDiverged) as caught:
+            memory.key_for(other)
+        assert caught.value.key == "k"
+        assert "Which city?" in caught.value.recorded
+
+
+def test_arguments_are_told_apart_as_json_does() -> None:
+    """One is not true, and leave for ten is none for nine thousand.  Source: I13."""
+    asked_before = question("k", kind="auth", tool="pay", arguments={"eur": 1})
+    memory = remembered((Trigger.ASK, asked_before))
+    for arguments in ({"eur": True}, {"eur": 9_000}):
+        with pytest.raises(ReplayDiverged):
+            memory.key_for(question("k", kind="auth", tool="pay", arguments=arguments))
+
+
+def test_a_later_attempt_may_ask_something_else_under_another_key() -> None:
+    """A retry is a new attempt; what it asks as before is answered from the log."""
+    memory = remembered(
+        (Trigger.START, {}), (Trigger.ASK, question("k")), (Trigger.RETRY, {}), (Trigger.START, {})
+    )
+    assert memory.key_for(question("k")) == "k"
+    other = question("k", prompt="Which port?")
+    assert memory.key_for(other) == "k@2"
+    memory.add(event_of(Trigger.ASK, {**other, "key": "k@2"}))
+    assert memory.key_for(other) == "k@2"
 
 
 def test_what_was_shown_is_remembered() -> None:
     """So that a replay shows nothing twice, also when a chunk was never stored."""
-    memory = remembered((Trigger.EMIT, {"n": 1}), (Trigger.PROGRESS, {}), (Trigger.EMIT, {"n": 3}))
-    assert (memory.emitted, memory.progressed) == ({1, 3}, 1)
+    memory = remembered(
+        (Trigger.EMIT, {"n": 1, "artifact": {}}),
+        (Trigger.PROGRESS, {"message": "on it", "fraction": None}),
+        (Trigger.EMIT, {"n": 3, "artifact": {}}),
+    )
+    assert (sorted(memory.emitted), len(memory.progressed)) == ([1, 3], 1)
 
 
 def test_other_events_are_of_no_interest_to_an_agent() -> None:
-    """Starts, recoveries and cancels leave no trace in its memory."""
-    assert remembered((Trigger.START, {}), (Trigger.RECOVER, {}), (Trigger.CANCEL, {})) == Memory()
+    """Recoveries and cancels leave no trace in its memory."""
+    assert remembered((Trigger.RECOVER, {}), (Trigger.CANCEL, {})) == Memory()
