@@ -106,7 +106,18 @@ class AgentKind(enum.Enum):
 
 
 def kind_of(agent: Agent) -> AgentKind:
-    """How the agent is to be run; partials and callable objects are looked through."""
+    """How the agent is to be run; partials and callable objects are looked through.
+
+    Raises:
+        TypeError: it is of no kind that can be run.
+    """
+    given: object = agent
+    if not callable(given) or _is(inspect.isgeneratorfunction, given):
+        kind = "a plain generator function" if callable(given) else "not callable"
+        raise TypeError(
+            f"the agent is {kind}; an async function, a plain function or "
+            "an async generator function is accepted"
+        )
     if _is(inspect.isasyncgenfunction, agent):
         return AgentKind.GENERATOR
     if _is(inspect.iscoroutinefunction, agent):
@@ -114,7 +125,7 @@ def kind_of(agent: Agent) -> AgentKind:
     return AgentKind.THREAD
 
 
-def _is(test: Callable[[Any], bool], agent: Agent) -> bool:
+def _is(test: Callable[[Any], bool], agent: object) -> bool:
     bare: Any = agent
     while isinstance(bare, functools.partial):
         bare = bare.func
@@ -127,12 +138,17 @@ def result_parts(value: Any, *, bytes_max: int) -> list[JsonObject]:
     Raises:
         ResultInvalid: it is not text, parts or JSON, or it is too large.
     """
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise ResultInvalid("the agent returned an awaitable; make it an async function")
     try:
-        parts = own_copy(_parts(value), what="the result", bytes_max=bytes_max)
-    except ValueError as error:
+        parts = _parts(value)
+    except Exception as error:  # noqa: BLE001  a model's own code runs here
         # A model may hold what has no JSON; what pydantic says of it would quote it.
         raise ResultInvalid(f"the result is not JSON ({type(error).__name__})") from None
-    return cast("list[JsonObject]", parts)
+    copy = own_copy(parts, what="the result", bytes_max=bytes_max)
+    return cast("list[JsonObject]", copy)
 
 
 def _parts(value: Any) -> list[JsonObject]:
@@ -143,13 +159,30 @@ def _parts(value: Any) -> list[JsonObject]:
             return [{"text": value}]
         case Part():
             return [value.to_json()]
-        case BaseModel():
-            return [{"data": value.model_dump(mode="json")}]
         case [Part(), *_]:
             return [_part(part) for part in value]
         case _:
-            return [{"data": value}]
+            return [{"data": _dumped(value)}]
 
 
 def _part(part: Any) -> JsonObject:
-    return part.to_json() if isinstance(part, Part) else {"data": part}
+    return part.to_json() if isinstance(part, Part) else {"data": _dumped(part)}
+
+
+def _dumped(value: Any) -> Any:
+    """The value with every model in it as JSON; what else has no JSON is left to be refused.
+
+    Not `to_jsonable_python`: that would take bytes and sets, and call them text and lists.
+    """
+    match value:
+        case Part():
+            return value.to_json()
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case dict():
+            items = cast("dict[object, object]", value).items()
+            return {key: _dumped(inner) for key, inner in items}
+        case list() | tuple():
+            return [_dumped(inner) for inner in cast("Sequence[object]", value)]
+        case _:
+            return value

@@ -69,6 +69,8 @@ class Cell:
     turn: Turn | None = None
     #: Who waits in this process for its next commit; while there is one the cell stays.
     watchers: int = 0
+    #: How many of them are subscribers, who are bounded: `Limits.subscribers_max`.
+    subscribers: int = 0
     #: Whether it may have durable watches: True also when nobody knows.
     watched: bool = True
     _waiters: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])

@@ -1,4 +1,7 @@
-"""What an agent sees of its task: ask, authorize, emit, progress, cancelled, deadline."""
+"""What an agent sees of its task: ask, authorize, emit, progress, cancelled, deadline.
+
+It is long because each call is spelled out for type checkers; what each does is short.
+"""
 
 import copy
 import math

@@ -8,16 +8,16 @@ It is long because it is the whole of that face, with its errors; each call is s
 """
 
 import asyncio
-import math
 import secrets
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
 from pydantic import ValidationError
 
-from interlock._agent import Agent, Content
+from interlock._agent import Agent, Content, kind_of
 from interlock._cell import Cell, always
 from interlock._clock import Clock, SystemClock
 from interlock._event import Data, Event, Signal
@@ -48,6 +48,7 @@ from interlock.errors import (
     NotAccepting,
     Refused,
     ResultInvalid,
+    StoreError,
     TokenReused,
     UnknownTask,
 )
@@ -81,7 +82,7 @@ def random_id() -> str:
 
 
 def store_at(url: str) -> Store:
-    """The store that a URL names: `memory:` or `sqlite:///path`.
+    """The store that a URL names: `memory:` or `sqlite:///path`, without options.
 
     Raises:
         InvalidInput: it names none.
@@ -89,9 +90,13 @@ def store_at(url: str) -> Store:
     if url == "memory:":
         return MemoryStore()
     scheme, found, path = url.partition("sqlite:///")
-    if found and not scheme and path:
-        return SqliteStore(path)
-    raise InvalidInput([f"store {url!r} is not 'memory:' or 'sqlite:///path/to/file.db'"])
+    if not found or scheme or not path:
+        raise InvalidInput([f"store {url!r} is not 'memory:' or 'sqlite:///path/to/file.db'"])
+    if "?" in path:
+        raise InvalidInput(["the store's URL has options ('?'); a plain path is accepted"])
+    if path == ":memory:":
+        raise InvalidInput([f"store {url!r} is no file; a store in memory is 'memory:'"])
+    return SqliteStore(path)
 
 
 class Engine:
@@ -114,7 +119,12 @@ class Engine:
 
         `deliverers` serve the watches of their channels.  `new_id` names tasks and
         contexts; give another one only where runs must be repeatable, as in tests.
+
+        Raises:
+            TypeError: the agent is of no kind that can be run.
+            InvalidInput: the URL names no store.
         """
+        kind_of(agent)  # Refused here, not when the engine is started.
         self.limits: Final = limits or Limits()
         self.clock: Final[Clock] = clock or SystemClock()
         self._agent: Final = agent
@@ -211,7 +221,8 @@ class Engine:
         first made (`TaskHandle.created` is False).
 
         Raises:
-            InvalidInput: no owner, or nothing in the content, or it is not JSON or too large.
+            InvalidInput: no owner, or nothing in the content, or something is not of its
+                kind, not JSON or too large.
             TokenReused: the token came before with another body.
             LimitReached: too many tasks are queued, or open for this owner.
             NotAccepting: the engine is draining or was not started.
@@ -257,6 +268,7 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: nobody acts, or something is not of its kind, or too large.
             AnswerInvalid: the value does not fit; the ask stays open.
             Refused: the ask is closed, or wants something else; nothing changed.
             LimitReached, StoreError: as for `submit`.
@@ -264,6 +276,7 @@ class Engine:
         said = answer.model_dump(mode="json")
         data = self._said(said, token, message)
         data["value"] = said["value"]
+        who = _actor(actor, owner)
         with await self._visible(task_id, owner) as cell:
             turn = cell.turn
             problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
@@ -271,7 +284,7 @@ class Engine:
                 raise AnswerInvalid(
                     task_id, cell.record.phase, Trigger.PROVIDE_INPUT, "answer_fits", problems
                 )
-            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, actor or owner)
+            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, who)
 
     async def decide(
         self,
@@ -296,16 +309,17 @@ class Engine:
         data = self._said(said, token, message)
         data["digest"] = decision.digest
         data["reason"] = decision.reason
+        who = _actor(actor, owner)
         with await self._visible(task_id, owner) as cell:
             if isinstance(decision, Denial):
                 data["grace_s"] = self.limits.grace_s
-                return await self._claimed(cell, Trigger.DENY, data, said, actor or owner)
+                return await self._claimed(cell, Trigger.DENY, data, said, who)
             ask = cell.record.ask(decision.ask)
             asked = None if ask is None else ask.arguments
             final = asked if decision.arguments is None else said["arguments"]
             data["arguments"] = final
             data["edited"] = final != asked
-            return await self._claimed(cell, Trigger.APPROVE, data, said, actor or owner)
+            return await self._claimed(cell, Trigger.APPROVE, data, said, who)
 
     async def cancel(
         self,
@@ -322,19 +336,34 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: nobody acts, or the reason is no text, or too large.
             IllegalTrigger: it is over.
             LimitReached, StoreError: as for `submit`.
         """
+        if problems := _text_problems(reason=reason):
+            raise InvalidInput(problems)
         self._check_size(reason, "the reason")
+        who = _actor(actor, owner)
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
             if cell.record.phase is Phase.CANCELLING:
                 # The table takes a repeat; the log need not grow with each.
                 return cell.record
             choose = always(Trigger.CANCEL, data)
-            return await self._opened().writer.fire(cell, choose, _who(actor or owner))
+            return await self._opened().writer.fire(cell, choose, _who(who))
 
     # --- what people see of a task ----------------------------------------------------
+
+    async def task(self, task_id: str, *, owner: str | None) -> TaskHandle:
+        """The handle of a task that is there: the way back to it after a restart.
+
+        The handle acts in the name of the task's owner, also when a trusted caller (`owner`
+        None) asked for it.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        return TaskHandle(self, await self.record(task_id, owner=owner), created=False)
 
     async def record(self, task_id: str, *, owner: str | None) -> TaskRecord:
         """The task as of its last commit.
@@ -362,7 +391,9 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: `after` is no number, or negative.
         """
+        _check_place(after)
         await self.record(task_id, owner=owner)
         cell = self._opened().writer.at_hand(task_id)
         if cell is not None and cell.events is not None:
@@ -380,27 +411,40 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: `after` is no number, or negative.
             LimitReached: the task has too many watchers.
         """
-        place = after
+        _check_place(after)
         runtime = self._opened()
         with await self._visible(task_id, owner) as cell:
-            if cell.watchers > self.limits.subscribers_max:
+            if cell.subscribers >= self.limits.subscribers_max:
                 raise LimitReached(
                     "subscribers_max", self.limits.subscribers_max, retry_after_s=1.0
                 )
-            while True:
-                while place < cell.record.seq:
-                    for event in await self._events_beyond(cell, place):
-                        if event.trigger is Trigger.FINALIZE:
-                            return
+            cell.subscribers += 1
+            try:
+                async with aclosing(self._followed(runtime, cell, after)) as followed:
+                    async for event in followed:
                         yield event
-                        place = event.seq
-                        if event.dest in OUTCOMES:
-                            return
-                if cell.record.phase in OVER or self._runtime is not runtime:
+            finally:
+                cell.subscribers -= 1
+
+    async def _followed(self, runtime: Runtime, cell: Cell, place: int) -> AsyncGenerator[Event]:
+        while True:
+            while place < cell.record.seq:
+                events = await self._events_beyond(runtime, cell, place)
+                if events is None:
                     return
-                await cell.change()
+                for event in events:
+                    if event.trigger is Trigger.FINALIZE:
+                        return
+                    yield event
+                    place = event.seq
+                    if event.dest in OUTCOMES:
+                        return
+            if cell.record.phase in OVER or self._runtime is not runtime:
+                return
+            await cell.change()
 
     async def rest(self, task_id: str, *, owner: str | None) -> TaskView:
         """Wait until the task waits for somebody or is over.
@@ -421,7 +465,15 @@ class Engine:
         return await self._reached(task_id, owner, OVER)
 
     async def page(self, query: TaskQuery) -> TaskPage:
-        """One page of tasks, newest change first."""
+        """One page of tasks, newest change first.
+
+        A query whose `owner` is None is for all owners: let only trusted callers ask it.
+
+        Raises:
+            InvalidInput: the cursor is none of ours.
+            NotAccepting: the engine is not open.
+        """
+        self._opened()
         return await self._store.page(query)
 
     # --- durable subscriptions --------------------------------------------------------
@@ -477,20 +529,18 @@ class Engine:
         task_s: float | None,
     ) -> tuple[Submitted, str]:
         """What a submission puts into the log, and the digest of its body."""
-        try:
-            parts = [part.to_json() for part in parts_of(content)]
-        except ValidationError as error:
-            raise InvalidInput(faults_of(error)) from None
+        parts = _parts(content)
         names = {"owner": owner, "context_id": context_id, "token": token}
-        problems = [
-            f"{what} has {len(name)} characters; 1 to {NAME_CHARS_MAX} are accepted"
-            for what, name in names.items()
-            if name is not None and not 1 <= len(name) <= NAME_CHARS_MAX
-        ]
+        problems = _name_problems(names, needed="owner")
         if not parts:
             problems.append("the content has no part; at least one is needed")
-        if task_s is not None and not 0 < task_s < math.inf:
-            problems.append(f"task_s is {task_s!r}; a task has some seconds, and an end")
+        if task_s is not None and not _is_time(task_s):
+            problems.append("task_s is no number of seconds; more than 0, and finite, is accepted")
+        if not _is_metadata(metadata):
+            kind = type(metadata).__name__
+            problems.append(
+                f"the metadata is of type {kind}; a mapping with keys of text is accepted"
+            )
         if problems:
             raise InvalidInput(problems)
         self._check_size(names, "the names")
@@ -512,7 +562,9 @@ class Engine:
         self, said: JsonObject, token: str | None, message: Sequence[Part]
     ) -> dict[str, JsonValue]:
         """What every answer and decision puts into the log."""
-        parts: list[JsonValue] = [part.to_json() for part in message]
+        if problems := _text_problems(token=token):
+            raise InvalidInput(problems)
+        parts: list[JsonValue] = [*_parts(message)]
         self._check_size([said, parts, token], "the answer")
         return {"key": said["ask"], "token": token, "message": parts}
 
@@ -577,10 +629,18 @@ class Engine:
         events = await self._store.events(task_id)
         return TaskView(record, tuple(events[: record.seq]))
 
-    async def _events_beyond(self, cell: Cell, place: int) -> list[Event]:
+    async def _events_beyond(self, runtime: Runtime, cell: Cell, place: int) -> list[Event] | None:
+        """Some of the events after a place; None when the store was closed before that."""
         if cell.events is not None:
             return cell.events[place:]
-        return await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
+        if self._runtime is not runtime:
+            return None
+        try:
+            return await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
+        except StoreError:
+            if self._runtime is not runtime:
+                return None
+            raise
 
     async def _reached(self, task_id: str, owner: str | None, phases: frozenset[Phase]) -> TaskView:
         runtime = self._opened()
@@ -598,7 +658,83 @@ def _owns(owner: str | None, record: TaskRecord) -> bool:
     return owner is None or record.owner == owner
 
 
+def _actor(actor: str | None, owner: str | None) -> str | None:
+    """Who acts: the actor, and where none is named the owner; None when there is neither.
+
+    Raises:
+        InvalidInput: the actor is no name.
+    """
+    if actor is None or actor == "":
+        return owner
+    problems = _name_problems({"actor": actor})
+    if not problems and not _is_unicode(actor):
+        problems.append("actor has half a character; whole text is accepted")
+    if problems:
+        raise InvalidInput(problems)
+    return actor
+
+
 def _who(actor: str | None) -> str:
     if not actor:
         raise InvalidInput(["a caller without an owner must say who acts"])
     return actor
+
+
+# --- the checks of what no type checker saw: stored once, it could never be read again --------
+
+
+def _parts(content: Content) -> list[JsonObject]:
+    try:
+        return [part.to_json() for part in parts_of(content)]
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error)) from None
+
+
+def _name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]:
+    """What is wrong with owners, tokens and the like; only the `needed` one may not be None."""
+    accepted = f"a text of 1 to {NAME_CHARS_MAX} characters is accepted"
+    problems: list[str] = []
+    for what, name in names.items():
+        if name is None and what != needed:
+            continue
+        if not isinstance(name, str):
+            problems.append(f"{what} is of type {type(name).__name__}; {accepted}")
+        elif not 1 <= len(name) <= NAME_CHARS_MAX:
+            problems.append(f"{what} has {len(name)} characters; {accepted}")
+    return problems
+
+
+def _text_problems(**texts: object) -> list[str]:
+    return [
+        f"{what} is of type {type(text).__name__}; text is accepted"
+        for what, text in texts.items()
+        if text is not None and not isinstance(text, str)
+    ]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_time(seconds: object) -> bool:
+    """Whether a deadline can be made of it: a whole number may be beyond all floats."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return 0 < seconds <= sys.float_info.max
+
+
+def _is_metadata(metadata: object) -> bool:
+    if metadata is None:
+        return True
+    if not isinstance(metadata, Mapping):
+        return False
+    return all(isinstance(key, str) for key in cast("Mapping[object, object]", metadata))
+
+
+def _check_place(after: object) -> None:
+    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        raise InvalidInput([f"after is {after!r:.80}; 0 and more is accepted"])

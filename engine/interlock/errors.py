@@ -235,7 +235,10 @@ class Rejected(EngineError):
 
 
 class Retryable(EngineError):
-    """Raised by an agent for a failure that may pass; the message is shown to the client."""
+    """Raised by an agent for a failure that may pass; the message is shown to the client.
+
+    With `Limits.retry.attempts_max` at 1, as it comes, nothing is tried again.
+    """
 
     code = "retryable"
 

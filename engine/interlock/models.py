@@ -4,9 +4,11 @@ They know no protocol: an adapter translates its own parts and messages to these
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeGuard, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from interlock.errors import InvalidInput
 
 __all__ = [
     "Answer",
@@ -94,7 +96,10 @@ Decision: TypeAlias = Annotated[Approval | Denial, Field(discriminator="decision
 
 
 class Retry(_Value):
-    """When a failed turn is tried again, and how long after."""
+    """When a turn that failed with a `Retryable` is tried again, and how long after.
+
+    With `attempts_max` 1, as it comes, nothing is tried again.
+    """
 
     attempts_max: int = Field(default=1, ge=1)
     backoff_s: float = Field(default=1.0, gt=0)
@@ -111,7 +116,13 @@ class Retry(_Value):
 
 
 class Limits(_Value):
-    """Every bound of an engine.  Over a bound, a caller gets `LimitReached`, never a stall."""
+    """Every bound of an engine.  Over a bound, a caller gets `LimitReached`, never a stall.
+
+    `running_turns_max` bounds what is started.  A turn that goes on (its answer came, or the
+    engine was opened again) is not made to queue a second time, so there may be more for a
+    while.  A plain function holds its thread also while its task waits for somebody: where
+    many tasks wait long, let the agent be an async function.
+    """
 
     #: Turns running at once.  An agent mostly waits for its model: far more than cores.
     running_turns_max: int = Field(default=64, ge=1)
@@ -139,12 +150,17 @@ class Limits(_Value):
     grace_s: float = Field(default=10.0, gt=0)
     #: Seconds that a drain waits for running turns.
     drain_s: float = Field(default=10.0, ge=0)
-    #: Retries of a turn that failed with a retryable error.
+    #: Retries of a turn that failed with a `Retryable`; as it comes, none.
     retry: Retry = Retry()
 
 
 def parts_of(content: "str | Part | Sequence[Part] | Mapping[str, JsonValue]") -> tuple[Part, ...]:
-    """Content in any of the forms a caller may use, as parts."""
+    """Content in any of the forms a caller may use, as parts.
+
+    Raises:
+        InvalidInput: it is of another form.
+        ValidationError: a mapping that is not JSON.
+    """
     match content:
         case str():
             return (Part(text=content),)
@@ -152,5 +168,23 @@ def parts_of(content: "str | Part | Sequence[Part] | Mapping[str, JsonValue]") -
             return (content,)
         case Mapping():
             return (Part(data=dict(content)),)
-        case _:
+        case _ if _all_parts(content):
             return tuple(content)
+        case _:
+            raise InvalidInput([_content_problem(content)])
+
+
+def _all_parts(content: object) -> "TypeGuard[Sequence[Part]]":
+    if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
+        return False
+    return all(isinstance(part, Part) for part in cast("Sequence[object]", content))
+
+
+def _content_problem(content: object) -> str:
+    """What is wrong with content that has no accepted form, without quoting it."""
+    kind, within = type(content).__name__, ""
+    if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+        others = (part for part in cast("Sequence[object]", content) if not isinstance(part, Part))
+        within = f" with a {type(next(others)).__name__} in it"
+    accepted = "text, a Part, a sequence of Parts or a mapping is accepted"
+    return f"the content is of type {kind}{within}; {accepted}"

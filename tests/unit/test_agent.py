@@ -1,11 +1,13 @@
 """Agents: how each kind is recognised, and what their results are stored as."""
 
+import asyncio
 import functools
-from collections.abc import AsyncGenerator
+import inspect
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict, computed_field, field_serializer
 
 from interlock._agent import (
     MISSING,
@@ -90,6 +92,37 @@ def test_the_kind_of_an_agent_is_seen_from_its_call(agent: Agent, kind: AgentKin
     assert kind_of(agent) is kind
 
 
+def yields_plainly(_task: object) -> Generator[Request]:
+    """A plain generator."""
+    yield Outcome(1)
+
+
+class YieldsPlainly:
+    """An object whose call is a plain generator."""
+
+    def __call__(self, task: object) -> Generator[Request]:
+        """Yield the result."""
+        yield Outcome(task)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        yields_plainly,
+        YieldsPlainly(),
+        functools.partial(yields_plainly),
+        None,
+        "agent",
+        yields_plainly(None),
+        object(),
+    ],
+)
+def test_what_cannot_be_run_is_no_agent(agent: Any) -> None:  # noqa: ANN401
+    """The error names what can."""
+    with pytest.raises(TypeError, match="an async function, a plain function or an async gen"):
+        kind_of(agent)
+
+
 class Trip(BaseModel):
     """A result with a type."""
 
@@ -114,6 +147,28 @@ class Leaky(BaseModel):
         raise RuntimeError(CANARY)
 
 
+class Costly(BaseModel):
+    """A model with a computed field that fails with a secret in its message."""
+
+    @computed_field
+    def total(self) -> int:
+        """Never comes to anything."""
+        raise KeyError(CANARY)
+
+
+class Weight(BaseModel):
+    """A model with a number."""
+
+    kg: float
+
+
+def circle() -> list[Any]:
+    """A list that holds itself."""
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
 RESULTS: list[tuple[object, list[JsonObject]]] = [
     (None, []),
     ("done", [{"text": "done"}]),
@@ -122,6 +177,11 @@ RESULTS: list[tuple[object, list[JsonObject]]] = [
     (Trip(city="Rome"), [{"data": {"city": "Rome"}}]),
     ([Part(text="a"), Part(data=1)], [{"text": "a"}, {"data": 1}]),
     ((Part(text="a"), {"n": 1}), [{"text": "a"}, {"data": {"n": 1}}]),
+    ([Trip(city="Rome")], [{"data": [{"city": "Rome"}]}]),
+    ({"a": (Trip(city="Rome"), 1)}, [{"data": {"a": [{"city": "Rome"}, 1]}}]),
+    ({"a": {"b": Trip(city="Rome")}}, [{"data": {"a": {"b": {"city": "Rome"}}}}]),
+    ({"a": Part(text="b")}, [{"data": {"a": {"text": "b"}}}]),
+    ([Part(text="a"), Trip(city="Rome")], [{"text": "a"}, {"data": {"city": "Rome"}}]),
     ({"a": [1, None]}, [{"data": {"a": [1, None]}}]),
     ([1, 2], [{"data": [1, 2]}]),
     ([], [{"data": []}]),
@@ -138,13 +198,44 @@ def test_a_result_is_stored_as_parts(value: object, parts: list[JsonObject]) -> 
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {1, 2}, float("nan"), b"x", Opaque(inner=object()), Leaky(), [Opaque(inner=1j)]],
+    [
+        object(),
+        {1, 2},
+        float("nan"),
+        b"x",
+        Opaque(inner=object()),
+        Leaky(),
+        [Opaque(inner=object())],
+        Costly(),
+        {"a": [Leaky(), Costly()]},
+        {"a": float("nan")},
+        {"a": Weight(kg=float("inf"))},
+        {"a": b"x"},
+        [{1, 2}],
+        {"a": object()},
+        circle(),
+    ],
 )
 def test_a_result_that_is_not_json_is_refused(value: object) -> None:
     """By one error, whatever is wrong with it, which quotes nothing of it."""
     with pytest.raises(ResultInvalid) as caught:
         result_parts(value, bytes_max=1_000)
     assert CANARY not in str(caught.value)
+
+
+def test_a_result_that_is_still_to_be_awaited_is_refused() -> None:
+    """Nobody would await it: it is closed, and the agent's author told what to do."""
+    waits = runs(None)
+    with pytest.raises(ResultInvalid, match="make it an async function"):
+        result_parts(waits, bytes_max=1_000)
+    assert inspect.getcoroutinestate(waits) == inspect.CORO_CLOSED
+
+
+async def test_a_result_that_is_a_future_is_refused() -> None:
+    """It is awaitable and no coroutine."""
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    with pytest.raises(ResultInvalid, match="make it an async function"):
+        result_parts(future, bytes_max=1_000)
 
 
 def test_a_result_over_the_bound_is_refused() -> None:

@@ -15,6 +15,7 @@ from interlock import (
     Approval,
     DeliveryFailed,
     Denial,
+    Ended,
     Engine,
     Event,
     Limits,
@@ -114,11 +115,53 @@ def test_a_store_is_named_by_a_url(tmp_path: Path) -> None:
     assert isinstance(store_at(f"sqlite:///{tmp_path}/tasks.db"), SqliteStore)
 
 
-@pytest.mark.parametrize("url", ["", "memory", "sqlite:///", "sqlite://x", "x sqlite:///y", "pg:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "memory",
+        "sqlite:///",
+        "sqlite://x",
+        "x sqlite:///y",
+        "pg:",
+        "sqlite:///:memory:",
+        "sqlite:///a.db?mode=ro",
+        "sqlite:///:memory:?cache=shared",
+    ],
+)
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     """At once, not when the engine is started."""
     with pytest.raises(InvalidInput, match="store"):
         Engine(ends, store=url)
+
+
+def test_memory_is_asked_for_by_its_own_url() -> None:
+    """A file of that name would be a surprise, and options would be part of the name."""
+    with pytest.raises(InvalidInput, match="'memory:'"):
+        store_at("sqlite:///:memory:")
+    with pytest.raises(InvalidInput, match="plain path"):
+        store_at("sqlite:///a.db?mode=ro")
+
+
+@pytest.mark.parametrize("agent", [None, "agent", (n for n in range(3))])
+def test_what_is_no_agent_is_refused_at_once(agent: Any) -> None:  # noqa: ANN401
+    """Not when the engine is started, nor at its first task."""
+    with pytest.raises(TypeError, match="an async function"):
+        Engine(agent, store="memory:")
+
+
+async def test_an_agent_that_hands_its_coroutine_on_is_told_so() -> None:
+    """A plain function around an async one is a plain function."""
+
+    def agent(task: Any) -> Any:  # noqa: ANN401  what an author without types writes
+        return ends(task)
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        record = await handle.over()
+        assert isinstance(record.details, Ended)
+        assert record.details.code == "result_invalid"
+        assert "make it an async function" in (record.details.message or "")
 
 
 async def test_an_engine_has_sensible_settings_of_its_own() -> None:
@@ -143,6 +186,10 @@ async def test_an_engine_that_is_not_open_does_nothing() -> None:
             await engine.record("x", owner=OWNER)
         with pytest.raises(NotAccepting):
             await anext(engine.subscribe("x", owner=OWNER))
+        with pytest.raises(NotAccepting):
+            await engine.page(TaskQuery())
+        with pytest.raises(NotAccepting):
+            await engine.task("x", owner=OWNER)
         await engine.drain()
         await engine.start()
         await engine.drain()
@@ -255,6 +302,27 @@ async def test_each_task_has_an_id_and_a_context_that_nobody_can_guess() -> None
         {"context_id": "x" * (NAME_CHARS_MAX + 1)},
         {"token": ""},
         {"token": "x" * (NAME_CHARS_MAX + 1)},
+        {"owner": None},
+        {"owner": 7},
+        {"context_id": 7},
+        {"context_id": 0},
+        {"token": 7},
+        {"token": b"m1"},
+        {"content": None},
+        {"content": 7},
+        {"content": b"hello"},
+        {"content": ["hello"]},
+        {"content": [Part(text="a"), {"text": "b"}]},
+        {"content": {1: "x"}},
+        {"content": {"n": b"x"}},
+        {"metadata": 0},
+        {"metadata": []},
+        {"metadata": "x"},
+        {"metadata": [("a", 1)]},
+        {"metadata": {1: "x"}},
+        {"task_s": "60"},
+        {"task_s": True},
+        {"task_s": 10**400},
         {"content": []},
         {"content": "x" * 2_000},
         {"content": {"n": float("nan")}},
@@ -278,6 +346,22 @@ async def test_what_cannot_be_a_task_is_refused_and_nothing_is_stored(
         assert caught.value.problems
         assert world.store.commits == []
         assert (await world.engine.page(TaskQuery())).total == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "accepted"),
+    [
+        ({"owner": 7}, "owner is of type int; a text of 1 to 1024 characters is accepted"),
+        ({"content": 7}, "text, a Part, a sequence of Parts or a mapping"),
+        ({"metadata": {1: 2}}, "a mapping with keys of text is accepted"),
+    ],
+)
+async def test_a_refusal_names_what_is_accepted(options: dict[str, Any], accepted: str) -> None:
+    """So that the caller can mend the call."""
+    async with opened(ends) as world:
+        settings: dict[str, Any] = {"content": "x", "owner": OWNER, **options}
+        with pytest.raises(InvalidInput, match=accepted):
+            await world.engine.submit(**settings)
 
 
 async def test_what_the_caller_goes_on_to_change_is_not_the_task() -> None:
@@ -681,6 +765,43 @@ async def test_what_is_said_to_a_task_is_bounded() -> None:
         assert world.stored(handle) == before
 
 
+UNTYPED: list[tuple[str, dict[str, Any]]] = [
+    ("answer", {"actor": 7}),
+    ("answer", {"actor": "x" * (NAME_CHARS_MAX + 1)}),
+    ("answer", {"actor": "half a \ud800 pair"}),
+    ("answer", {"token": 7}),
+    ("answer", {"message": None}),
+    ("answer", {"message": 7}),
+    ("answer", {"message": ["hello"]}),
+    ("answer", {"message": [{"text": "hello"}]}),
+    ("decide", {"actor": b"ada"}),
+    ("decide", {"token": b"m1"}),
+    ("decide", {"message": b"hello"}),
+    ("cancel", {"actor": ["ada"]}),
+    ("cancel", {"reason": 7}),
+    ("cancel", {"reason": {"why": "x"}}),
+]
+
+
+@pytest.mark.parametrize(("call", "options"), UNTYPED)
+async def test_what_is_said_to_a_task_is_of_its_kind(call: str, options: dict[str, Any]) -> None:
+    """What is stored must be readable: nothing happens to the task.  Source: issue 2, bad input."""
+    async with opened(ask_both) as world:
+        handle = await world.submit()
+        await until(lambda: len(world.stored(handle).asks) == 2)
+        before = world.log(handle)
+        said: dict[str, tuple[object, ...]] = {
+            "answer": (Answer(ask="a", value="x"),),
+            "decide": (no(world.stored(handle).asks[1]),),
+            "cancel": (),
+        }
+        settings: dict[str, Any] = {"owner": OWNER, **options}
+        with pytest.raises(InvalidInput, match="accepted"):
+            await getattr(world.engine, call)(handle.task_id, *said[call], **settings)
+        await pause()
+        assert world.log(handle) == before
+
+
 async def test_a_repeated_answer_with_the_same_token_is_no_error() -> None:
     """While the ask is closed, and when the task is over.  Source: DESIGN 3."""
     async with opened(asks) as world:
@@ -805,6 +926,7 @@ async def first_of(events: AsyncIterator[Event]) -> Event:
 
 
 CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
+    "task": lambda e, t, o: e.task(t, owner=o),
     "record": lambda e, t, o: e.record(t, owner=o),
     "view": lambda e, t, o: e.view(t, owner=o),
     "events": lambda e, t, o: e.events(t, owner=o),
@@ -967,6 +1089,32 @@ async def test_a_task_has_so_many_watchers() -> None:
             await closed(stream)
 
 
+async def test_those_who_only_wait_for_an_end_take_no_place_of_a_watcher() -> None:
+    """Nor does whoever answers meanwhile.  Source: T24."""
+    async with opened(asks, limits=Limits(subscribers_max=1)) as world:
+        handle, ask = await world.asking()
+        waiting = [asyncio.ensure_future(handle.over()) for _ in range(3)]
+        await pause()
+        stream = handle.events()
+        assert (await anext(stream)).seq == 1
+        with pytest.raises(LimitReached):
+            await anext(handle.events())
+        await closed(stream)
+        await handle.answer(ask.key, "Rome")
+        await soon(asyncio.wait(waiting))
+
+
+@pytest.mark.parametrize("after", [-1, "1", None, 1.5])
+async def test_a_place_in_the_log_is_a_number_from_zero(after: Any) -> None:  # noqa: ANN401
+    """From the end of the log is no place: it moves."""
+    async with opened(asks) as world:
+        handle, _ = await world.asking()
+        with pytest.raises(InvalidInput, match="0 and more"):
+            await anext(handle.events(after))
+        with pytest.raises(InvalidInput, match="0 and more"):
+            await world.engine.events(handle.task_id, owner=OWNER, after=after)
+
+
 async def closed(stream: AsyncIterator[Event]) -> None:
     """Stop reading a stream."""
     await stream.aclose()  # type: ignore[attr-defined]
@@ -1121,6 +1269,58 @@ async def test_a_stream_ends_when_the_engine_closes() -> None:
         assert triggers(await soon(watching)) == ["submit", "start", "ask"]
         with pytest.raises(NotAccepting):
             await soon(resting)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_the_stream_of_a_slow_watcher_ends_when_the_engine_closes(*, reads: bool) -> None:
+    """Before it reads on from a store that is closed, and while it does."""
+    store = FlakyStore()
+    async with opened(asks, store=store) as world:
+        handle, ask = await world.asking()
+    async with opened(asks, store=store) as world:
+        handle = world.handle(handle)
+        stream = handle.events()
+        await anext(stream)
+        await handle.answer(ask.key, "Rome")
+        await handle.over()
+        gate = store.hold("events") if reads else None
+        store.fail("events")
+        watching = asyncio.ensure_future(collected_from(stream)) if gate else None
+        if gate:
+            await gate.reached()
+        await world.engine.drain()
+        if gate:
+            gate.open()
+        assert await soon(watching or collected_from(stream)) == ["start", "ask"]
+
+
+async def collected_from(stream: AsyncIterator[Event]) -> list[str]:
+    """What the rest of a stream tells."""
+    return triggers([event async for event in stream])
+
+
+async def test_a_watcher_hears_of_a_store_that_fails_while_the_engine_is_open() -> None:
+    """Then the stream has not ended: it broke."""
+    store = FlakyStore()
+    async with opened(asks, store=store) as world:
+        handle, _ = await world.asking()
+    async with opened(asks, store=store) as world:
+        store.fail("events")
+        with pytest.raises(StoreError):
+            await anext(world.handle(handle).events())
+
+
+async def test_a_task_is_found_again_after_a_restart() -> None:
+    """Its handle does all that the first one did."""
+    store = FlakyStore()
+    async with opened(asks, store=store) as world:
+        first, ask = await world.asking()
+    async with opened(asks, store=store) as world:
+        handle = await world.engine.task(first.task_id, owner=OWNER)
+        assert (handle.task_id, handle.created) == (first.task_id, False)
+        assert handle.record.phase is Phase.WAITING_INPUT
+        await handle.answer(ask.key, "Rome")
+        assert await soon(handle.result()) == "Rome"
 
 
 async def test_a_stream_ends_when_the_engine_is_closed_and_opened_again() -> None:

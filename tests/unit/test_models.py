@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from interlock.errors import InvalidInput
 from interlock.models import (
     Answer,
     Approval,
@@ -54,6 +55,15 @@ def test_content_may_be_given_in_any_of_its_forms() -> None:
     assert parts_of({"a": 1}) == (Part(data={"a": 1}),)
     assert parts_of([part, Part(text="x")]) == (part, Part(text="x"))
     assert parts_of([]) == ()
+
+
+@pytest.mark.parametrize(
+    "content", [None, 7, b"", b"x", ["x"], [Part(text="a"), {"text": "b"}], {1, 2}, iter(())]
+)
+def test_content_of_another_form_is_refused(content: Any) -> None:  # noqa: ANN401
+    """The error names the forms."""
+    with pytest.raises(InvalidInput, match="a Part, a sequence of Parts or a mapping is accepted"):
+        parts_of(content)
 
 
 def test_an_artifact_has_an_id_and_something_in_it() -> None:
