@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from interlock._effects import TimerKind
 from interlock._event import MACHINES, TIMER, Signal
-from interlock._json import digest
+from interlock._json import same
 from interlock._keywords import quote
 from interlock._phases import Phase
 from interlock._record import OUTCOME_OF, Ask, AskKind, Queued, Stopping, TaskRecord
@@ -172,8 +172,7 @@ def edit_is_allowed(record: TaskRecord, signal: Signal) -> bool:
     ask = _ask_named(record, signal)
     if ask is None:
         return False
-    # As text, like the digest: to Python True is 1, to a tool it is another argument.
-    return ask.allow_edit or digest(signal.data["arguments"]) == digest(ask.arguments)
+    return ask.allow_edit or same(signal.data["arguments"], ask.arguments)
 
 
 arguments_fit: Final = Guard(

@@ -36,6 +36,18 @@ def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:
     return copy
 
 
+def same(one: JsonValue, other: JsonValue) -> bool:
+    """Whether two JSON values have the same digest: to Python True is 1, to a tool it is not."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    # A float as it is written: 0.0 is not -0.0.
+    return repr(one) == repr(other) if isinstance(one, float) else one == other
+
+
 def digest(value: object) -> str:
     """32 hexadecimal digits that stand for the value; the value must be JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

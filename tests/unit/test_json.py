@@ -1,9 +1,21 @@
 """JSON at the border: canonical, bounded, copied, and never quoted in an error."""
 
-import pytest
+import copy
+from typing import Final
 
-from interlock._json import digest, encoded, own_copy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock._json import digest, encoded, own_copy, same
 from interlock.errors import ResultInvalid
+from interlock.models import JsonValue
+
+JSON: Final[st.SearchStrategy[JsonValue]] = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, -0.0, 1.0, "", "1"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=4,
+)
 
 CANARY = "sk-canary-7f3a"
 
@@ -101,3 +113,26 @@ def test_a_digest_stands_for_the_value_and_not_for_its_order() -> None:
 def test_a_digest_tells_one_from_true_and_from_one_point_nought() -> None:
     """To Python they are equal; to a tool they are not.  Source: I14."""
     assert len({digest(value) for value in ([1], [True], [1.0])}) == 3
+
+
+@given(JSON, JSON)
+def test_two_values_are_the_same_if_their_digests_are(one: JsonValue, other: JsonValue) -> None:
+    """And a value is the same as its copy.  Source: I13."""
+    assert same(one, other) == (digest(one) == digest(other))
+    assert same(one, copy.deepcopy(one))
+
+
+#: Alike to Python or to the eye, and yet not the same.
+ALIKE: Final[list[tuple[JsonValue, JsonValue]]] = [
+    ({"n": 1}, {"n": True}),
+    ([1], [1.0]),
+    ([[]], [{}]),
+    ({"a": 1}, {"b": 1}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_what_python_takes_for_equal_may_be_another_value(one: JsonValue, other: JsonValue) -> None:
+    """One is not true, and an argument is as it is written.  Source: I13, I14."""
+    assert not same(one, other)
+    assert same([one, {"x": other}], [one, {"x": other}])
