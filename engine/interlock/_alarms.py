@@ -94,7 +94,9 @@ class Alarms:
                     await self._fired(record, now)
             self._handled = (now, _LAST_ID)
             following = await self._store.next_due(now)
-        except StoreError:
+        except Exception as error:  # noqa: BLE001  a store is foreign code; the clocks go on
+            if not isinstance(error, StoreError):
+                _log.exception("the store raised what it must not")
             following = self._clock.now() + STORE_RETRY_S
         meanwhile, self._meanwhile, self._run = self._meanwhile, _NEVER, None
         if self._closed:

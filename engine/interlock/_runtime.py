@@ -352,6 +352,9 @@ class Runtime:
         if done.exception() is not None:
             # It is over, or runs already: the slot is not this start's to keep.
             self.admission.moved(cell.record.phase, cell.record)
+            if cell.record.phase is Phase.SUBMITTED and cell.record.due is not None:
+                # The clock was set back, and its back-off is not over any more.
+                self._alarms.arm(cell.record.due)
             self._admit()
 
     async def _fire_due(self, stored: TaskRecord, now: float) -> None:

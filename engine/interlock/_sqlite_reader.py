@@ -7,9 +7,10 @@ for it.
 # ruff: noqa: S608  statements are put together from constants; every value is bound
 
 import asyncio
+import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -28,7 +29,9 @@ from interlock._sqlite_rows import (
 )
 from interlock._sqlite_schema import opened_for_reading, store_error
 from interlock._store import Claim, TaskPage, TaskQuery, Watch
-from interlock.errors import StoreError
+from interlock.errors import StoreCorrupt, StoreError
+
+_log: Final = logging.getLogger("interlock.sqlite")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -131,10 +134,10 @@ def unfinished(db: sqlite3.Connection, after: str, limit: int) -> list[TaskRecor
     """See `Store.unfinished`."""
     rows = db.execute(
         "SELECT task_id, snapshot FROM task WHERE phase <> 'finalized' AND task_id > ?"
-        " ORDER BY task_id LIMIT ?",
-        (after, limit),
+        " ORDER BY task_id",
+        (after,),
     )
-    return _records(rows.fetchall())
+    return _readable(rows, limit)
 
 
 def open_tasks(db: sqlite3.Connection, owner: str) -> int:
@@ -152,10 +155,10 @@ def due(
     """See `Store.due`."""
     rows = db.execute(
         "SELECT task_id, snapshot FROM task WHERE due IS NOT NULL AND due <= ?"
-        " AND (due, task_id) > (?, ?) ORDER BY due, task_id LIMIT ?",
-        (now, *after, limit),
+        " AND (due, task_id) > (?, ?) ORDER BY due, task_id",
+        (now, *after),
     )
-    return _records(rows.fetchall())
+    return _readable(rows, limit)
 
 
 def next_due(db: sqlite3.Connection, after: float) -> float | None:
@@ -207,6 +210,19 @@ def _conditions(query: TaskQuery) -> tuple[str, Row]:
         terms.append(f"shown IN ({', '.join('?' * len(shown))})")
     values = [value for _, value in asked if value is not None]
     return " AND ".join(["true", *terms]), (*values, *(phase.value for phase in shown))
+
+
+def _readable(rows: Iterable[Row], limit: int) -> list[TaskRecord]:
+    """The first records that can be read: one bad row must not stop the others (I37)."""
+    found: list[TaskRecord] = []
+    for task_id, snapshot in rows:
+        try:
+            found.append(record_of(text(task_id), snapshot))
+        except StoreCorrupt as error:
+            _log.error("left out: %s", error)
+        if len(found) == limit:
+            break
+    return found
 
 
 def _records(rows: list[Row]) -> list[TaskRecord]:

@@ -142,7 +142,10 @@ class Store(Protocol):
         ...
 
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
-        """Tasks that are not finalized, by ascending id beyond `after`: for recovery."""
+        """Tasks that are not finalized, by ascending id beyond `after`: for recovery.
+
+        A task that cannot be read is logged and left out; so are those of `due`.
+        """
         ...
 
     async def open_tasks(self, owner: str) -> int:
