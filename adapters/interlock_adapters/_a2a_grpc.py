@@ -15,7 +15,7 @@ from a2a.types import VersionNotSupportedError, a2a_pb2_grpc
 from a2a.utils.constants import PROTOCOL_VERSION_0_3, PROTOCOL_VERSION_1_0, VERSION_HEADER
 
 from interlock_adapters._a2a_handler import EngineHandler
-from interlock_adapters._a2a_operations import LAST_EVENT
+from interlock_adapters._a2a_operations import BORDER, LAST_EVENT
 from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_version import spoken
 
@@ -62,8 +62,10 @@ class GrpcContextBuilder(GrpcServerCallContextBuilder):
         state: dict[str, Any] = {"headers": {VERSION_HEADER: self._version}}
         if "last-event-id" in metadata:
             state[LAST_EVENT] = metadata["last-event-id"][0]
+        with BORDER:  # Whoever authenticates is foreign code, and its words may quote a credential.
+            user = self._user_of(metadata)
         return ServerCallContext(
-            user=self._user_of(metadata),
+            user=user,
             state=state,
             requested_extensions=get_requested_extensions(
                 metadata.get(HTTP_EXTENSION_HEADER.lower(), [])

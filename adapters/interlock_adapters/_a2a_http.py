@@ -141,7 +141,8 @@ def _rpc_endpoint(
 
     async def rpc(request: Request) -> Response:
         try:
-            body = json.loads(await request.body())
+            # As the depth guard read it: `json.loads` would also take UTF-16 for JSON.
+            body = json.loads((await request.body()).decode())
         except (ValueError, RecursionError):
             return written({"jsonrpc": "2.0", "id": None, "error": NOT_JSON})
         refused = problem_of(body)

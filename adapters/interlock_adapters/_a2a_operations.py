@@ -169,6 +169,9 @@ class Operations:
             allowed = [possible.trigger for possible in can(record)]
             raise unsupported(nothing_wanted(record.shown, allowed), phase=record.shown.value)
         said = said_of(sent.parts, record.asks)
+        if watch is not None:
+            # Before the answer: what is refused must have changed nothing.
+            await self._check_room(sent.task_id, watch, owner)
         message = [Part.model_validate(part) for part in sent.parts]
         token = sent.message_id
         if isinstance(said, Answer):
@@ -180,7 +183,9 @@ class Operations:
                 sent.task_id, said, owner=owner, token=token, message=message
             )
         if watch is not None:
-            await self._add_watch(sent.task_id, watch, owner)
+            # The room was there; if another took it meanwhile, one more is better than an
+            # error for an answer that was accepted.
+            await self._engine.add_watch(sent.task_id, watch, owner=owner)
         return sent.task_id, record.seq
 
     # --- tasks --------------------------------------------------------------------------
@@ -331,11 +336,14 @@ class Operations:
         return watch
 
     async def _add_watch(self, task_id: str, watch: NewWatch, owner: str) -> Watch:
+        await self._check_room(task_id, watch, owner)
+        return await self._engine.add_watch(task_id, watch, owner=owner)
+
+    async def _check_room(self, task_id: str, watch: NewWatch, owner: str) -> None:
         kept = await self._engine.watches(task_id, owner=owner)
         others = [other for other in kept if other.watch_id != watch.watch_id]
         if len(others) >= self.settings.push_configs_max:
             raise invalid("task_push_notification_config", "the task has too many already")
-        return await self._engine.add_watch(task_id, watch, owner=owner)
 
     # --- the card -----------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ def problem_of(body: object) -> Json | None:
         return build_error_response(None, InvalidRequestError(what))
     request = cast("Json", body)
     request_id = request.get("id")
-    if isinstance(request_id, bool) or not isinstance(request_id, str | int | None):
+    if isinstance(request_id, bool) or not (request_id is None or _is_id(request_id)):
         wrong_id = InvalidRequestError("the id must be a text, an integer or null")
         return build_error_response(None, wrong_id)
     error: A2AError
@@ -158,6 +158,17 @@ def problem_of(body: object) -> Json | None:
     else:
         return None
     return build_error_response(request_id, error)
+
+
+def _is_id(value: object) -> bool:
+    """Whether it can come back in a response: half a surrogate pair cannot."""
+    if not isinstance(value, str):
+        return isinstance(value, int)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_state(named: object) -> None:
@@ -218,7 +229,7 @@ def _parsed(params: Json, request: _Request, context: ServerCallContext) -> _Req
         ParseDict(params, request, ignore_unknown_fields=True)
     except ParseError as error:
         raise InvalidParamsError(str(error)) from None
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError, OverflowError):
         # Where a value of another kind is in the way, the parser stumbles.
         raise InvalidParamsError("a field is of the wrong kind") from None
     context.tenant = getattr(request, "tenant", "")
