@@ -110,9 +110,9 @@ def sent_of_json(params: Json) -> Sent | None:
     )
     texts = [_only_text(part) for part in cast("list[object]", given)]
     usual = said.get("role") == "ROLE_USER" and bool(texts) and message_id != ""
-    if not usual or not all(map(_is_text, texts)):
+    if not usual or not all(map(is_text, texts)):
         return None
-    if not all(_is_text(i) and len(i) <= ID_CHARS_MAX for i in (message_id, task_id, context_id)):
+    if not all(is_text(i) and len(i) <= ID_CHARS_MAX for i in (message_id, task_id, context_id)):
         return None
     return Sent(
         tenant="",
@@ -136,7 +136,7 @@ def _only_text(part: object) -> str | None:
     return text if len(fields) == 1 and isinstance(text, str) else None
 
 
-def _is_text(value: object) -> TypeGuard[str]:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether it is a text that protobuf takes: all of Unicode but halves of a character."""
     if not isinstance(value, str):
         return False

@@ -38,7 +38,7 @@ from starlette.responses import Response
 from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_map import EVENT, invalid
 from interlock_adapters._a2a_operations import Operations
-from interlock_adapters._a2a_request import Sent, sent_of, sent_of_json
+from interlock_adapters._a2a_request import Sent, is_text, sent_of, sent_of_json
 from interlock_adapters._a2a_view import place_of
 
 _Request = TypeVar("_Request", bound=ProtobufMessage)
@@ -162,13 +162,7 @@ def problem_of(body: object) -> Json | None:
 
 def _is_id(value: object) -> bool:
     """Whether it can come back in a response: half a surrogate pair cannot."""
-    if not isinstance(value, str):
-        return isinstance(value, int)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, int) or is_text(value)
 
 
 def check_state(named: object) -> None:

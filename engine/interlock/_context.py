@@ -306,7 +306,8 @@ class TaskContext:
         shown = artifact.model_dump(mode="json", exclude_unset=True)
         encoded(shown, what="the artifact", bytes_max=limits.payload_bytes_max)
         # A replay shows nothing twice; a chunk that is another one now is not the one shown.
-        if self._desk.memory.emitted.get(n) != digest(shown):
+        before = self._desk.memory.emitted.get(n)
+        if before is None or before != digest(shown):
             emitted: Emitted = {
                 "epoch": 0,
                 "n": n,
@@ -335,7 +336,8 @@ class TaskContext:
         encoded(progressed, what="the line", bytes_max=self._desk.limits.payload_bytes_max)
         self._progresses += 1
         told = self._desk.memory.progressed
-        if told[self._progresses - 1 : self._progresses] != [digest([message, fraction])]:
+        n = self._progresses
+        if n > len(told) or told[n - 1] != digest([message, fraction]):
             await self._desk.report(Trigger.PROGRESS, progressed)
 
     def _key(self, key: str | None) -> str:

@@ -23,7 +23,7 @@ from interlock._clock import Clock, SystemClock
 from interlock._event import Data, Event, Signal
 from interlock._form import faults_of
 from interlock._handle import TaskHandle
-from interlock._json import digest, encoded, own_copy
+from interlock._json import digest, encoded, fingerprint, own_copy
 from interlock._machine import LIFECYCLE
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
@@ -342,7 +342,7 @@ class Engine:
         """
         if problems := _text_problems(reason=reason):
             raise InvalidInput(problems)
-        self._check_size(reason, "the reason")
+        self._checked(reason, "the reason")
         who = _actor(actor, owner)
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
@@ -543,10 +543,10 @@ class Engine:
             )
         if problems:
             raise InvalidInput(problems)
-        self._check_size(names, "the names")
+        self._checked(names, "the names")
         kept: JsonObject = self._own_copy(metadata) if metadata else {}
         body: JsonValue = [list(parts), kept]
-        self._check_size(body, "the submission")
+        canonical = self._checked(body, "the submission")
         submitted: Submitted = {
             "task_id": self._new_id(),
             "owner": owner,
@@ -556,7 +556,7 @@ class Engine:
             "token": token,
             "metadata": kept,
         }
-        return submitted, digest(body)
+        return submitted, fingerprint(canonical)
 
     def _said(
         self, said: JsonObject, token: str | None, message: Sequence[Part]
@@ -565,7 +565,7 @@ class Engine:
         if problems := _text_problems(token=token):
             raise InvalidInput(problems)
         parts: list[JsonValue] = [*_parts(message)]
-        self._check_size([said, parts, token], "the answer")
+        self._checked([said, parts, token], "the answer")
         return {"key": said["ask"], "token": token, "message": parts}
 
     def _own_copy(self, metadata: Mapping[str, JsonValue]) -> JsonObject:
@@ -576,9 +576,10 @@ class Engine:
             raise InvalidInput([str(error)]) from None
         return cast("JsonObject", kept)
 
-    def _check_size(self, value: object, what: str) -> None:
+    def _checked(self, value: object, what: str) -> bytes:
+        """The value as canonical JSON, once it is clear that it is JSON and not too large."""
         try:
-            encoded(value, what=what, bytes_max=self.limits.payload_bytes_max)
+            return encoded(value, what=what, bytes_max=self.limits.payload_bytes_max)
         except ResultInvalid as error:
             raise InvalidInput([str(error)]) from None
 

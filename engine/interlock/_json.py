@@ -51,4 +51,9 @@ def same(one: JsonValue, other: JsonValue) -> bool:
 def digest(value: object) -> str:
     """32 hexadecimal digits that stand for the value; the value must be JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return fingerprint(text.encode())
+
+
+def fingerprint(canonical: bytes) -> str:
+    """The digest of a value that is canonical JSON already (see `encoded`)."""
+    return hashlib.sha256(canonical).hexdigest()[:32]

@@ -192,7 +192,7 @@ class Runtime:
         rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         return rung, self.clock.call_later(after_s, partial(rung.set_result, None))
 
-    # --- what a turn asks (see `_turn.Engine`) ----------------------------------------
+    # --- what a turn asks (see `_turn.Host`) ----------------------------------------
 
     async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of a turn; returns when it is durable."""
