@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from interlock import Engine, TaskContext
-from interlock_adapters.a2a import A2ASettings, a2a_routes
+from interlock_adapters.a2a import A2ASettings, Stopping, a2a_routes
 
 
 async def agent(task: TaskContext) -> str:
@@ -28,18 +28,19 @@ def make_app(store: str = "sqlite:///tasks.db") -> Starlette:
     """The application, with its tasks in that store."""
     engine = Engine(agent, store=store)
     settings = A2ASettings(name="Travel", description="Finds flights.")
+    stopping = Stopping()  # what waits is answered when the server is told to stop
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         async with engine:  # brings unfinished tasks back to life, and drains at the end
-            yield
+            with stopping.serving():
+                yield
 
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse({"accepting": engine.statistics().accepting})
 
-    return Starlette(
-        lifespan=lifespan, routes=[Route("/health", health), *a2a_routes(engine, settings)]
-    )
+    face = a2a_routes(engine, settings, stopping=stopping)
+    return Starlette(lifespan=lifespan, routes=[Route("/health", health), *face])
 
 
 app = make_app()

@@ -14,6 +14,7 @@ from a2a.server.request_handlers.grpc_handler import GrpcHandler, GrpcServerCall
 from a2a.types import VersionNotSupportedError, a2a_pb2_grpc
 from a2a.utils.constants import PROTOCOL_VERSION_0_3, PROTOCOL_VERSION_1_0, VERSION_HEADER
 
+from interlock_adapters._a2a_grpc_limit import Limited
 from interlock_adapters._a2a_handler import EngineHandler
 from interlock_adapters._a2a_operations import BORDER, LAST_EVENT
 from interlock_adapters._a2a_settings import A2ASettings
@@ -78,10 +79,10 @@ def add_services(
 ) -> None:
     """Serve the operations of `handler` in every version that is spoken."""
     current = GrpcHandler(handler, GrpcContextBuilder(PROTOCOL_VERSION_1_0, user_of))
-    _ADD_CURRENT(current, server)
+    _ADD_CURRENT(Limited(current, settings.body_values_max), server)
     if settings.v0_3:
         legacy = CompatGrpcHandler(handler, GrpcContextBuilder(PROTOCOL_VERSION_0_3, user_of))
-        _ADD_LEGACY(legacy, server)
+        _ADD_LEGACY(Limited(legacy, settings.body_values_max), server)
 
 
 def bound(

@@ -3,13 +3,13 @@
 What the SDK leaves open and this closes: the version by `Major.Minor` and as a query
 parameter; methods of the one version called in the other; names of states that do not exist;
 headers in contexts and bodies in logs; the catch-all for tenants, which hides every route
-that is added after it.
+that is added after it; the door, which is open to the pages of any site.
 """
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from a2a.auth.user import UnauthenticatedUser
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
@@ -21,7 +21,6 @@ from a2a.server.routes import (
     create_rest_routes,
 )
 from a2a.server.routes.common import StarletteUser
-from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.utils.constants import PROTOCOL_VERSION_0_3, VERSION_HEADER
 from a2a.utils.errors import A2AError
 from starlette.middleware import Middleware
@@ -30,17 +29,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from interlock_adapters._a2a_handler import EngineHandler
+from interlock_adapters._a2a_legacy import LegacyRpc
 from interlock_adapters._a2a_map import EVENT
-from interlock_adapters._a2a_operations import LAST_EVENT, Operations
+from interlock_adapters._a2a_operations import HANG_UP, LAST_EVENT, Operations
+from interlock_adapters._a2a_rest import Endpoint, checked
 from interlock_adapters._a2a_rpc import check_state, problem_of, respond, written
+from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_version import spoken
 from interlock_adapters._asgi import BodyLimit, SseIds
+from interlock_adapters._asgi_origin import FrontDoor
+from interlock_adapters._shutdown import STREAM_GRACE_S, HangUp
 
-# At DEBUG these log whole bodies: prompts, answers, credentials of webhooks.
-for _logger in ("a2a.server.routes.jsonrpc_dispatcher", "sse_starlette.sse"):
-    logging.getLogger(_logger).setLevel(logging.INFO)
-
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+# At DEBUG this logs whole bodies: prompts, answers, credentials of webhooks.
+logging.getLogger("sse_starlette.sse").setLevel(logging.INFO)
 
 #: JSON-RPC's own error; A2A has none for it.
 NOT_JSON: Final = {"code": -32700, "message": "the body cannot be read as JSON"}
@@ -78,7 +79,10 @@ class HttpContextBuilder(ServerCallContextBuilder):
         # Not the whole of the headers, as the SDK does: they hold credentials, and contexts
         # are logged.
         version = version_of(request, v0_3=self._v0_3)
-        state: dict[str, Any] = {"headers": {VERSION_HEADER: version}}
+        state: dict[str, Any] = {
+            "headers": {VERSION_HEADER: version},
+            HANG_UP: HangUp(request.receive),
+        }
         extensions: list[str] = []
         for name, value in request.scope["headers"]:
             if name == _EXTENSIONS:
@@ -100,36 +104,50 @@ def a2a_http_routes(operations: Operations) -> list[BaseRoute]:
     handler = EngineHandler(operations)
     contexts = HttpContextBuilder(v0_3=settings.v0_3)
     rest = create_rest_routes(
-        handler, contexts, enable_v0_3_compat=settings.v0_3, path_prefix=settings.rest_path
+        handler,
+        contexts,
+        enable_v0_3_compat=settings.v0_3,
+        path_prefix=settings.rest_path,
+        shutdown_grace_period=STREAM_GRACE_S,
     )
-    guards = [
-        Middleware(BodyLimit, max_bytes=settings.body_bytes_max),
-        Middleware(SseIds, key=EVENT),
-    ]
+    door = Middleware(
+        FrontDoor,
+        url=settings.url,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+    )
+    limit = Middleware(
+        BodyLimit, max_bytes=settings.body_bytes_max, values_max=settings.body_values_max
+    )
+    guards = [door, limit, Middleware(SseIds, key=EVENT)]
     rpc = _rpc_endpoint(operations, handler, contexts)
     return [
-        *create_agent_card_routes(
-            operations.card, cache_control=f"public, max-age={settings.card_max_age_s}"
+        *(
+            Route(route.path, route.endpoint, methods=["GET"], middleware=[door])
+            for route in create_agent_card_routes(
+                operations.card, cache_control=f"public, max-age={settings.card_max_age_s}"
+            )
         ),
         Route(settings.rpc_path, rpc, methods=["POST"], middleware=guards),
-        *(
-            guarded
-            for route in rest
-            for guarded in _guarded(route, guards, tenants=bool(settings.tenants))
-        ),
+        *(guarded for route in rest for guarded in _guarded(route, guards, settings)),
     ]
 
 
 def _guarded(
-    route: BaseRoute, guards: Sequence[Middleware], *, tenants: bool
+    route: BaseRoute, guards: Sequence[Middleware], settings: A2ASettings
 ) -> Iterator[BaseRoute]:
     if isinstance(route, Route):
-        methods = list(route.methods or ())
-        yield Route(route.path, route.endpoint, methods=methods, middleware=guards)
-    elif isinstance(route, Mount) and tenants:
+        yield Route(
+            route.path,
+            checked(route, settings.rest_path),
+            methods=list(route.methods or ()),
+            middleware=guards,
+        )
+    elif isinstance(route, Mount) and settings.tenants:
         # It answers for every path of two parts, so it hides what comes after; without
         # tenants it has nothing to answer.
-        yield Mount(route.path, routes=route.routes, middleware=guards)
+        inner = [made for below in route.routes for made in _guarded(below, (), settings)]
+        yield Mount(route.path, routes=inner, middleware=guards)
 
 
 def _rpc_endpoint(
@@ -137,7 +155,7 @@ def _rpc_endpoint(
 ) -> Endpoint:
     """One endpoint for both versions: each has methods that the other does not know."""
     v0_3 = operations.settings.v0_3
-    legacy = JsonRpcDispatcher(handler, contexts, enable_v0_3_compat=v0_3)
+    legacy = LegacyRpc(handler, contexts)
 
     async def rpc(request: Request) -> Response:
         try:
@@ -150,7 +168,7 @@ def _rpc_endpoint(
             return written(refused)
         try:
             if version_of(request, v0_3=v0_3) == PROTOCOL_VERSION_0_3:
-                return await legacy.handle_requests(request)
+                return await legacy.respond(body, request)
             context = contexts.build(request)
         except A2AError as error:
             return written(build_error_response(body["id"], error))

@@ -1,5 +1,6 @@
-"""ListTasks as a query of the store, and the page token between two pages.  Pure."""
+"""ListTasks as a query of the store, its pages, and the token between two of them."""
 
+import asyncio
 import base64
 import binascii
 import json
@@ -8,14 +9,55 @@ from typing import Final
 
 from a2a.types import ListTasksRequest, TaskState
 
-from interlock import TaskQuery
+from interlock import Engine, TaskQuery
+from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_map import PHASES_OF, invalid
+from interlock_adapters._a2a_request import history_length_of
+from interlock_adapters._a2a_view import task_json
 
 PAGE_SIZE: Final = 50
 PAGE_SIZE_MAX: Final = 100
+#: A page ends with the task that takes it to so many bytes of JSON.
+PAGE_BYTES_MAX: Final = 2 * 1_048_576
 
 
-def query_of(params: ListTasksRequest, owner: str) -> TaskQuery:
+async def page_json(engine: Engine, params: ListTasksRequest, owner: str) -> Json:
+    """The page that a request means, of one owner's tasks.
+
+    Raises:
+        InvalidParamsError: as `_query_of`, or the history length is out of bounds.
+    """
+    length = history_length_of(params)
+    query = _query_of(params, owner)
+    page = await engine.page(query)
+    tasks: list[Json] = []
+    size, cursor = 0, page.next_cursor
+    for record in page.records:
+        if size > PAGE_BYTES_MAX:
+            # What does not fit is not even read; the next page begins with it.
+            last = page.records[len(tasks) - 1]
+            cursor = last.updated_at, last.task_id
+            break
+        # One task may be much work already, and a store in memory never waits.
+        await asyncio.sleep(0)
+        events = await engine.events(record.task_id, owner=owner)
+        # As of the page: what happened since may not fit the filter.
+        task = task_json(
+            events[: record.seq], history_length=length, with_artifacts=params.include_artifacts
+        )
+        if params.include_artifacts:
+            task.setdefault("artifacts", [])
+        tasks.append(task)
+        size += _json_bytes(task)
+    return {
+        "tasks": tasks,
+        "nextPageToken": _token_of(params, owner, cursor),
+        "pageSize": query.limit,
+        "totalSize": page.total,
+    }
+
+
+def _query_of(params: ListTasksRequest, owner: str) -> TaskQuery:
     """The query that a request means, for one owner.
 
     Raises:
@@ -44,12 +86,18 @@ def query_of(params: ListTasksRequest, owner: str) -> TaskQuery:
     )
 
 
-def token_of(params: ListTasksRequest, owner: str, cursor: tuple[float, str] | None) -> str:
+def _token_of(params: ListTasksRequest, owner: str, cursor: tuple[float, str] | None) -> str:
     """What the client must send for the page that begins after `cursor`; "" for the last page."""
     if cursor is None:
         return ""
     place = json.dumps([*cursor, _fingerprint(params, owner)])
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _json_bytes(task: Json) -> int:
+    """How many bytes of JSON a task is."""
+    # Written as it will be: the C encoder is quicker than a walk that adds up lengths.
+    return len(json.dumps(task, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _cursor_of(params: ListTasksRequest, owner: str) -> tuple[float, str]:

@@ -113,18 +113,19 @@ def error_of(error: EngineError) -> A2AError | None:
 
 
 def _refused(error: Refused) -> A2AError:
-    facts = {"code": error.code, "phase": error.phase.value}
+    # Never `error.phase`: that a task is finalized does not show.
+    facts = {"code": error.code, "phase": error.shown.value}
     if error.trigger is Trigger.CANCEL:
-        return TaskNotCancelableError(f"the task is {error.phase.value}", facts)
+        return TaskNotCancelableError(f"the task is {error.shown.value}", facts)
     if isinstance(error, GuardRefused):
         facts["reason"] = error.reason
         if error.reason not in _NOT_ABOUT_THE_DATA:
             return invalid("message.parts", str(error), **facts)
         return unsupported(str(error), **facts)
-    if error.phase in WAITING:
+    if error.shown in WAITING:
         # A decision where values are wanted: the task takes messages, but not this one.
         return invalid("message.parts", str(error), **facts)
-    return unsupported(nothing_wanted(error.phase, error.allowed), **facts)
+    return unsupported(nothing_wanted(error.shown, error.allowed), **facts)
 
 
 def nothing_wanted(phase: Phase, allowed: Sequence[Trigger]) -> str:

@@ -7,10 +7,9 @@ Every operation either answers or raises an A2A error of the specification's tab
 not the client's business is logged under an id, and the client is told the id.
 """
 
-import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -28,21 +27,32 @@ from a2a.types import (
     ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse,
     ListTasksRequest,
-    PushNotificationNotSupportedError,
     SubscribeToTaskRequest,
     TaskNotFoundError,
     TaskPushNotificationConfig,
 )
 from a2a.utils.errors import A2AError
 
-from interlock import OVER, Answer, Engine, NewWatch, Part, Phase, Watch, can
-from interlock.errors import EngineError, InvalidInput
+from interlock import (
+    OVER,
+    WAITING,
+    Answer,
+    Engine,
+    Event,
+    NewWatch,
+    Part,
+    Phase,
+    TaskView,
+    can,
+)
+from interlock.errors import EngineError, NotAccepting
 from interlock_adapters._a2a_answer import said_of
 from interlock_adapters._a2a_card import card_of
 from interlock_adapters._a2a_json import Json
-from interlock_adapters._a2a_list import query_of, token_of
+from interlock_adapters._a2a_list import page_json
 from interlock_adapters._a2a_map import EVENT, error_of, invalid, nothing_wanted, unsupported
-from interlock_adapters._a2a_push import CHANNEL, PushDeliverer, config_of, watch_of
+from interlock_adapters._a2a_push import PushDeliverer
+from interlock_adapters._a2a_push_configs import PushConfigs
 from interlock_adapters._a2a_request import (
     Sent,
     came_before,
@@ -55,11 +65,14 @@ from interlock_adapters._a2a_request import (
 )
 from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_view import Projection, task_json
+from interlock_adapters._shutdown import Stopping
 
 _log: Final = logging.getLogger("interlock.a2a")
 
 #: Where a binding leaves, in the state of the call, the last event that its reader has seen.
 LAST_EVENT: Final = "interlock_last_event"
+#: Where it leaves what hears the client of the call hang up (`HangUp`).
+HANG_UP: Final = "interlock_hang_up"
 
 
 class _Border:
@@ -87,18 +100,25 @@ class Operations:
     """The operations of the protocol, over one engine."""
 
     def __init__(
-        self, engine: Engine, settings: A2ASettings, *, push: PushDeliverer | None = None
+        self,
+        engine: Engine,
+        settings: A2ASettings,
+        *,
+        push: PushDeliverer | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         """Serve `engine`; `push` is the deliverer that the engine has for our channel.
 
         Raises:
-            InvalidInput: the settings do not make an agent card.
+            InvalidInput: the settings do not make an agent card, or the engine has not
+                `push` as the deliverer for `CHANNEL`.
         """
         #: The public card.
         self.card: Final = card_of(settings, push=push is not None)
         self.settings: Final = settings
         self._engine: Final = engine
-        self._push: Final = push
+        self._push: Final = PushConfigs(engine, push, settings.push_configs_max)
+        self._stopping: Final = stopping or Stopping()
         self._required_extensions: Final = frozenset(
             extension.uri for extension in settings.extensions if extension.required
         )
@@ -110,10 +130,9 @@ class Operations:
         with BORDER:
             owner = self._caller(context, sent.tenant)
             task_id, _ = await self._take(sent, owner)
-            if sent.return_immediately:
-                view = await self._engine.view(task_id, owner=owner)
-            else:
-                view = await self._engine.rest(task_id, owner=owner)
+            view = await self._engine.view(task_id, owner=owner)
+            if not sent.return_immediately and view.record.phase not in WAITING | OVER:
+                view = await self._waited(self._engine.rest, view, context)
             return task_json(view.events, history_length=sent.history_length)
 
     async def send_streaming(self, sent: Sent, context: ServerCallContext) -> AsyncGenerator[Json]:
@@ -162,7 +181,8 @@ class Operations:
         check_context(sent, view.record.context_id)
         if came_before(sent, view.events):
             if watch is not None:
-                await self._add_watch(sent.task_id, watch, owner)
+                await self._push.check(sent.task_id, watch, owner)
+                await self._push.add(sent.task_id, watch, owner)
             return sent.task_id, None
         record = view.record
         if not record.asks:
@@ -171,7 +191,7 @@ class Operations:
         said = said_of(sent.parts, record.asks)
         if watch is not None:
             # Before the answer: what is refused must have changed nothing.
-            await self._check_room(sent.task_id, watch, owner)
+            await self._push.check(sent.task_id, watch, owner)
         message = [Part.model_validate(part) for part in sent.parts]
         token = sent.message_id
         if isinstance(said, Answer):
@@ -184,8 +204,8 @@ class Operations:
             )
         if watch is not None:
             # The room was there; if another took it meanwhile, one more is better than an
-            # error for an answer that was accepted.
-            await self._engine.add_watch(sent.task_id, watch, owner=owner)
+            # error for an answer that was accepted.  Repeats of it get no more than that.
+            await self._push.add(sent.task_id, watch, owner, beyond=1)
         return sent.task_id, record.seq
 
     # --- tasks --------------------------------------------------------------------------
@@ -199,30 +219,10 @@ class Operations:
             return task_json(view.events, history_length=length)
 
     async def list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> Json:
-        """One page of the caller's tasks, newest change first."""
+        """One page of the caller's tasks, newest change first; short if they are large."""
         with BORDER:
             owner = self._caller(context, params.tenant)
-            length = history_length_of(params)
-            query = query_of(params, owner)
-            page = await self._engine.page(query)
-            tasks: list[Json] = []
-            for record in page.records:
-                events = await self._engine.events(record.task_id, owner=owner)
-                task = task_json(
-                    # As of the page: what happened since may not fit the filter.
-                    events[: record.seq],
-                    history_length=length,
-                    with_artifacts=params.include_artifacts,
-                )
-                if params.include_artifacts:
-                    task.setdefault("artifacts", [])
-                tasks.append(task)
-            return {
-                "tasks": tasks,
-                "nextPageToken": token_of(params, owner, page.next_cursor),
-                "pageSize": query.limit,
-                "totalSize": page.total,
-            }
+            return await page_json(self._engine, params, owner)
 
     async def cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Json:
         """Stop a task; answers when it has stopped, or "cancelling" if its turn takes long."""
@@ -230,14 +230,11 @@ class Operations:
             owner = self._caller(context, params.tenant)
             task_id = required("id", params.id)
             reason = reason_of(params)
-            record = await self._engine.cancel(task_id, owner=owner, reason=reason)
-            if record.phase in OVER:
-                return task_json((await self._engine.view(task_id, owner=owner)).events)
-            try:
-                async with asyncio.timeout(self.settings.cancel_wait_s):
-                    view = await self._engine.over(task_id, owner=owner)
-            except TimeoutError:
-                view = await self._engine.view(task_id, owner=owner)
+            await self._engine.cancel(task_id, owner=owner, reason=reason)
+            view = await self._engine.view(task_id, owner=owner)
+            if view.record.phase not in OVER:
+                within_s = self.settings.cancel_wait_s
+                view = await self._waited(self._engine.over, view, context, within_s=within_s)
             return task_json(view.events)
 
     async def subscribe(
@@ -268,9 +265,41 @@ class Operations:
             return
         events = self._engine.subscribe(shown.task_id, owner=owner, after=shown.seq)
         async with aclosing(events) as coming:
-            async for event in coming:
+            while (event := await self._next(coming)) is not None:
                 for update in shown.updates_json(event):
                     yield update
+
+    # --- waiting ------------------------------------------------------------------------
+
+    async def _waited(
+        self,
+        wait: Callable[..., Awaitable[TaskView]],
+        seen: TaskView,
+        context: ServerCallContext,
+        *,
+        within_s: float | None = None,
+    ) -> TaskView:
+        """What a wait comes to; or the task as it is once nobody waits for that any more."""
+        task_id, owner = seen.record.task_id, seen.record.owner
+        try:
+            try:
+                async with self._stopping.patience(within_s, context.state.get(HANG_UP)):
+                    return await wait(task_id, owner=owner)
+            except TimeoutError:
+                return await self._engine.view(task_id, owner=owner)
+        except NotAccepting:
+            # The engine has closed, and nobody can look any more.
+            return seen
+
+    async def _next(self, events: AsyncGenerator[Event]) -> Event | None:
+        """The next event; None when there is none, or the server or the engine stops."""
+        if self._stopping.begun:
+            return None
+        try:
+            async with self._stopping.patience():
+                return await anext(events, None)
+        except (TimeoutError, NotAccepting):
+            return None
 
     # --- push notifications -------------------------------------------------------------
 
@@ -281,20 +310,21 @@ class Operations:
         with BORDER:
             owner = self._caller(context, params.tenant)
             task_id = required("task_id", params.task_id)
-            self._check_push()
+            self._push.supported()
             await self._engine.record(task_id, owner=owner)
             watch = await self._watch(params)
-            return config_of(await self._add_watch(task_id, watch, owner))
+            await self._push.check(task_id, watch, owner)
+            return await self._push.add(task_id, watch, owner)
 
     async def push_config(
         self, params: GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
-        """One webhook of a task, without its credentials."""
+        """One webhook of a task, without its secrets."""
         with BORDER:
             owner = self._caller(context, params.tenant)
-            self._check_push()
+            self._push.supported()
             config_id = required("id", params.id)
-            for config in await self._configs(required("task_id", params.task_id), owner):
+            for config in await self._push.of(required("task_id", params.task_id), owner):
                 if config.id == config_id:
                     return config
             raise TaskNotFoundError
@@ -305,10 +335,10 @@ class Operations:
         """The webhooks of a task: all of them, there are few."""
         with BORDER:
             owner = self._caller(context, params.tenant)
-            self._check_push()
+            self._push.supported()
             if params.page_token:
                 raise invalid("page_token", "was not given: there is one page")
-            configs = await self._configs(required("task_id", params.task_id), owner)
+            configs = await self._push.of(required("task_id", params.task_id), owner)
             return ListTaskPushNotificationConfigsResponse(configs=configs)
 
     async def delete_push_config(
@@ -317,33 +347,14 @@ class Operations:
         """Remove a webhook; removing one that is not there is no error."""
         with BORDER:
             owner = self._caller(context, params.tenant)
-            self._check_push()
+            self._push.supported()
             task_id, config_id = required("task_id", params.task_id), required("id", params.id)
-            await self._engine.drop_watch(task_id, config_id, owner=owner)
-
-    async def _configs(self, task_id: str, owner: str) -> list[TaskPushNotificationConfig]:
-        watches = await self._engine.watches(task_id, owner=owner)
-        return [config_of(watch) for watch in watches if watch.channel == CHANNEL]
+            await self._push.drop(task_id, config_id, owner)
 
     async def _watch(self, config: TaskPushNotificationConfig) -> NewWatch:
-        push = self._check_push()
+        self._push.supported()
         self._check_tenant(config.tenant)
-        try:
-            watch = watch_of(config)
-            await push.check_target(required("url", config.url))
-        except InvalidInput as error:
-            raise invalid("task_push_notification_config", *error.problems) from None
-        return watch
-
-    async def _add_watch(self, task_id: str, watch: NewWatch, owner: str) -> Watch:
-        await self._check_room(task_id, watch, owner)
-        return await self._engine.add_watch(task_id, watch, owner=owner)
-
-    async def _check_room(self, task_id: str, watch: NewWatch, owner: str) -> None:
-        kept = await self._engine.watches(task_id, owner=owner)
-        others = [other for other in kept if other.watch_id != watch.watch_id]
-        if len(others) >= self.settings.push_configs_max:
-            raise invalid("task_push_notification_config", "the task has too many already")
+        return await self._push.judged(config)
 
     # --- the card -----------------------------------------------------------------------
 
@@ -385,8 +396,3 @@ class Operations:
     def _check_streaming(self) -> None:
         if not self.settings.streaming:
             raise unsupported("this agent does not stream")
-
-    def _check_push(self) -> PushDeliverer:
-        if self._push is None:
-            raise PushNotificationNotSupportedError
-        return self._push

@@ -4,8 +4,11 @@ Each POST holds one StreamResponse as JSON, as a2a-sdk's own sender does it: the
 the first event, then updates.  They come in order and at least once: `webhook-id` names
 the task and the event, so that a receiver can drop what it knows already.
 
-Credentials are stored, since they are needed to deliver; they are given to the receiver
-and to nobody else.  A client gets its config back without them.
+Token and credentials are stored, since they are needed to deliver; they are given to the
+receiver and to nobody else.  A client gets its config back without them.  So one that
+writes back what it read would lose them unawares: a config is not replaced by one that
+leaves out what the old one has (`secrets_left_out`).  Nor are they carried over, since the
+URL may be another one now.
 """
 
 import hashlib
@@ -56,11 +59,21 @@ def watch_of(config: TaskPushNotificationConfig) -> NewWatch:
 
 
 def config_of(watch: Watch) -> TaskPushNotificationConfig:
-    """The config as its owner may see it: whole, but without the credentials."""
+    """The config as its owner may see it: whole, but without token and credentials."""
     config = _whole_config_of(watch)
+    config.token = ""
     if config.HasField("authentication"):
         config.authentication.credentials = ""
     return config
+
+
+def secrets_left_out(watch: NewWatch, kept: Watch) -> list[str]:
+    """The secrets that `kept` has, and the watch that is to replace it has not, by name."""
+    old, new = (ParseDict(w.config, TaskPushNotificationConfig()) for w in (kept, watch))
+    left_out = ["token"] if old.token and not new.token else []
+    if old.authentication.credentials and not new.authentication.credentials:
+        left_out.append("authentication.credentials")
+    return left_out
 
 
 class PushDeliverer:
@@ -75,6 +88,7 @@ class PushDeliverer:
 
         Raises:
             TargetRefused: the deployment would not send there, or there is no such host.
+            LimitReached: too many are being checked already.
         """
         await self._webhooks.check_target(url)
 

@@ -30,7 +30,7 @@ from a2a.utils.errors import (
     InvalidRequestError,
     MethodNotFoundError,
 )
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message as ProtobufMessage
 from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
@@ -39,7 +39,9 @@ from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_map import EVENT, invalid
 from interlock_adapters._a2a_operations import Operations
 from interlock_adapters._a2a_request import Sent, is_text, sent_of, sent_of_json
+from interlock_adapters._a2a_unquoted import UNREADABLE, unread
 from interlock_adapters._a2a_view import place_of
+from interlock_adapters._shutdown import STREAM_GRACE_S
 
 _Request = TypeVar("_Request", bound=ProtobufMessage)
 _Answer: TypeAlias = Callable[[Operations, Json, ServerCallContext], Awaitable[Json | None]]
@@ -197,7 +199,7 @@ async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) 
                 failed = build_error_response(request_id, error)
                 yield {"event": "error", "data": _dumped(failed).decode()}
 
-    return EventSourceResponse(events())
+    return EventSourceResponse(events(), shutdown_grace_period=STREAM_GRACE_S)
 
 
 def _event(shown: Json, request_id: str | int | None) -> dict[str, str]:
@@ -221,10 +223,8 @@ def _parsed(params: Json, request: _Request, context: ServerCallContext) -> _Req
     """The request as its message; fields of newer versions are ignored."""
     try:
         ParseDict(params, request, ignore_unknown_fields=True)
-    except ParseError as error:
-        raise InvalidParamsError(str(error)) from None
-    except (TypeError, AttributeError, ValueError, OverflowError):
+    except UNREADABLE as error:
         # Where a value of another kind is in the way, the parser stumbles.
-        raise InvalidParamsError("a field is of the wrong kind") from None
+        raise InvalidParamsError(unread(error)) from None
     context.tenant = getattr(request, "tenant", "")
     return request

@@ -1,7 +1,7 @@
 """What a deployment says about its A2A face.  Read once, at the edge."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from a2a.server.context import ServerCallContext
 from a2a.types import AgentCard
@@ -32,6 +32,12 @@ def owner_by_name(context: ServerCallContext) -> str:
         # Else a credential could be made that opens every anonymous task.
         raise UnsupportedOperationError("the credential names nobody")
     return name
+
+
+#: "*", a name or an address; one of version 6 with its brackets or without.
+_HOST: Final = r"^(\*|[0-9A-Za-z._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?)$"
+_Host: TypeAlias = Annotated[str, Field(pattern=_HOST)]
+_Origin: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
 class _Setting(BaseModel):
@@ -101,3 +107,11 @@ class A2ASettings(_Setting):
     cancel_wait_s: float = Field(default=2.0, ge=0)
     #: Bytes of one request.
     body_bytes_max: int = Field(default=4 * 1_048_576, ge=1)
+    #: Values in one request: members, elements, parts.  Whoever raises it lets one request
+    #: keep all others waiting for longer (specs/a2a.md, "Front door").
+    body_values_max: int = Field(default=20_000, ge=1)
+    #: Names besides that of `url` and the machine's own (localhost, 127.0.0.1, ::1) by which
+    #: HTTP clients may call, without a port; "*" for any.
+    allowed_hosts: tuple[_Host, ...] = ()
+    #: Sites besides our own whose pages may call, as browsers name them: "https://a.example".
+    allowed_origins: tuple[_Origin, ...] = ()

@@ -1,14 +1,15 @@
 """Small guards in front of every HTTP face: pure ASGI, no framework, no protocol.
 
 `BodyLimit` reads a request's body before anybody parses it, and answers itself when it is
-too large, too slow or too deep.  `SseIds` gives the events of a stream the ids by which a
-reader resumes.  Both let everything else pass as it is.
+too large, too slow, too deep or of too many values.  `SseIds` gives the events of a stream the
+ids by which a reader resumes.  Both let everything else pass as it is.
 """
 
 import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from enum import Enum
 from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, Final, TypeAlias, cast
@@ -26,14 +27,15 @@ READ_S: Final = 30.0
 #: Levels of objects and arrays in a body.  People nest five deep; parsers of ours break
 #: somewhere beyond a hundred, each in its own way.
 DEPTH_MAX: Final = 100
+#: Values in a body: each comma and each opening bracket outside of texts is one more.  What
+#: parses and copies them (protobuf, pydantic, ourselves) takes 5 to 25 µs for each, and nobody
+#: else is served meanwhile: 0.2 s at worst over JSON-RPC, 0.3 s over REST, 0.5 s over gRPC of
+#: version 0.3, measured for this many; without a bound, 4 MiB of `[0,0,…` took 8 s.
+VALUES_MAX: Final = 20_000
 
-#: A whole JSON string, or one that does not end: possessive, so that it is linear in time.
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+', re.DOTALL)
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 #: One level up, one level down, as signed bytes.
 _STEP: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-#: Brackets looked at before asking whether it is enough.
-_STRETCH: Final = 65_536
 #: What an event's JSON wraps around the thing that has the metadata.
 _ENVELOPES: Final = frozenset({"result", "task", "message", "statusUpdate", "artifactUpdate"})
 
@@ -53,8 +55,8 @@ class _RefusedError(Exception):
 class BodyLimit:
     """Reads each body before the application is called, within bounds.
 
-    A refusal is a `application/problem+json` (RFC 9457): 413 over `max_bytes`, 408 after
-    `read_s` seconds, 400 over `depth_max` levels of JSON.
+    A refusal is a `application/problem+json` (RFC 9457): 413 over `max_bytes` or
+    `values_max`, 408 after `read_s` seconds, 400 over `depth_max` levels of JSON.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class BodyLimit:
         max_bytes: int = BODY_BYTES_MAX,
         read_s: float = READ_S,
         depth_max: int = DEPTH_MAX,
+        values_max: int = VALUES_MAX,
     ) -> None:
         """Stand in front of `app`."""
         self._app: Final = app
         self._max_bytes: Final = max_bytes
         self._read_s: Final = read_s
         self._depth_max: Final = depth_max
+        self._values_max: Final = values_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; only HTTP requests have a body."""
@@ -79,7 +83,7 @@ class BodyLimit:
         try:
             body = await self._read(scope, receive)
         except _RefusedError as refusal:
-            await _answer(send, refusal.code, str(refusal))
+            await refuse(send, refusal.code, str(refusal))
             return
         except _GoneError:
             return
@@ -102,10 +106,15 @@ class BodyLimit:
         except TimeoutError:
             why = f"the body was not read within {self._read_s:g} s"
             raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, why) from None
-        if is_deeper(body, self._depth_max):
-            why = f"the JSON nests deeper than {self._depth_max} levels"
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, why)
-        return body
+        match excess_of(body, depth_max=self._depth_max, values_max=self._values_max):
+            case Excess.DEPTH:
+                why = f"the JSON nests deeper than {self._depth_max} levels"
+                raise _RefusedError(HTTPStatus.BAD_REQUEST, why)
+            case Excess.VALUES:
+                why = f"the JSON has more than {self._values_max} values"
+                raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
+            case None:
+                return body
 
     async def _read_all(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -127,26 +136,38 @@ class BodyLimit:
         return _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
 
 
-def is_deeper(body: bytes, depth_max: int) -> bool:
-    """Whether a JSON text nests deeper than that.
+class Excess(Enum):
+    """What a JSON text has too much of."""
 
-    Of broken JSON it says how deep a parser would go into it, or less.
+    DEPTH = "depth"
+    VALUES = "values"
+
+
+def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
+    """What a JSON text has too much of, if anything.
+
+    Of broken JSON it says how deep a parser would go into it, and how much it would find
+    there, or less.  The time is linear, 20 ms at most for 4 MiB.
     """
-    # Two scans settle nearly every body.
-    if body.count(b"[") + body.count(b"{") <= depth_max:
-        return False
-    brackets = _STRING.sub(b"", body).translate(_STEP, _NO_BRACKET)
-    steps = memoryview(brackets).cast("b")
-    depth = 0
-    for start in range(0, len(steps), _STRETCH):
-        depths = list(accumulate(steps[start : start + _STRETCH], initial=depth))
-        if max(depths) > depth_max:
-            return True
-        depth = depths[-1]
-    return False
+    # Three scans settle nearly every body.
+    opened = body.count(b"[") + body.count(b"{")
+    if opened <= depth_max and opened + body.count(b",") < values_max:
+        return None
+    # Two backslashes are none of the quote's; what is left before a quote escapes it.
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') > 4 * values_max:  # A value has at most a name and itself to quote.
+        return Excess.VALUES
+    outside = b"".join(bare.split(b'"')[::2])
+    # As many brackets as there can be among so many values.
+    brackets = outside.translate(_STEP, _NO_BRACKET)[: 2 * values_max]
+    if max(accumulate(memoryview(brackets).cast("b"), initial=0)) > depth_max:
+        return Excess.DEPTH
+    values = 1 + outside.count(b"[") + outside.count(b"{") + outside.count(b",")
+    return Excess.VALUES if values > values_max else None
 
 
-async def _answer(send: Send, code: HTTPStatus, why: str) -> None:
+async def refuse(send: Send, code: HTTPStatus, why: str) -> None:
+    """Answer with a problem (RFC 9457), and that the connection is at its end."""
     problem = {"type": "about:blank", "title": code.phrase, "status": code.value, "detail": why}
     body = json.dumps(problem).encode()
     headers = [

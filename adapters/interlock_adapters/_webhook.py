@@ -3,7 +3,8 @@
 A target is judged by the addresses that its host resolves to, and the connection goes to
 one of the addresses that were judged, so that a name cannot point elsewhere in between
 (DNS rebinding).  It is judged again for every POST.  No proxy, cookie or redirect is
-involved, and nothing of a URL, a header or a body reaches a log or an error.
+involved, and nothing of a URL, a header or a body reaches a log or an error.  Targets are
+checked apart from deliveries, so that slow names among the former hold up none of the latter.
 
 Receivers are told apart repeats by `webhook-id`; with a signing key they can check who
 sent it.  Header names and signature are those of Standard Webhooks.
@@ -15,9 +16,8 @@ import hashlib
 import hmac
 import ipaddress
 import re
-import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -26,15 +26,16 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from interlock import DeliveryFailed
-from interlock.errors import InvalidInput
+from interlock.errors import InvalidInput, LimitReached
+from interlock_adapters._names import Lookups, Resolver, literal
 
-#: Finds the addresses of (host, port), as text; raises OSError when there are none.
-Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: A receiver's address may be this long; browsers and proxies agree on about as much.
 URL_CHARS_MAX: Final = 2_048
 PORT_MAX: Final = 65_535
+#: Seconds after which a check that got no place may be tried again.
+CHECK_AGAIN_S: Final = 5.0
 #: Addresses of one host that are tried before the attempt counts as failed.
 ADDRESSES_MAX: Final = 4
 #: Refusals that may pass: too slow, too early, too many.  Every 5xx may pass too.
@@ -87,18 +88,13 @@ class WebhookSettings(BaseModel):
     timeout_s: float = Field(default=10.0, gt=0)
     #: Seconds for one connection, TLS included.
     connect_s: float = Field(default=5.0, gt=0)
-    #: Connections at once.
+    #: Connections at once, and names looked up at once for them.
     connections_max: int = Field(default=32, ge=1)
+    #: Names looked up at once for targets that are yet to be stored.
+    checks_max: int = Field(default=8, ge=1)
     #: Each signs every POST, so that a key can be replaced without a gap: base64, with or
     #: without `whsec_` before it.
     signing_keys: tuple[SecretStr, ...] = ()
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, by the machine's own resolver."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
 
 
 def is_reachable(address: str, *, private: bool) -> bool:
@@ -141,17 +137,20 @@ class Webhooks:
         self,
         settings: WebhookSettings,
         *,
-        resolve: Resolver = resolve,
+        resolve: Resolver | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Send as `settings` allow; the other arguments are for tests.
+        """Send as `settings` allow, to names as the machine, or `resolve`, knows them.
+
+        `resolve` must end some time; the other arguments are for tests.
 
         Raises:
             ValueError: a signing key is not base64.
         """
         self._settings: Final = settings
-        self._resolve: Final = resolve
+        self._checks: Final = Lookups(settings.checks_max, resolve)
+        self._lookups: Final = Lookups(settings.connections_max, resolve)
         self._now: Final = now
         self._keys: Final = [_key(secret) for secret in settings.signing_keys]
         # The transport alone: a client above it would log URLs, follow redirects if told to,
@@ -177,7 +176,9 @@ class Webhooks:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of every connection; harmless when closed."""
+        """Let go of every lookup and connection; harmless when closed."""
+        await self._checks.aclose()
+        await self._lookups.aclose()
         await self._transport.aclose()
 
     async def check_target(self, url: str) -> None:
@@ -185,12 +186,24 @@ class Webhooks:
 
         Raises:
             TargetRefused: the deployment would not send there, or there is no such host.
+            LimitReached: too many are being checked already.
         """
         target = self._parsed(url)
+        has_place = False
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                addresses = await self._addresses(target)
-        except (OSError, UnicodeError, TimeoutError):
+                addresses = self._literal(target)
+                if addresses is None:
+                    await self._checks.place()
+                    has_place = True
+                    addresses = await self._found(target, self._checks)
+        except TimeoutError:
+            if not has_place:
+                raise LimitReached(
+                    "checks_max", self._settings.checks_max, retry_after_s=CHECK_AGAIN_S
+                ) from None
+            addresses = []
+        except (OSError, UnicodeError):
             addresses = []
         if not addresses:
             # One answer for all of it: a caller must not learn the names of our network.
@@ -222,7 +235,10 @@ class Webhooks:
     async def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Try the target's addresses in turn; the answer without its body."""
         target = self._parsed(url)
-        addresses = await self._addresses(target)
+        addresses = self._literal(target)
+        if addresses is None:
+            await self._lookups.place()
+            addresses = await self._found(target, self._lookups)
         if not addresses:
             raise TargetRefused("the target is not, or no longer, a public address")
         host = target.raw_host.decode("ascii")
@@ -278,9 +294,17 @@ class Webhooks:
             raise TargetRefused(f"the port of the URL must be one of: {allowed}")
         return target
 
-    async def _addresses(self, target: httpx.URL) -> Sequence[str]:
-        """The target's addresses, or none if any of them is not to be reached."""
-        found = await self._resolve(target.raw_host.decode("ascii"), _port(target))
+    def _literal(self, target: httpx.URL) -> Sequence[str] | None:
+        """The address that the target names itself, as `_good`; None for a name."""
+        address = literal(target.raw_host.decode("ascii"))
+        return None if address is None else self._good([address])
+
+    async def _found(self, target: httpx.URL, lookups: Lookups) -> Sequence[str]:
+        """The addresses that the target's name has, as `_good`; the place must be there."""
+        return self._good(await lookups.look_up(target.raw_host.decode("ascii"), _port(target)))
+
+    def _good(self, found: Sequence[str]) -> Sequence[str]:
+        """The addresses, or none if any of them is not to be reached."""
         private = self._settings.allow_private_targets
         good = all(is_reachable(address, private=private) for address in found)
         return [address.partition("%")[0] for address in found] if good else []

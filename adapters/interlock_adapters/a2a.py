@@ -5,12 +5,13 @@
 
 `a2a_app` is a whole ASGI application, which starts and drains the engine.  `a2a_routes` are
 for an application that is there already.  `grpc_server` serves beside either of them.
+`Stopping` ends what waits when the server stops: only `a2a_app` hears of that by itself.
 
 What is shown and accepted, and why, is in specs/a2a.md.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ try:
         Skill,
         owner_by_name,
     )
+    from interlock_adapters._shutdown import Stopping
     from interlock_adapters._webhook import Webhooks, WebhookSettings
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
@@ -57,6 +59,7 @@ __all__ = [
     "OwnerOf",
     "PushDeliverer",
     "Skill",
+    "Stopping",
     "WebhookSettings",
     "Webhooks",
     "a2a_app",
@@ -73,6 +76,7 @@ def a2a_app(
     push: PushDeliverer | None = None,
     middleware: Sequence[Middleware] = (),
     owns_engine: bool = True,
+    stopping: Stopping | None = None,
 ) -> Starlette:
     """An ASGI application that serves the engine's tasks over HTTP.
 
@@ -80,37 +84,48 @@ def a2a_app(
     before ours, the first outermost: the place for authentication.  With `push` there are
     push notifications; the engine must have the same deliverer for `CHANNEL`.
 
+    What waits is answered, and streams end, when a signal stops the server (see
+    `Stopping.serving`).  Where it is stopped in another way, give `stopping`, and begin it then.
+
     Raises:
-        InvalidInput: the settings do not make an agent card.
+        InvalidInput: the settings do not make an agent card, or the engine has not `push` as
+            its deliverer for `CHANNEL`.
     """
+    stops = stopping or Stopping()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        if owns_engine:
-            async with engine:
+        async with engine if owns_engine else nullcontext():
+            with stops.serving():
                 yield
-        else:
-            yield
 
     return Starlette(
-        routes=a2a_routes(engine, settings, push=push),
+        routes=a2a_routes(engine, settings, push=push, stopping=stops),
         lifespan=lifespan,
         middleware=[*middleware],
     )
 
 
 def a2a_routes(
-    engine: Engine, settings: A2ASettings, *, push: PushDeliverer | None = None
+    engine: Engine,
+    settings: A2ASettings,
+    *,
+    push: PushDeliverer | None = None,
+    stopping: Stopping | None = None,
 ) -> list[BaseRoute]:
     """The routes of the A2A face, for an application that is there already.
 
-    The application starts and drains the engine itself.  When the settings name tenants,
-    add these routes after all others: those for tenants answer for every path.
+    The application starts and drains the engine itself, and while it is open the lifespan
+    should be inside `with stopping.serving():`, which ends what waits when the server stops.
+
+    When the settings name tenants, add these routes after all others: those for tenants
+    answer for every path.
 
     Raises:
-        InvalidInput: the settings do not make an agent card.
+        InvalidInput: the settings do not make an agent card, or the engine has not `push` as
+            its deliverer for `CHANNEL`.
     """
-    return a2a_http_routes(Operations(engine, settings, push=push))
+    return a2a_http_routes(Operations(engine, settings, push=push, stopping=stopping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +142,19 @@ def grpc_server(
     address: str = "127.0.0.1:0",
     *,
     push: PushDeliverer | None = None,
+    stopping: Stopping | None = None,
     user_of: "UserOf | None" = None,
     credentials: "grpc.ServerCredentials | None" = None,
 ) -> BoundServer:
     """A gRPC server for the engine's tasks, bound to `address`; port 0 is a free one.
 
     `user_of` authenticates: it makes a user of a call's metadata.  Without `credentials`
-    the port speaks plain text.
+    the port speaks plain text.  Before the server is stopped, begin `stopping`: what waits is
+    answered then instead of cut off.
 
     Raises:
-        InvalidInput: the settings do not make an agent card.
+        InvalidInput: the settings do not make an agent card, or the engine has not `push` as
+            its deliverer for `CHANNEL`.
         ModuleNotFoundError: the grpc extra is not installed.
     """
     try:
@@ -145,7 +163,7 @@ def grpc_server(
         raise ModuleNotFoundError(
             "grpc_server needs the grpc extra: pip install 'interlock[grpc]'", name=missing.name
         ) from missing
-    handler = EngineHandler(Operations(engine, settings, push=push))
+    handler = EngineHandler(Operations(engine, settings, push=push, stopping=stopping))
     server, port = binding.bound(
         handler, settings, address, user_of=user_of or binding.nobody, credentials=credentials
     )

@@ -73,6 +73,8 @@ class Cell:
     subscribers: int = 0
     #: Whether it may have durable watches: True also when nobody knows.
     watched: bool = True
+    #: Held by who counts its watches and adds one.
+    watching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiters: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
 
     def add(self, record: TaskRecord, events: tuple[Event, ...]) -> None:

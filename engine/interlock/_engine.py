@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Self, cast
 
 from pydantic import ValidationError
@@ -130,7 +131,8 @@ class Engine:
         self._agent: Final = agent
         self._new_id: Final = new_id
         self._store: Final = store_at(store) if isinstance(store, str) else store
-        self._deliverers: Final = dict(deliverers or {})
+        #: Who serves the watches of each channel; not to be changed.
+        self.deliverers: Final[Mapping[str, Deliverer]] = MappingProxyType(dict(deliverers or {}))
         #: None while the engine is closed.
         self._runtime: Runtime | None = None
         self._accepting = False
@@ -149,7 +151,7 @@ class Engine:
             if self._runtime is not None:
                 raise RuntimeError("the engine is open already")
             await self._store.open()
-            runtime = Runtime(self._agent, self._store, self.clock, self.limits, self._deliverers)
+            runtime = Runtime(self._agent, self._store, self.clock, self.limits, self.deliverers)
             try:
                 await runtime.open()
             except BaseException:
@@ -478,20 +480,33 @@ class Engine:
 
     # --- durable subscriptions --------------------------------------------------------
 
-    async def add_watch(self, task_id: str, watch: NewWatch, *, owner: str | None) -> Watch:
+    async def add_watch(
+        self, task_id: str, watch: NewWatch, *, owner: str | None, watches_max: int | None = None
+    ) -> Watch:
         """Serve what happens from now on through the deliverer of the watch's channel.
+
+        It replaces the watch of the same id.  With `watches_max` it is added only if the
+        task has then no more than that, those that are just being added included.
 
         Raises:
             UnknownTask: this owner has no such task.
+            LimitReached: the task has `watches_max` others.
         """
-        record = await self.record(task_id, owner=owner)
-        added = Watch(watch.watch_id, task_id, watch.channel, watch.config, record.seq)
-        cell = self._opened().writer.at_hand(task_id)
-        if cell is not None:
-            cell.watched = True
-        with self._opened().courier.hands_off(task_id, watch.watch_id):
-            await self._store.put_watch(added)
-        return added
+        with await self._visible(task_id, owner) as cell:
+            async with cell.watching:
+                if watches_max is not None:
+                    await self._check_room(watch, cell, watches_max)
+                record = cell.record
+                added = Watch(watch.watch_id, task_id, watch.channel, watch.config, record.seq)
+                cell.watched = True
+                with self._opened().courier.hands_off(task_id, watch.watch_id):
+                    await self._store.put_watch(added)
+                return added
+
+    async def _check_room(self, watch: NewWatch, cell: Cell, watches_max: int) -> None:
+        kept = await self._store.watches(cell.record.task_id)
+        if sum(other.watch_id != watch.watch_id for other in kept) >= watches_max:
+            raise LimitReached("watches_max", watches_max)
 
     async def drop_watch(self, task_id: str, watch_id: str, *, owner: str | None) -> bool:
         """Stop serving a watch; False if there was none.

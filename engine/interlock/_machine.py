@@ -155,7 +155,11 @@ class Lifecycle:
             if (record.phase, signal.trigger) in self._by_source:
                 raise
             raise IllegalTrigger(
-                record.task_id, record.phase, signal.trigger, allowed=self.allowed(record.phase)
+                record.task_id,
+                record.phase,
+                signal.trigger,
+                allowed=self.allowed(record.phase),
+                shown=record.shown,
             ) from None
         if not moved:
             raise self._refusal(record, signal)

@@ -76,9 +76,12 @@ class Refused(EngineError):
         why: str,
         *,
         allowed: Iterable[Trigger] = (),
+        shown: Phase | None = None,
     ) -> None:
         self.task_id = task_id
         self.phase = phase
+        #: The phase as a client is shown it: that of its outcome for a finalized task.
+        self.shown = shown or phase
         self.trigger = trigger
         #: What the task would accept now.
         self.allowed = tuple(allowed)
@@ -92,9 +95,16 @@ class IllegalTrigger(Refused):
     code = "illegal_trigger"
 
     def __init__(
-        self, task_id: str, phase: Phase, trigger: Trigger, *, allowed: Iterable[Trigger] = ()
+        self,
+        task_id: str,
+        phase: Phase,
+        trigger: Trigger,
+        *,
+        allowed: Iterable[Trigger] = (),
+        shown: Phase | None = None,
     ) -> None:
-        super().__init__(task_id, phase, trigger, f"{trigger} is not accepted", allowed=allowed)
+        why = f"{trigger} is not accepted"
+        super().__init__(task_id, phase, trigger, why, allowed=allowed, shown=shown)
 
 
 class GuardRefused(Refused):

@@ -10,15 +10,18 @@ import pytest
 from interlock_adapters._asgi import (
     BODY_BYTES_MAX,
     DEPTH_MAX,
+    VALUES_MAX,
     App,
     BodyLimit,
+    Excess,
     Message,
     Receive,
     Scope,
     Send,
     SseIds,
-    is_deeper,
+    excess_of,
 )
+from interlock_adapters._asgi_origin import FrontDoor
 
 KEY = "interlock/event"
 
@@ -188,15 +191,55 @@ async def test_json_that_nests_too_deep_is_refused() -> None:
 )
 def test_depth_counts_brackets_outside_of_texts(body: bytes, *, deeper: bool) -> None:
     """Broken JSON is for the parser to refuse, unless it would recurse into it."""
-    assert is_deeper(body, 3) is deeper
+    wanted = Excess.DEPTH if deeper else None
+    assert excess_of(body, depth_max=3, values_max=100) is wanted
 
 
-def test_the_depth_of_a_hostile_body_is_found_in_linear_time() -> None:
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        (b"", 1),
+        (b"7", 1),
+        (b"[1]", 2),
+        (b"[1,2,3]", 4),
+        (b'{"a":1,"b":[2,{"c":3}]}', 6),
+        (b'["1,2,3,[,{", "\\",[,"]', 3),
+        (b'["\\\\",1,"\\\\\\",[,",2]', 5),
+        (b'"1,2,3,4', 1),
+    ],
+)
+def test_values_are_counted_outside_of_texts(body: bytes, values: int) -> None:
+    """As many as a comma or a bracket begins.  Source: INVARIANTS T22."""
+    assert excess_of(body, depth_max=9, values_max=values) is None
+    if values > 1:
+        assert excess_of(body, depth_max=9, values_max=values - 1) is Excess.VALUES
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'"' + b'\\"' * 2_000_000, None),
+        (b'["",' + b'"' * 4_000_000, None),
+        (b'[[],"",' + b"," * 20_000 + b'"' * 4_000_000, Excess.VALUES),
+        (b'"' + b"\\" * 4_000_000, None),
+        (b"[" + b"[]," * 1_000_000 + b"[]]", Excess.VALUES),
+        (b"[" + b'"",' * 1_000_000 + b'""]', Excess.VALUES),
+        (b"[" * 2_000_000 + b"]" * 2_000_000, Excess.DEPTH),
+        (b"]" * 4_000_000 + b"[" * 101, None),
+        (b'"' + b", " * 2_000_000 + b'"', None),
+    ],
+)
+def test_a_hostile_body_is_judged_in_linear_time(body: bytes, wanted: Excess | None) -> None:
     """Megabytes of quotes or of small arrays cost a few scans, not one for each byte."""
-    assert not is_deeper(b'"' + b'\\"' * 2_000_000, 3)
-    assert not is_deeper(b"[" + b"[]," * 1_000_000 + b"[]]", 3)
-    assert is_deeper(b"[" * 2_000_000 + b"]" * 2_000_000, 100)
-    assert is_deeper(b"[]" * 1_000_000 + b"[" * 101, 100)
+    assert excess_of(body, depth_max=DEPTH_MAX, values_max=VALUES_MAX) is wanted
+
+
+async def test_json_of_too_many_values_is_refused() -> None:
+    """Before anybody copies it.  Source: INVARIANTS T22."""
+    app, peer = Echo(), Peer(part(b"[" + b"0," * 20_000 + b"0]"))
+    await peer.call(BodyLimit(app))
+    check_problem(peer, 413, f"the JSON has more than {VALUES_MAX} values")
+    assert app.scopes == []
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
@@ -204,10 +247,48 @@ async def test_what_is_not_a_request_passes_untouched(kind: str) -> None:
     """A lifespan has no body, and no stream."""
     app, peer = Echo(), Peer()
     scope = {"type": kind}
-    for guard in (BodyLimit(app), SseIds(app, key=KEY)):
+    for guard in (BodyLimit(app), SseIds(app, key=KEY), FrontDoor(app, url="http://a.test")):
         await guard(scope, peer.receive, peer.send)
-    assert app.scopes == [scope, scope]
+    assert app.scopes == [scope] * 3
     assert peer.asked == 0
+
+
+# --- who may call -------------------------------------------------------------------------
+
+HOST = (b"host", b"agent.test")
+JSON = (b"content-type", b"application/json")
+EMPTY = (b"content-length", b"0")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "code"),
+    [
+        ("POST", [HOST, JSON], 200),
+        ("POST", [JSON], 200),
+        ("POST", [HOST, HOST, JSON], 421),
+        ("POST", [(b"host", b"agent.test, localhost"), JSON], 421),
+        ("POST", [(b"host", b"\xe4gent.test"), JSON], 421),
+        ("POST", [HOST, JSON, JSON], 415),
+        ("POST", [HOST], 200),
+        ("POST", [HOST, EMPTY], 200),
+        ("POST", [HOST, (b"content-length", b"1")], 415),
+        ("POST", [HOST, (b"transfer-encoding", b"chunked")], 415),
+        ("POST", [HOST, EMPTY, (b"content-type", b"text/plain")], 415),
+        ("GET", [HOST, (b"content-type", b"text/plain")], 200),
+        ("GET", [HOST, (b"origin", b"http://agent.test"), (b"origin", b"http://agent.test")], 403),
+        ("GET", [(b"origin", b"http://")], 403),
+        ("GET", [(b"origin", b"http://AGENT.test")], 200),
+    ],
+)
+async def test_the_front_door_reads_five_headers(
+    method: str, headers: list[tuple[bytes, bytes]], code: int
+) -> None:
+    """Whatever is given twice is nothing that we allow.  Source: RFC 9110 §5.3, §7.2."""
+    app, peer = Echo(), Peer(part(b""))
+    scope = {"type": "http", "method": method, "headers": headers}
+    await FrontDoor(app, url="http://agent.test")(scope, peer.receive, peer.send)
+    assert peer.code == code
+    assert len(app.scopes) == (code == 200)
 
 
 # --- ids of a stream ----------------------------------------------------------------------

@@ -8,7 +8,9 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import socket
 import ssl
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from interlock import DeliveryFailed
+from interlock.errors import LimitReached
+from interlock_adapters._names import Lookups
 from interlock_adapters._webhook import (
     ADDRESSES_MAX,
     URL_CHARS_MAX,
@@ -27,9 +31,9 @@ from interlock_adapters._webhook import (
     Webhooks,
     WebhookSettings,
     is_reachable,
-    resolve,
     retry_after_s,
 )
+from support import pause
 
 PUBLIC = "93.184.216.34"
 URL = "https://receiver.test/hook?key=canary"
@@ -195,13 +199,131 @@ async def test_a_host_without_only_public_addresses_is_refused_in_the_same_words
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "127.0.0.1", "[::1]"])
 async def test_an_address_written_otherwise_is_judged_as_what_it_is(host: str) -> None:
-    """The machine's own resolver reads decimal, hex and short forms.  Source: T15."""
-    hooks = Webhooks(WebhookSettings(), transport=httpx.MockTransport(Net()))
-    said = await refusal_of(hooks, f"https://{host}/")
+    """Decimal, hex and short forms are addresses: no name is asked for them.  Source: T15."""
+    names = Names([PUBLIC])
+    said = await refusal_of(webhooks(names=names), f"https://{host}/")
     assert "does not resolve to a public address" in said
-    await Webhooks(
-        WebhookSettings(allow_private_targets=True), transport=httpx.MockTransport(Net())
-    ).check_target(f"https://{host}/")
+    net = Net()
+    private = webhooks(net, names, allow_private_targets=True)
+    await private.check_target(f"https://{host}/")
+    await post(private, f"https://{host}/")
+    assert ipaddress.ip_address(net.requests[0].url.host.strip("[]")).is_loopback
+    assert names.asked == []
+
+
+class SlowNames:
+    """A resolver for which some names take as long as the test likes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer = asyncio.Event()
+        self.begun = asyncio.Semaphore(0)
+
+    async def __call__(self, host: str, _port: int) -> Sequence[str]:
+        """See `Resolver`."""
+        self.asked.append(host)
+        self.begun.release()
+        if host.startswith("slow"):
+            await self.answer.wait()
+        return [PUBLIC]
+
+
+async def checking(hooks: Webhooks, names: SlowNames, count: int) -> list[asyncio.Task[None]]:
+    """So many checks of slow names, each of which has begun."""
+    checks = [
+        asyncio.create_task(hooks.check_target(f"https://slow{n}.test/")) for n in range(count)
+    ]
+    async with asyncio.timeout(5):
+        for _ in range(count):
+            await names.begun.acquire()
+    return checks
+
+
+async def test_checks_of_slow_names_hold_up_no_delivery() -> None:
+    """They have places of their own, and so have deliveries."""
+    names = SlowNames()
+    hooks = Webhooks(
+        WebhookSettings(checks_max=2), resolve=names, transport=httpx.MockTransport(Net())
+    )
+    checks = await checking(hooks, names, 2)
+    waiting = asyncio.create_task(hooks.check_target("https://good.test/"))
+    await post(hooks)
+    assert not waiting.done()
+    assert names.asked == ["slow0.test", "slow1.test", "receiver.test"]
+    # Addresses and what cannot be a target take no place.
+    await hooks.check_target(f"https://{PUBLIC}/")
+    await refusal_of(hooks, "ftp://receiver.test/")
+    names.answer.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*checks, waiting)
+    await hooks.aclose()
+
+
+async def test_a_check_that_gets_no_place_in_time_is_put_off() -> None:
+    """It says so, and when to come again; the name was not asked."""
+    names = SlowNames()
+    settings = WebhookSettings(checks_max=1, timeout_s=0.1)
+    hooks = Webhooks(settings, resolve=names, transport=httpx.MockTransport(Net()))
+    [slow] = await checking(hooks, names, 1)
+    with pytest.raises(LimitReached) as caught:
+        await hooks.check_target("https://good.test/")
+    assert (caught.value.limit, caught.value.maximum) == ("checks_max", 1)
+    assert caught.value.retry_after_s is not None
+    with pytest.raises(TargetRefused):
+        await slow
+    # Nobody waits for it any more; the place is taken for as long as the resolver is busy.
+    with pytest.raises(LimitReached):
+        await hooks.check_target("https://good.test/")
+    names.answer.set()
+    await pause()
+    await hooks.check_target("https://good.test/")
+    assert names.asked == ["slow0.test", "good.test"]
+    await hooks.aclose()
+
+
+async def test_closing_lets_go_of_lookups_that_are_under_way() -> None:
+    """Whoever waits for one learns that nothing was found; afterwards it can be used again."""
+    names = SlowNames()
+    hooks = Webhooks(WebhookSettings(), resolve=names, transport=httpx.MockTransport(Net()))
+    checks = await checking(hooks, names, 2)
+    async with asyncio.timeout(5):
+        await hooks.aclose()
+        answers = await asyncio.gather(*checks, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {TargetRefused}
+    await hooks.aclose()
+    await hooks.check_target("https://good.test/")
+    await hooks.aclose()
+
+
+async def test_the_machines_resolver_keeps_off_the_threads_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Names that take long, as many as there are places for, and everybody else goes on."""
+    loop, full, answer = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    begun: list[str] = []
+
+    def slow(host: str, _port: int, **_: object) -> list[object]:
+        begun.append(threading.current_thread().name)
+        if len(begun) == settings.checks_max:
+            loop.call_soon_threadsafe(full.set)
+        answer.wait(5)
+        raise socket.gaierror(socket.EAI_NONAME, host)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    settings = WebhookSettings(checks_max=2)
+    async with (
+        asyncio.timeout(5),
+        Webhooks(settings, transport=httpx.MockTransport(Net())) as hooks,
+    ):
+        checks = [
+            asyncio.create_task(hooks.check_target(f"https://slow{n}.test/")) for n in range(20)
+        ]
+        await full.wait()
+        assert await asyncio.to_thread(lambda: "served") == "served"
+        assert {name.rpartition("_")[0] for name in begun} == {"interlock names"}
+        answer.set()
+        answers = await asyncio.gather(*checks, return_exceptions=True)
+    assert {type(one) for one in answers} == {TargetRefused}
 
 
 async def test_ports_can_be_limited_to_a_list() -> None:
@@ -504,5 +626,9 @@ async def test_a_pinned_connection_still_needs_the_certificate_of_the_name(
 
 async def test_the_machines_resolver_finds_addresses_without_names() -> None:
     """The default is what the operating system says."""
-    found = await resolve("127.0.0.1", 80)
-    assert [ipaddress.ip_address(address).is_loopback for address in found] == [True]
+    lookups = Lookups(1)
+    for _ in range(2):
+        await lookups.place()
+        found = await lookups.look_up("127.0.0.1", 80)
+        assert [ipaddress.ip_address(address).is_loopback for address in found] == [True]
+    await lookups.aclose()

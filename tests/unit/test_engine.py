@@ -1461,6 +1461,62 @@ async def test_a_watch_is_added_for_what_happens_from_now_on_and_dropped() -> No
         assert told(receiver, "b") == []
 
 
+class DawdlingStore(FlakyStore):
+    """Lets everybody else go first once it has read what watches there are."""
+
+    async def watches(self, task_id: str) -> list[Watch]:
+        """See `Store.watches`."""
+        found = await super().watches(task_id)
+        await pause()
+        return found
+
+
+@pytest.mark.parametrize("parked", [False, True])
+async def test_watches_that_come_at_once_share_the_room_of_a_task(*, parked: bool) -> None:
+    """Counting and adding are one step; one that is there may be replaced when it is full."""
+    store = DawdlingStore()
+    async with opened(asks, store=store) as world:
+        handle, _ = await world.asking()
+        if not parked:
+            await shared_the_room(world, handle)
+    if parked:
+        async with opened(asks, store=store) as world:
+            await shared_the_room(world, world.handle(handle))
+
+
+async def shared_the_room(world: World, handle: TaskHandle) -> None:
+    """Add more watches than a task may have, all at once and then one more."""
+    engine = world.engine
+    live = engine.statistics().live
+
+    async def add(watch_id: str) -> None:
+        watch = NewWatch(watch_id, "hook", {})
+        await engine.add_watch(handle.task_id, watch, owner=OWNER, watches_max=2)
+
+    adding = (add(watch_id) for watch_id in "aabbcd")
+    outcomes = await soon(asyncio.gather(*adding, return_exceptions=True))
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 4 + [LimitReached] * 2
+    assert [watch.watch_id for watch in await world.store.watches(handle.task_id)] == ["a", "b"]
+    await add("a")
+    with pytest.raises(LimitReached, match="watches_max is 2"):
+        await add("e")
+    assert await engine.drop_watch(handle.task_id, "a", owner=OWNER)
+    await add("e")
+    assert engine.statistics().live == live, "nothing is kept at hand for it"
+
+
+async def test_who_serves_which_channel_can_be_read_and_not_changed() -> None:
+    """An adapter that offers a channel can see whether anybody serves it."""
+    receiver = Receiver()
+    given = {"hook": receiver}
+    engine = Engine(asks, store="memory:", deliverers=given)
+    given.clear()
+    assert dict(engine.deliverers) == {"hook": receiver}
+    with pytest.raises(TypeError):
+        engine.deliverers["other"] = receiver  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    assert dict(Engine(asks, store="memory:").deliverers) == {}
+
+
 async def test_a_watch_that_cannot_be_served_does_not_keep_a_task_for_ever() -> None:
     """It is given up, and says why."""
     async with opened(ends) as world:

@@ -72,6 +72,9 @@ def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> Non
     assert str(IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL)) == (
         "task 't' is finalized: cancel is not accepted"
     )
+    assert error.shown is Phase.SUBMITTED
+    over = IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL, shown=Phase.FAILED)
+    assert (over.phase, over.shown) == (Phase.FINALIZED, Phase.FAILED)
 
 
 def test_a_guards_refusal_has_a_stable_reason() -> None:

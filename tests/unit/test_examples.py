@@ -95,7 +95,7 @@ async def test_an_application_serves_the_agent_beside_its_own_routes(app: Starle
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         assert (await client.get("/health")).json() == {"accepting": True}
         assert (await client.get(CARD)).json()["name"] == "Travel"
@@ -111,7 +111,7 @@ async def test_an_application_serves_the_agent_beside_its_own_routes(app: Starle
 async def test_the_application_starts_and_drains_the_engine(app: Starlette) -> None:
     """The engine lives exactly as long as the application.  Source: ours."""
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/health")).json() == {"accepting": False}
         async with app.router.lifespan_context(app):
             assert (await client.get("/health")).json() == {"accepting": True}

@@ -61,7 +61,7 @@ def test_fire_refuses_every_other_trigger_and_says_what_is_allowed(
             with pytest.raises(IllegalTrigger) as caught:
                 fire(record, signal)
             assert (caught.value.phase, caught.value.trigger) == (phase, trigger)
-            assert caught.value.task_id == record.task_id
+            assert (caught.value.task_id, caught.value.shown) == (record.task_id, record.shown)
             assert set(caught.value.allowed) == {t for p, t in DECLARED if p is phase}
             assert record == before
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from interlock import Engine
 from interlock.errors import EngineError
-from interlock_adapters.a2a import A2ASettings, a2a_app
+from interlock_adapters.a2a import A2ASettings, Stopping, a2a_app
 
 #: Seconds that a server has to come up, and then to go away.
 START_S: Final = 10.0
@@ -43,7 +43,9 @@ class _ServerThread:
         self._here: Final = asyncio.get_running_loop()
         self._settled: Final = asyncio.Event()
         self._reason = "the server did not start"
-        app = a2a_app(engine, settings, owns_engine=False)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: Final = Stopping()
+        app = a2a_app(engine, settings, owns_engine=False, stopping=self._stopping)
         config = uvicorn.Config(
             app, log_config=None, log_level="warning", timeout_graceful_shutdown=2
         )
@@ -68,6 +70,9 @@ class _ServerThread:
 
     async def stop(self) -> None:
         """Return when the server has stopped and the engine has drained."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # It is closed: nobody waits in it.
+                self._loop.call_soon_threadsafe(self._stopping.begin)
         self._server.should_exit = True
         await asyncio.to_thread(self._thread.join, STOP_S)
 
@@ -80,6 +85,7 @@ class _ServerThread:
             self._settle()
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         async with self._engine:
             await self._server.serve([self._listener])
 

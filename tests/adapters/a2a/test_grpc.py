@@ -12,11 +12,15 @@ from a2a.types import (
     InvalidParamsError,
     ListTasksRequest,
     Part,
+    TaskState,
     a2a_pb2,
     a2a_pb2_grpc,
 )
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_faces import GRPC, SETTINGS, Faces, data, faced, message, refused, travel
+from interlock import JsonValue
 from interlock.errors import StoreError
 from interlock_adapters.a2a import Extension
 from support import FlakyStore
@@ -103,6 +107,48 @@ async def test_a_message_that_is_too_large_is_not_read(faces: Faces) -> None:
     with pytest.raises(Exception, match="RESOURCE_EXHAUSTED"):
         await faces.peer(GRPC).send(big)
     assert await faces.world.store.open_tasks("ada") == 0
+
+
+MANY: Final = SETTINGS.body_values_max
+CROWDS: Final[list[dict[str, Any]]] = [
+    {"data": {"list": [0] * MANY}},
+    {"data": {str(number): None for number in range(MANY)}},
+    {"metadata": {"deep": {"list": [{}] * MANY}}, "text": "x"},
+]
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("part", CROWDS)
+async def test_a_message_of_too_many_values_is_refused(
+    faces: Faces, part: dict[str, Any], version: str
+) -> None:
+    """To copy them would keep everybody waiting.  Source: INVARIANTS T22."""
+    said: dict[str, Any] = {"messageId": "m", "role": "ROLE_USER"}
+    async with grpc.aio.insecure_channel(faces.settings.grpc_url or "") as channel:
+        if version == "1.0":
+            current = {"message": {**said, "parts": [part]}}
+            call = CURRENT(channel).SendMessage
+            request: ProtobufMessage = ParseDict(current, a2a_pb2.SendMessageRequest())
+        else:
+            old = {**part, "data": {"data": part["data"]}} if "data" in part else part
+            call = LEGACY(channel).SendMessage
+            legacy = {"request": {**said, "content": [old]}}
+            request = ParseDict(legacy, a2a_v0_3_pb2.SendMessageRequest())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(request, metadata=[("a2a-version", version)])
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(MANY) in (caught.value.details() or "")
+    assert await faces.world.store.open_tasks("ada") == 0
+
+
+async def test_a_message_of_many_values_is_read_over_either_version(faces: Faces) -> None:
+    """Up to the bound, and a long text is one value."""
+    for version in ("1.0", "0.3"):
+        ada = faces.peer(GRPC, version=version)
+        numbers: list[JsonValue] = [0] * (MANY - 50)
+        values = data({"list": numbers})
+        task = await ada.send(message(values, "x" * 200_000))
+        assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
 
 
 async def test_version_0_3_can_be_left_out() -> None:

@@ -28,7 +28,7 @@ from interlock.errors import StoreError
 from interlock_adapters.a2a import A2ASettings, Extension, a2a_app, a2a_routes
 from support import FlakyStore, opened, pause, soon
 
-ADA: Final = {"A2A-Version": "1.0", "x-user": "ada"}
+ADA: Final = {"A2A-Version": "1.0", "x-user": "ada", "Content-Type": "application/json"}
 CANARY: Final = "canary-secret"
 
 
@@ -265,7 +265,7 @@ async def test_an_application_starts_and_drains_the_engine_it_owns() -> None:
         return "done"
 
     engine = Engine(agent, store="memory:")
-    app = a2a_app(engine, A2ASettings(name="Own", description="Starts its engine."))
+    app = a2a_app(engine, A2ASettings(name="Own", description="Starts its engine.", url=URL))
     async with httpx.AsyncClient(transport=InProcess(app), base_url=URL) as http:
         body = call("SendMessage", sending())
 

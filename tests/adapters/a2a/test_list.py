@@ -1,11 +1,17 @@
 """ListTasks: filters, order, pages."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from a2a.server.context import ServerCallContext
 from a2a.types import InvalidParamsError, ListTasksRequest, Task, TaskState
 
-from a2a_faces import BINDINGS, Faces, asks_of, data, faced, message, refused, travel
+from a2a_faces import BINDINGS, JSONRPC, Faces, asks_of, data, faced, message, refused, travel
+from interlock import Event, TaskContext
+from interlock_adapters._a2a_list import PAGE_BYTES_MAX
+from interlock_adapters._a2a_operations import Operations
+from support import FlakyStore, pause
 
 
 @pytest.fixture
@@ -80,6 +86,90 @@ async def test_pages_follow_each_other(faces: Faces, binding: str) -> None:
         if not token:
             break
     assert seen == [task.id for task in reversed(tasks.values())]
+
+
+class CountingStore(FlakyStore):
+    """Knows of which tasks the events were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """See `Store.events`."""
+        self.read.append(task_id)
+        return await super().events(task_id, after, limit)
+
+
+async def test_a_page_ends_where_it_becomes_too_large() -> None:
+    """With a token that goes on right there; what is not shown is not read."""
+    size, tasks_max = 1_000_000, PAGE_BYTES_MAX // 1_000_000 + 1
+    store = CountingStore()
+    made: list[str] = []
+    async with faced(travel, store=store) as faces:
+        ada = faces.peer(JSONRPC)
+        for n in range(tasks_max + 3):
+            made.append((await ada.send(message(f"{n:0{size}}"))).id)
+            await faces.world.elapse(1.0)
+        store.read.clear()
+        first = await ada.list(ListTasksRequest(page_size=100))
+        assert [task.id for task in first.tasks] == made[::-1][:tasks_max]
+        assert (first.page_size, first.total_size) == (100, len(made))
+        assert len(set(store.read)) <= tasks_max
+        rest = await ada.list(ListTasksRequest(page_token=first.next_page_token))
+        assert [task.id for task in rest.tasks] == made[::-1][tasks_max:]
+        assert rest.next_page_token == ""
+        # What the page leaves out of a task does not count.
+        bare = await ada.list(ListTasksRequest(history_length=0))
+        assert [task.id for task in bare.tasks] == made[::-1]
+
+
+async def huge(task: TaskContext) -> None:
+    """Shows its input over and over."""
+    for n in range(PAGE_BYTES_MAX // 1_000_000 + 1):
+        await task.emit(task.input.text, artifact_id=f"copy {n}")
+
+
+async def test_a_task_that_is_a_page_too_large_is_shown_alone() -> None:
+    """Every page has a task, so that a reader gets on; the last page still says so."""
+    size = 1_000_000
+    async with faced(huge) as faces:
+        ada = faces.peer(JSONRPC)
+        made: list[str] = []
+        for _ in range(2):
+            made.append((await ada.send(message("x" * size))).id)
+            await faces.world.elapse(1.0)
+        request = ListTasksRequest(include_artifacts=True)
+        first = await ada.list(request)
+        assert [task.id for task in first.tasks] == made[1:]
+        request.page_token = first.next_page_token
+        last = await ada.list(request)
+        assert ([task.id for task in last.tasks], last.next_page_token) == (made[:1], "")
+
+
+async def test_others_are_served_while_a_page_is_made() -> None:
+    """Also when the store never waits: one task at a time."""
+    async with faced(travel) as faces:
+        anybody = faces.peer(JSONRPC, "")
+        for n in range(10):
+            await anybody.send(message(f"trip {n}"))
+        turn = 0
+
+        async def others() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        served = asyncio.create_task(others())
+        await pause()
+        before = turn
+        try:
+            operations = Operations(faces.world.engine, faces.settings)
+            await operations.list_tasks(ListTasksRequest(), ServerCallContext())
+        finally:
+            served.cancel()
+        assert turn - before >= 10
 
 
 @pytest.mark.parametrize("binding", BINDINGS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final
 
 import httpx
@@ -19,11 +19,32 @@ from a2a.types import (
 )
 
 from a2a_faces import BINDINGS, FACES, SETTINGS, Faces, Peer, data, faced, message, refused, travel
-from interlock_adapters.a2a import PushDeliverer, Webhooks, WebhookSettings
-from support import soon
+from interlock import Engine, Watch
+from interlock.errors import InvalidInput
+from interlock_adapters.a2a import (
+    CHANNEL,
+    PushDeliverer,
+    Webhooks,
+    WebhookSettings,
+    a2a_app,
+    a2a_routes,
+    grpc_server,
+)
+from support import FlakyStore, soon
 
 HOOK: Final = "https://receiver.test/hook"
 SECRET: Final = "hook-secret"  # noqa: S105 - a canary
+TOKEN: Final = "hook-token"  # noqa: S105 - another
+
+
+class DawdlingStore(FlakyStore):
+    """Lets everybody else go first once it has read what watches there are."""
+
+    async def watches(self, task_id: str) -> list[Watch]:
+        """See `Store.watches`."""
+        found = await super().watches(task_id)
+        await asyncio.sleep(0)
+        return found
 
 
 class Inbox:
@@ -72,8 +93,8 @@ async def faces(inbox: Inbox) -> AsyncGenerator[Faces]:
     settings = SETTINGS.model_copy(update={"push_configs_max": 2})
     transport = httpx.MockTransport(inbox)
     webhooks = Webhooks(WebhookSettings(), resolve=resolve, transport=transport)
-    push = PushDeliverer(webhooks)
-    async with webhooks, faced(travel, settings=settings, push=push) as opened:
+    push, store = PushDeliverer(webhooks), DawdlingStore()
+    async with webhooks, faced(travel, settings=settings, push=push, store=store) as opened:
         yield opened
 
 
@@ -102,14 +123,15 @@ async def test_a_config_is_made_read_replaced_and_removed(faces: Faces, binding:
     """Source: A2A 1.0 §3.1.7 to §3.1.10; credentials never come back."""
     ada = faces.peer(binding)
     task = await ada.send(message("a trip, please"))
-    made = await created(ada, config(task.id, id="hook"))
+    made = await created(ada, config(task.id, id="hook", token=TOKEN))
     assert (made.id, made.task_id, made.url) == ("hook", task.id, HOOK)
     assert made.authentication.scheme == "Bearer"
     assert not made.authentication.credentials
+    assert not made.token
     one = GetTaskPushNotificationConfigRequest(task_id=task.id, id="hook")
     read = await ada.client.get_task_push_notification_config(one, context=ada.context())
     assert read == made
-    await created(ada, config(task.id, url=f"{HOOK}/2", id="hook"))
+    await created(ada, config(task.id, url=f"{HOOK}/2", id="hook", token=TOKEN))
     assert [found.url for found in await listed(ada, task.id)] == [f"{HOOK}/2"]
     gone = DeleteTaskPushNotificationConfigRequest(task_id=task.id, id="hook")
     for _ in range(2):  # The second time there is nothing to remove.
@@ -145,6 +167,81 @@ async def test_a_task_has_only_so_many_webhooks(faces: Faces, binding: str) -> N
     for name in ("a", "b", "b"):
         await created(ada, config(task.id, id=name))
     await refused(faces, created(ada, config(task.id, id="c")), InvalidParamsError)
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_webhooks_that_come_at_once_share_the_room_of_a_task(
+    faces: Faces, binding: str
+) -> None:
+    """Counting and adding are one step, also over several connections."""
+    ada = faces.peer(binding)
+    task = await ada.send(message("a trip, please"))
+    answers = await asyncio.gather(
+        *(created(ada, config(task.id, id=f"hook {n}")) for n in range(8)),
+        return_exceptions=True,
+    )
+    assert len(await listed(ada, task.id)) == faces.settings.push_configs_max
+    refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert len(refusals) == len(answers) - faces.settings.push_configs_max
+    assert {type(refusal) for refusal in refusals} == {InvalidParamsError}
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_repeats_of_an_answer_bring_no_webhooks_beyond_the_room(
+    faces: Faces, binding: str
+) -> None:
+    """The answer counts once; at most one webhook more is kept, for the one that was accepted."""
+    ada = faces.peer(binding)
+    task = await ada.send(message("a trip, please"))
+
+    async def answered(n: int) -> None:
+        with_hook = SendMessageConfiguration(
+            task_push_notification_config=config(id=f"hook {n}"), return_immediately=True
+        )
+        request = message(
+            data({"name": "Oslo"}), task=task, message_id="again", configuration=with_hook
+        )
+        await ada.send(request)
+
+    answers = await asyncio.gather(*(answered(n) for n in range(8)), return_exceptions=True)
+    assert None in answers
+    kept = await listed(ada, task.id)
+    assert 1 <= len(kept) <= faces.settings.push_configs_max + 1
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_config_is_not_replaced_by_one_without_its_secrets(
+    faces: Faces, inbox: Inbox, binding: str
+) -> None:
+    """They are not shown, so whoever writes back what was read would lose them unawares."""
+    ada = faces.peer(binding)
+    task = await ada.send(message("a trip, please"))
+    made = await created(ada, config(task.id, id="hook", token=TOKEN))
+    said = await refused(faces, created(ada, made), InvalidParamsError)
+    assert "token" in said
+    assert "authentication.credentials" in said
+    assert TOKEN not in said
+    answer = message(
+        data({"name": "Oslo"}),
+        task=task,
+        configuration=SendMessageConfiguration(task_push_notification_config=made),
+    )
+    await refused(faces, ada.send(answer), InvalidParamsError)
+    await ada.cancel(task.id)
+    assert "canceled" in await inbox.until("canceled")
+    assert {headers["x-a2a-notification-token"] for headers in inbox.headers} == {TOKEN}
+
+
+@pytest.mark.parametrize("make", [a2a_app, a2a_routes, grpc_server])
+def test_push_notifications_that_nobody_delivers_are_refused(make: Callable[..., object]) -> None:
+    """The card would promise what never comes."""
+    push, other = (PushDeliverer(Webhooks(WebhookSettings())) for _ in range(2))
+    for deliverers in ({}, {"another": push}, {CHANNEL: other}):
+        engine = Engine(travel, store="memory:", deliverers=deliverers)
+        with pytest.raises(InvalidInput, match="deliverers=") as caught:
+            make(engine, SETTINGS, push=push)
+        assert repr(CHANNEL) in str(caught.value)
+    assert Engine(travel, store="memory:", deliverers={CHANNEL: push}).deliverers == {CHANNEL: push}
 
 
 @pytest.mark.parametrize(("binding", "version"), FACES)

@@ -2,8 +2,11 @@
 
 import inspect
 import logging
+from typing import Any, cast
 
 import pytest
+from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
+from a2a.compat.v0_3.request_handler import RequestHandler03
 from a2a.server.context import ServerCallContext
 from a2a.server.request_handlers.grpc_handler import GrpcHandler
 from a2a.server.request_handlers.request_handler import RequestHandler
@@ -53,10 +56,17 @@ def test_the_rest_routes_end_with_one_mount_for_tenants(handler: EngineHandler) 
     assert all(isinstance(route, Route) for route in routes)
 
 
-def test_the_legacy_dispatcher_has_one_entry(handler: EngineHandler) -> None:
-    """`handle_requests`, which reads the body that we have read already."""
-    dispatcher = JsonRpcDispatcher(handler, enable_v0_3_compat=True)
-    assert inspect.iscoroutinefunction(inspect.unwrap(dispatcher.handle_requests))
+def test_the_legacy_adapter_has_one_entry_and_one_handler(handler: EngineHandler) -> None:
+    """`handle_request`; what makes version 1.0 of requests can be another."""
+    adapter = JSONRPC03Adapter(handler)
+    handle = cast("Any", adapter).handle_request
+    assert [*inspect.signature(handle).parameters] == [
+        "request_id",
+        "method",
+        "body",
+        "request",
+    ]
+    assert type(adapter.handler) is RequestHandler03
 
 
 async def test_the_version_is_read_from_the_state_of_the_context() -> None:
@@ -89,9 +99,8 @@ def test_the_grpc_servicer_asks_its_context_builder_inside_its_error_handling() 
     assert unary.index("try:") < unary.index("self._build_call_context")
 
 
-def test_the_loggers_that_write_bodies_are_the_ones_we_quieten() -> None:
+def test_the_logger_that_writes_bodies_is_the_one_we_quieten() -> None:
     """At DEBUG."""
-    assert logging.getLogger(JsonRpcDispatcher.__module__).level == logging.INFO
     assert sse.logger.level == logging.INFO
 
 
