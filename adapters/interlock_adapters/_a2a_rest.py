@@ -129,7 +129,7 @@ async def _begun(response: Response) -> Response:
     """
     if not isinstance(response, EventSourceResponse):
         return response
-    events = cast("AsyncIterator[str]", response.body_iterator)
+    events = cast("AsyncIterator[str]", cast("object", response.body_iterator))  # pyright: ignore[reportUnknownMemberType]
     try:
         first = await anext(events)
     except StopAsyncIteration:
