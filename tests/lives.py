@@ -77,7 +77,7 @@ def ask(key: str, kind: AskKind = AskKind.INPUT, **policy: Unpack[Policy]) -> As
 
 def task(phase: Phase, details: Details) -> TaskRecord:
     """A record in the midst of its life."""
-    return TaskRecord(IDENTITY, phase, details, 7, EPOCH, 2, 9.0, ("old",))
+    return TaskRecord(IDENTITY, phase, details, 7, EPOCH, 2, 9.0, ("old",), ("begun",))
 
 
 def waiting(*asks: Ask, run_left_s: float | None = 20.0) -> TaskRecord:
@@ -116,7 +116,10 @@ def _waiting_auth() -> list[TaskRecord]:
 
 RECORDS: Final[dict[Phase, list[TaskRecord]]] = {
     Phase.SUBMITTED: [task(Phase.SUBMITTED, Queued(due)) for due in (None, RETRY_DUE)],
-    Phase.RUNNING: [task(Phase.RUNNING, Active(due)) for due in (None, RUN_DUE)],
+    Phase.RUNNING: [
+        task(Phase.RUNNING, details)
+        for details in (Active(), Active(RUN_DUE), Active(RUN_DUE, recoveries=2))
+    ],
     Phase.WAITING_INPUT: _waiting_input(),
     Phase.WAITING_AUTH: _waiting_auth(),
     Phase.CANCELLING: [
@@ -200,6 +203,13 @@ def _asking(record: TaskRecord, kind: AskKind) -> Signal:
     return Signal(Trigger.ASK, data, AGENT, EARLY)
 
 
+_ROOM: Final = {"log_events_max": 99}
+_CALL: Final[dict[str, Any]] = {
+    "key": "book-1", "name": "book", "arguments": {"args": [], "kwargs": {}}, "idempotent": False,
+    **_ROOM,
+}  # fmt: skip
+
+
 def _others(record: TaskRecord) -> dict[Trigger, tuple[str, float, dict[str, Any]]]:
     reported = {"epoch": record.epoch, "code": "code", "message": "message"}
     run = {"run_s": 30.0}
@@ -207,7 +217,10 @@ def _others(record: TaskRecord) -> dict[Trigger, tuple[str, float, dict[str, Any
         Trigger.SUBMIT: (OWNER, EARLY, SUBMITTED),
         Trigger.REJECT: (AGENT, EARLY, reported),
         Trigger.START: (ENGINE, RETRY_DUE, run),
-        Trigger.RECOVER: (ENGINE, EARLY, run),
+        Trigger.RECOVER: (ENGINE, EARLY, {**run, "recoveries_max": 3}),
+        Trigger.CALL: (AGENT, EARLY, {**reported, **_CALL}),
+        Trigger.CALLED: (AGENT, EARLY, {**reported, "key": "begun", "value": 1}),
+        Trigger.NOTE: (AGENT, EARLY, {**reported, "key": "time-1", "value": 1, **_ROOM}),
         Trigger.EMIT: (AGENT, EARLY, {**reported, "n": 1, "artifact": {}, "log_events_max": 99}),
         Trigger.PROGRESS: (AGENT, EARLY, {**reported, "fraction": 0.5, "log_events_max": 99}),
         Trigger.CANCEL: (OWNER, EARLY, {"grace_s": 10.0, "reason": "changed my mind"}),

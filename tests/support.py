@@ -29,7 +29,8 @@ from interlock._machine import LIFECYCLE, Move
 from interlock._memory import Memory
 from interlock._phases import Phase
 from interlock._store import Claim, Commit, Watch
-from interlock._turn import Raised, Returned, Turn, TurnEnd
+from interlock._threaded import Raised, Returned, TurnEnd
+from interlock._turn import Turn
 from interlock.errors import StoreError
 from interlock.testing import ManualClock
 
@@ -181,6 +182,11 @@ class FlakyStore(MemoryStore):
         """See `Store.watches`."""
         await self._pass("watches")
         return await super().watches(task_id)
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """See `Store.purge`."""
+        await self._pass("purge")
+        return await super().purge(before, keep=keep, limit=limit)
 
     async def written_elsewhere(
         self, task_id: str, trigger: Trigger, data: Data, *, actor: str, at: float

@@ -8,11 +8,13 @@ from interlock._engine import Engine, Statistics
 from interlock._event import Event, Signal
 from interlock._handle import Possible, TaskHandle, can, result_of, value_of
 from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
+from interlock._operator import resume_stopped
 from interlock._outbox import Deliverer, DeliveryFailed, NewWatch, TaskView
 from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, Trigger
 from interlock._record import Ask as OpenAsk
 from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
+from interlock._sqlite_doctor import Examination, examine
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
 from interlock.models import (
@@ -24,6 +26,7 @@ from interlock.models import (
     JsonValue,
     Limits,
     Part,
+    Retention,
     Retry,
 )
 
@@ -50,6 +53,7 @@ __all__ = [
     "Ended",
     "Engine",
     "Event",
+    "Examination",
     "JsonObject",
     "JsonValue",
     "Lifecycle",
@@ -63,6 +67,7 @@ __all__ = [
     "Possible",
     "Progress",
     "Result",
+    "Retention",
     "Retry",
     "Signal",
     "SqliteStore",
@@ -82,9 +87,11 @@ __all__ = [
     "Trigger",
     "Watch",
     "can",
+    "examine",
     "fire",
     "fold",
     "mermaid",
     "result_of",
+    "resume_stopped",
     "value_of",
 ]

@@ -80,6 +80,10 @@ class Admission:
         self._running.add(task_id)
         return task_id
 
+    def forget(self, task_id: str) -> None:
+        """The task cannot be started: its slot is free again."""
+        self._running.discard(task_id)
+
     def moved(self, before: Phase, record: TaskRecord) -> None:
         """A task is in another phase now."""
         if record.phase is Phase.RUNNING:

@@ -162,14 +162,14 @@ def _parts(value: Any) -> list[JsonObject]:
         case [Part(), *_]:
             return [_part(part) for part in value]
         case _:
-            return [{"data": _dumped(value)}]
+            return [{"data": dumped(value)}]
 
 
 def _part(part: Any) -> JsonObject:
-    return part.to_json() if isinstance(part, Part) else {"data": _dumped(part)}
+    return part.to_json() if isinstance(part, Part) else {"data": dumped(part)}
 
 
-def _dumped(value: Any) -> Any:
+def dumped(value: Any) -> Any:
     """The value with every model in it as JSON; what else has no JSON is left to be refused.
 
     Not `to_jsonable_python`: that would take bytes and sets, and call them text and lists.
@@ -181,8 +181,8 @@ def _dumped(value: Any) -> Any:
             return value.model_dump(mode="json")
         case dict():
             items = cast("dict[object, object]", value).items()
-            return {key: _dumped(inner) for key, inner in items}
+            return {key: dumped(inner) for key, inner in items}
         case list() | tuple():
-            return [_dumped(inner) for inner in cast("Sequence[object]", value)]
+            return [dumped(inner) for inner in cast("Sequence[object]", value)]
         case _:
             return value

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from interlock._clock import Alarm, Clock
 from interlock._record import TaskRecord
 from interlock._store import Store
-from interlock.errors import StoreError
+from interlock.errors import StoreCorrupt, StoreError
 
 #: Called for each task with a deadline that passed.
 Fire: TypeAlias = Callable[[TaskRecord, float], Awaitable[None]]
@@ -110,6 +110,9 @@ class Alarms:
         assert record.due is not None
         try:
             await self._fire(record, now)
+        except StoreCorrupt as error:
+            # Asking again would not make it readable: the others are not to wait for that.
+            _log.error("its deadline could not be fired: %s", error)
         except StoreError:
             raise  # It is not handled: it comes again when the store is asked again.
         except Exception:  # noqa: BLE001  a fault of one task must not stop the clocks of all

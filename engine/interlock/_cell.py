@@ -66,6 +66,8 @@ class Cell:
     events: list[Event] | None = None
     inbox: deque[Post] = field(default_factory=deque[Post])
     busy: bool = False
+    #: One of its posts cannot be stored: until that is found each is committed alone.
+    careful: bool = False
     turn: Turn | None = None
     #: Who waits in this process for its next commit; while there is one the cell stays.
     watchers: int = 0
@@ -93,11 +95,11 @@ class Cell:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def change(self) -> None:
-        """Wait for the next commit (or the end of the engine)."""
+    def change(self) -> "asyncio.Future[None]":
+        """Done with the next commit from now on, or the end of the turn or the engine."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        return waiter
 
     @property
     def idle(self) -> bool:

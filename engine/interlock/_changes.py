@@ -28,6 +28,7 @@ class Draft:
 
     __slots__ = (
         "attempt",
+        "calls",
         "closed",
         "details",
         "epoch",
@@ -45,6 +46,7 @@ class Draft:
         self.epoch = record.epoch
         self.attempt = record.attempt
         self.closed = record.closed
+        self.calls = record.calls
         self.row: object = None
         #: The guards that were asked already, of rows that share them.
         self.held: object = None
@@ -67,8 +69,9 @@ def started(draft: Draft, signal: Signal) -> None:
 
 def recovered(draft: Draft, signal: Signal) -> None:
     """The turn was lost: next epoch, same attempt, a fresh run clock."""
+    assert isinstance(draft.details, Active)
     draft.epoch += 1
-    draft.details = Active(_due(signal.at, signal.data["run_s"]))
+    draft.details = Active(_due(signal.at, signal.data["run_s"]), draft.details.recoveries + 1)
 
 
 def fenced(draft: Draft, _signal: Signal) -> None:
@@ -98,6 +101,22 @@ def answered(draft: Draft, signal: Signal) -> None:
 def withdrawn(draft: Draft, signal: Signal) -> None:
     """One ask less; the turn that asked is still there, so its epoch stands."""
     _close(draft, signal)
+
+
+def call_begun(draft: Draft, signal: Signal) -> None:
+    """One more call of which nobody knows yet what it came to."""
+    key = signal.data["key"]
+    if key not in draft.calls:
+        draft.calls = (*draft.calls, key)
+
+
+def call_ended(draft: Draft, signal: Signal) -> None:
+    """One less."""
+    key = signal.data["key"]
+    assert key in draft.calls
+    draft.calls = tuple(call for call in draft.calls if call != key)
+    if isinstance(draft.details, Active):
+        draft.details = Active(draft.details.run_due)  # It got further than before.
 
 
 def requeued(draft: Draft, signal: Signal) -> None:

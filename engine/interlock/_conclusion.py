@@ -1,20 +1,25 @@
 """What the end of a turn means for its task."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from interlock._agent import result_parts
+from interlock._call import words_of
 from interlock._cell import Choice
 from interlock._clock import Clock
 from interlock._event import Data
+from interlock._journal import KEY_CHARS_MAX
+from interlock._memory import AGAIN, FROM_SCRATCH, OPERATOR, OWN, SKIP
+from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
-from interlock._record import TaskRecord
-from interlock._turn import Raised, TurnEnd
-from interlock.errors import EngineError, Rejected, ResultInvalid, Retryable
-from interlock.models import Limits
+from interlock._record import AskKind, TaskRecord
+from interlock._threaded import Raised, TurnEnd
+from interlock.errors import EngineError, Rejected, ReplayDiverged, ResultInvalid, Retryable
+from interlock.models import JsonValue, Limits
 
-#: Characters of what an agent says of its failure: a sentence for people, not a payload.
-MESSAGE_CHARS_MAX: Final = 2_000
+#: Who may answer what an operator is asked.
+OPERATOR_NAME: Final = OWN + "operator"
 
 _log: Final = logging.getLogger("interlock.agent")
 
@@ -32,7 +37,11 @@ def conclusion(end: TurnEnd, limits: Limits, clock: Clock) -> Choice:
         if record.asks:
             return Trigger.WITHDRAW, {"key": record.asks[0].key}
         if isinstance(end, Raised):
-            return _failure(end.error, record, limits, clock)
+            error = _alone(end.error)
+            if isinstance(error, ReplayDiverged):
+                why = f"When it was run again it went another way: {words_of(error)}."
+                return Trigger.ASK, operator_ask(record, why, about=error)
+            return _failure(error, record, limits, clock)
         try:
             parts = result_parts(end.value, bytes_max=limits.payload_bytes_max)
         except ResultInvalid as error:
@@ -40,6 +49,46 @@ def conclusion(end: TurnEnd, limits: Limits, clock: Clock) -> Choice:
         return Trigger.COMPLETE, {"parts": parts}
 
     return choose
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The error, out of the groups that hold nothing else."""
+    within: Sequence[BaseException] = getattr(error, "exceptions", ())
+    is_group = issubclass(type(error), BaseExceptionGroup)
+    return _alone(within[0]) if is_group and len(within) == 1 else error
+
+
+def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None = None) -> Data:
+    """What an operator is asked about a task whose turns cannot go on (see `Engine.resume`)."""
+    number = 1 + sum(key.startswith(OPERATOR) for key in record.closed)
+    choices: list[JsonValue] = [AGAIN, FROM_SCRATCH]
+    skip = ""
+    asked: Asked = {
+        "epoch": record.epoch,
+        "key": f"{OPERATOR}{number}",
+        "kind": AskKind.INPUT.value,
+        "prompt": "",
+        "schema": {},
+        # It waits as long as the task may live: a crash or a new version is nobody's answer.
+        # Beyond that it is the task that runs out of time, not the ask.
+        "due": record.identity.due + 1.0,
+        "on_expire": "fail",
+        "approvers": [OPERATOR_NAME],
+        # Beyond the agent's own: it must not be refused.
+        "asks_max": len(record.closed) + 1,
+    }
+    if about is not None:
+        # Whoever raised it; a key of ours is short and clean.
+        key = about.key[:KEY_CHARS_MAX].encode(errors="replace").decode()
+        asked["about"] = {"kind": about.kind, "key": key}
+        choices.append(SKIP)
+        skip = f", or ignoring what the log has of {key!r}"
+    asked["prompt"] = (
+        f"The agent cannot go on. {why} An operator decides whether it is run again as it "
+        f"is, from scratch{skip}."
+    )
+    asked["schema"] = {"type": "string", "enum": choices}
+    return dict(asked)
 
 
 def log_failure(record: TaskRecord, end: TurnEnd) -> None:
@@ -54,21 +103,16 @@ def _failure(
 ) -> tuple[Trigger, Data]:
     match error:
         case Rejected():
-            return Trigger.REJECT, {"code": error.code, "message": _words(error)}
+            return Trigger.REJECT, {"code": error.code, "message": words_of(error)}
         case Retryable() if record.attempt < limits.retry.attempts_max:
             return Trigger.RETRY, {
                 "code": error.code,
-                "message": _words(error),
+                "message": words_of(error),
                 "not_before": clock.now() + limits.retry.delay_s(record.attempt),
             }
         case EngineError():
             # Our own errors say what is so, in words that are safe to show.
-            return Trigger.FAIL, {"code": error.code, "message": _words(error)}
+            return Trigger.FAIL, {"code": error.code, "message": words_of(error)}
         case _:
             kind = type(error).__name__
             return Trigger.FAIL, {"code": "agent_error", "message": f"the agent raised {kind}"}
-
-
-def _words(error: EngineError) -> str:
-    """The message, short enough for an event, and without halves of characters."""
-    return str(error)[:MESSAGE_CHARS_MAX].encode(errors="replace").decode()

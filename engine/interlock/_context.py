@@ -1,27 +1,31 @@
-"""What an agent sees of its task: ask, authorize, emit, progress, cancelled, deadline.
+"""What an agent sees of its task: ask, authorize, call, emit, progress, cancelled, deadline.
 
 It is long because each call is spelled out for type checkers; what each does is short.
 """
 
+import asyncio
 import copy
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast, get_args, overload
 
 from pydantic import BaseModel, ValidationError
 
 from interlock._agent import MISSING, Content
+from interlock._call import Call, InDoubt
 from interlock._clock import Clock
 from interlock._event import Data
 from interlock._form import Form, FormLike, faults_of, form_of
+from interlock._journal import WITHIN, Journal, own_key
 from interlock._json import digest, encoded, own_copy
 from interlock._memory import Memory, Reply
-from interlock._payload import Asked, Emitted, Progressed
+from interlock._payload import Asked, CallBegun, CallEnded, Emitted, Progressed
 from interlock._phases import Trigger
 from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
-from interlock.errors import Denied, InvalidInput
+from interlock.errors import Denied, InvalidInput, ReplayDiverged
 from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
 
 V = TypeVar("V")
@@ -67,6 +71,27 @@ class Desk(Protocol):
         """Wait until the ask of that key is closed and the turn may go on."""
         ...
 
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        ...
+
+    async def begin(self, call: CallBegun) -> None:
+        """See `_journal.Desk`."""
+
+    async def end(self, call: CallEnded | None) -> None:
+        """See `_journal.Desk`."""
+
+    async def record_end(self, call: CallEnded) -> None:
+        """See `_journal.Desk`."""
+
+    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
+        """See `_journal.Desk`."""
+        ...
+
+    async def fail(self, error: Exception) -> None:
+        """See `_journal.Desk`."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskInput:
@@ -91,8 +116,8 @@ class TaskContext:
 
     An agent may be run again from its first line: after a crash, for a retry, and when an
     answer comes to a task whose turn is gone.  What it asked is then answered from the log,
-    and what it showed is not shown again; whatever else it did is done again.  So let what
-    it does elsewhere be safe to repeat, for instance by a key made of `task_id` and a count.
+    and what it showed is not shown again, what it did through `call` is not done again;
+    whatever else it did is.  So let it do through `call` what must not be repeated.
 
     Keys of asks and ids of artifacts are counted in the order of the calls, so an agent
     that calls in the same order gets the same ones when its turn is replayed.
@@ -104,6 +129,8 @@ class TaskContext:
         self._emits = 0
         self._progresses = 0
         self._keys: Final[set[str]] = set()
+        #: What the agent does outside, for the contexts of this package.
+        self.journal: Final = Journal(desk, self._inquired)
 
     @property
     def task_id(self) -> str:
@@ -204,6 +231,7 @@ class TaskContext:
             Refused: the task has asked too often.
         """
         made = form_of(form)
+        self._check_alone()
         base = key = self._key(key)
         question = prompt
         for again in range(2, self._desk.limits.asks_max + 2):
@@ -248,6 +276,7 @@ class TaskContext:
             ResultInvalid: the arguments are not JSON, or too large.
             ReplayDiverged: as for `ask`.
         """
+        self._check_alone()
         key = self._key(key)
         bytes_max = self._desk.limits.payload_bytes_max
         # Copies, so that what is shown, approved and run cannot be changed by anybody meanwhile.
@@ -288,11 +317,12 @@ class TaskContext:
             ResultInvalid: the content is too large.
             Refused: the log of the task is full.
         """
-        self._emits += 1
-        n = self._emits
+        within = WITHIN.get()
+        self._emits += within is None
+        n = self._emits if within is None else 0
         try:
             artifact = Artifact(
-                artifact_id=artifact_id or f"artifact-{n}",
+                artifact_id=artifact_id or within or f"artifact-{n}",
                 parts=parts_of(content),
                 name=name,
                 description=description,
@@ -306,7 +336,7 @@ class TaskContext:
         shown = artifact.model_dump(mode="json", exclude_unset=True)
         encoded(shown, what="the artifact", bytes_max=limits.payload_bytes_max)
         # A replay shows nothing twice; a chunk that is another one now is not the one shown.
-        before = self._desk.memory.emitted.get(n)
+        before = self._desk.memory.emitted.get(n) if within is None else None
         if before is None or before != digest(shown):
             emitted: Emitted = {
                 "epoch": 0,
@@ -314,6 +344,8 @@ class TaskContext:
                 "artifact": shown,
                 "log_events_max": limits.log_events_max,
             }
+            if within is not None:
+                emitted["within"] = within
             await self._desk.report(Trigger.EMIT, emitted)
         return artifact.artifact_id
 
@@ -334,15 +366,112 @@ class TaskContext:
             "log_events_max": self._desk.limits.log_events_max,
         }
         encoded(progressed, what="the line", bytes_max=self._desk.limits.payload_bytes_max)
+        if (within := WITHIN.get()) is not None:
+            progressed["within"] = within
+            await self._desk.report(Trigger.PROGRESS, progressed)
+            return
         self._progresses += 1
         told = self._desk.memory.progressed
         n = self._progresses
         if n > len(told) or told[n - 1] != digest([message, fraction]):
             await self._desk.report(Trigger.PROGRESS, progressed)
 
+    @overload
+    async def call(
+        self,
+        fn: Callable[..., Awaitable[V]],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> V: ...
+    @overload
+    async def call(
+        self,
+        fn: Callable[..., V],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> V: ...
+    async def call(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call a function, once: that it begins is written down before, its result after.
+
+        When the agent is run again it gets the result from the log.  If a crash came between
+        the two, an `idempotent` function is called again, and for any other a person is asked:
+        use a value, run it again, or fail the task.  `key_as` names an argument in which the
+        function gets a key that is the same whenever this call is made again, for the service
+        that it calls.  A plain function runs on a thread of its own.
+
+        Arguments and result are JSON, or models; the result is read as the type that the
+        function says it returns.  Calls are counted by the function's name in the order in
+        which they are made, unless they have a `key` of their own: where calls of one function
+        race, give them keys.  What a `functools.partial` binds is not compared.  While somebody
+        is asked nothing begins: the call waits for the answer.  Inside of a call nothing is
+        asked or called.  Let the function keep its own time: a timeout around the call is not
+        there at a replay.
+
+        Raises:
+            CallFailed: the function raised; `Retryable` and `Rejected` come as they are.
+            ReplayDiverged: this turn is run again and calls something else than before.
+            InvalidInput: the arguments are not JSON, or the key was used before.
+            Refused: the log of the task is full.
+        """
+        call, ended = await self.journal.begun(fn, args, kwargs, key=key, idempotent=idempotent)
+        if ended is None:
+            kwargs |= self.key_argument(call, key_as)
+            ended = await self.journal.made(call, fn, args, kwargs)
+        return await self.journal.value(call, ended)
+
+    def key_argument(self, call: Call, key_as: str | None) -> dict[str, str]:
+        """The argument that names the call to whatever the function calls."""
+        return {} if key_as is None else {key_as: f"{self.task_id}/{call.token}"}
+
+    async def journal_time(self) -> float:
+        """The time, in seconds since 1970; run again, the agent gets the same."""
+        return cast("float", await self.journal.note("time", self._desk.clock.now))
+
+    async def journal_random(self) -> float:
+        """A random number from 0 to 1; run again, the agent gets the same.
+
+        Not for secrets: it is in the log.
+        """
+        return cast("float", await self.journal.note("random", random.random))
+
     def _key(self, key: str | None) -> str:
         self._asks += 1
-        return f"ask-{self._asks}" if key is None else key
+        return f"ask-{self._asks}" if key is None else own_key(key)
+
+    def _check_alone(self) -> None:
+        """Nothing is asked inside a call: at a replay the call is not made, and nothing asked.
+
+        Raises:
+            InvalidInput: a call is being made here.
+        """
+        if (within := WITHIN.get()) is not None:
+            raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
+
+    async def _inquired(self, prompt: str, key: str) -> InDoubt:
+        """What a person says to something that the agent did not think of."""
+        form = form_of(InDoubt)
+        asked = self._asked(key, AskKind.INPUT, prompt, form.schema, None, ())
+        # Not one of the agent's, so not one too many.
+        asked["asks_max"] += len(self._desk.memory.asked) + 1
+        reply = await self._closed(asked, form)
+        return cast("InDoubt", form.value_of(reply.value))
 
     def _asked(
         self,
@@ -379,7 +508,11 @@ class TaskContext:
             )
         _check(asked)
         self._keys.add(asked["key"])
-        key = asked["key"] = self._desk.memory.key_for(asked)
+        try:
+            key = asked["key"] = self._desk.memory.key_for(asked)
+        except ReplayDiverged as error:
+            await self._desk.fail(error)
+            raise
         if "tool" in asked:
             asked["digest"] = digest([self.task_id, key, asked["tool"], asked.get("arguments")])
         if key not in self._desk.memory.asked:

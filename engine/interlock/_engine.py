@@ -14,18 +14,21 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Self, cast
+from typing import Final, Literal, Self, TypeAlias, cast
 
 from pydantic import ValidationError
 
 from interlock._agent import Agent, Content, kind_of
 from interlock._cell import Cell, always
 from interlock._clock import Clock, SystemClock
+from interlock._conclusion import OPERATOR_NAME
 from interlock._event import Data, Event, Signal
 from interlock._form import faults_of
 from interlock._handle import TaskHandle
 from interlock._json import digest, encoded, fingerprint, own_copy
 from interlock._machine import LIFECYCLE
+from interlock._memory import OWN
+from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
@@ -41,6 +44,7 @@ from interlock._store import (
     TaskQuery,
     TokenTaken,
     Watch,
+    whole_log,
 )
 from interlock.errors import (
     AnswerInvalid,
@@ -61,6 +65,9 @@ EVENTS_PAGE: Final = 500
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
 
+#: How an operator lets a task go on (see `Engine.resume`).
+Resumption: TypeAlias = Literal["again", "skip", "from_scratch"]
+
 _CLOSING: Final = "the engine is closing and takes no new tasks"
 
 
@@ -75,6 +82,8 @@ class Statistics:
     queued: int = 0
     #: Turns that were given up and have not ended yet.
     abandoned: int = 0
+    #: Tasks that could not be read: `interlock doctor` names them.
+    quarantined: int = 0
 
 
 def random_id() -> str:
@@ -201,6 +210,7 @@ class Engine:
             running=runtime.admission.running,
             queued=runtime.admission.queued,
             abandoned=len(runtime.abandoned),
+            quarantined=len(self._store.quarantined()),
         )
 
     # --- what people do with a task ---------------------------------------------------
@@ -323,6 +333,29 @@ class Engine:
             data["edited"] = final != asked
             return await self._claimed(cell, Trigger.APPROVE, data, said, who)
 
+    async def resume(
+        self, task_id: str, decision: Resumption, *, owner: str | None = None
+    ) -> TaskRecord:
+        """Decide how a task goes on whose turns cannot: for operators, not for clients.
+
+        A task comes to this when its agent, run again, went another way than its log says,
+        or took the process down again and again.  `again` runs it as it is (a new version of
+        the agent, perhaps), `skip` ignores the entry of the log at which it went astray, and
+        `from_scratch` ignores all that it did: what it called is called once more.  Whoever
+        wants none of these cancels the task.
+
+        Raises:
+            UnknownTask: there is no such task.
+            InvalidInput: no operator is asked about it.
+            AnswerInvalid: it may not be resumed in this way.
+            Refused, StoreError: as for `answer`.
+        """
+        with await self._visible(task_id, owner) as cell:
+            ask = operator_ask_of(cell.record)
+            said = Answer(ask=ask.key, value=decision).model_dump(mode="json")
+            data = {**self._said(said, None, ()), "value": decision}
+            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, OPERATOR_NAME)
+
     async def cancel(
         self,
         task_id: str,
@@ -400,7 +433,9 @@ class Engine:
         cell = self._opened().writer.at_hand(task_id)
         if cell is not None and cell.events is not None:
             return cell.events[after:]
-        return await self._store.events(task_id, after)
+        events = await self._store.events(task_id, after)
+        # The store is ahead of who wrote to it by an instant, and then nobody can be answered.
+        return events if cell is None else [e for e in events if e.seq <= cell.record.seq]
 
     async def subscribe(
         self, task_id: str, *, owner: str | None, after: int = 0
@@ -435,7 +470,7 @@ class Engine:
         while True:
             while place < cell.record.seq:
                 events = await self._events_beyond(runtime, cell, place)
-                if events is None:
+                if not events:
                     return
                 for event in events:
                     if event.trigger is Trigger.FINALIZE:
@@ -643,20 +678,25 @@ class Engine:
         if record is None:
             raise UnknownTask(task_id)
         events = await self._store.events(task_id)
-        return TaskView(record, tuple(events[: record.seq]))
+        if not events and await self._store.get(task_id) is None:
+            raise UnknownTask(task_id)  # It was purged between the two.
+        return TaskView(record, tuple(whole_log(record, events)))
 
     async def _events_beyond(self, runtime: Runtime, cell: Cell, place: int) -> list[Event] | None:
-        """Some of the events after a place; None when the store was closed before that."""
+        """Some of the events after a place; none if the store was closed, or the task purged."""
         if cell.events is not None:
             return cell.events[place:]
         if self._runtime is not runtime:
             return None
         try:
-            return await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
+            events = await self._store.events(cell.record.task_id, place, EVENTS_PAGE)
         except StoreError:
             if self._runtime is not runtime:
                 return None
             raise
+        # The store is ahead of the record for a moment, in which a reply to what it has would
+        # be refused.
+        return [event for event in events if event.seq <= cell.record.seq]
 
     async def _reached(self, task_id: str, owner: str | None, phases: frozenset[Phase]) -> TaskView:
         runtime = self._opened()
@@ -717,6 +757,8 @@ def _name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str
             problems.append(f"{what} is of type {type(name).__name__}; {accepted}")
         elif not 1 <= len(name) <= NAME_CHARS_MAX:
             problems.append(f"{what} has {len(name)} characters; {accepted}")
+        elif what in {"owner", "actor"} and name.startswith(OWN):
+            problems.append(f"{what} begins with {OWN!r}, and such names are the engine's own")
     return problems
 
 

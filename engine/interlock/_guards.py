@@ -13,7 +13,7 @@ from interlock._event import MACHINES, TIMER, Signal
 from interlock._json import same
 from interlock._keywords import quote
 from interlock._phases import Phase
-from interlock._record import OUTCOME_OF, Ask, AskKind, Queued, Stopping, TaskRecord
+from interlock._record import OUTCOME_OF, Active, Ask, AskKind, Queued, Stopping, TaskRecord
 from interlock._schema import problems_of
 
 #: The timers that limit the task itself; those of asks and retries fire other triggers.
@@ -243,6 +243,22 @@ def grace_has_passed(record: TaskRecord, signal: Signal) -> bool:
 def log_has_room(record: TaskRecord, signal: Signal) -> bool:
     """Bounds what an agent can write; triggers that end a task are never refused for it."""
     return bool(record.seq < signal.data["log_events_max"])
+
+
+@guard("call {key} was not begun, or its end is known")
+def call_is_open(record: TaskRecord, signal: Signal) -> bool:
+    """A call ends once: what the log says of it is never said otherwise later."""
+    return signal.data["key"] in record.calls
+
+
+@guard("it was recovered {recoveries_max} times in a row and an operator must decide")
+def recoveries_are_left(record: TaskRecord, signal: Signal) -> bool:
+    """A task that takes its process down with it must not do so for ever."""
+    details = record.details
+    recoveries_max = signal.data.get("recoveries_max")
+    if not isinstance(details, Active) or recoveries_max is None:
+        return True
+    return bool(details.recoveries < recoveries_max)
 
 
 @guard("")

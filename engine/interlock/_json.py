@@ -2,9 +2,15 @@
 
 import hashlib
 import json
+from typing import Final
 
 from interlock.errors import ResultInvalid
 from interlock.models import JsonValue
+
+#: Made once: `json.dumps` would make one for each value, which is a third of what it costs.
+_canonical: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+).encode
 
 
 def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
@@ -14,10 +20,7 @@ def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
         ResultInvalid: it is not JSON, or longer than `bytes_max`.
     """
     try:
-        text = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-        )
-        encoded = text.encode()
+        encoded = _canonical(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         # Only the kind of fault: the value itself may hold a secret.
         raise ResultInvalid(f"{what} is not JSON ({type(error).__name__})") from None

@@ -1,14 +1,27 @@
 """What a task's log says its agent has already done: the memory of a turn."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from interlock._event import Data, Event
 from interlock._json import digest
 from interlock._payload import Asked
 from interlock._phases import Trigger
 from interlock.errors import ReplayDiverged
-from interlock.models import JsonValue
+from interlock.models import JsonObject, JsonValue
+
+#: Keys that begin so are the engine's own; an agent may not use them.
+OWN: Final = "interlock:"
+#: The keys of what an operator is asked about a task whose turns cannot go on.
+OPERATOR: Final = OWN + "operator-"
+#: The keys of what a person is asked about a call of which nobody knows whether it was done.
+IN_DOUBT: Final = OWN + "in-doubt-"
+#: The kinds of entries that an agent asks for by key.
+ASK, CALL, NOTE = "ask", "call", "note"
+#: What an operator may decide (see `Engine.resume`).
+AGAIN, SKIP, FROM_SCRATCH = "again", "skip", "from_scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +33,38 @@ class Reply:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a call came to: a value, or an error."""
+
+    value: JsonValue = None
+    error: JsonObject | None = None
+
+
+@dataclass(slots=True)
+class Called:
+    """A call that was begun, and what it came to as far as anybody knows."""
+
+    name: str
+    #: Stands for the function and what it was called with.
+    digest: str
+    attempt: int
+    idempotent: bool
+    #: How often it was begun.
+    begun: int = 1
+    #: None: it may have been done and it may not.
+    ended: Ended | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was not done: the function raised."""
+        error = None if self.ended is None else self.ended.error
+        return error is not None and not error.get("done", False)
+
+
 @dataclass(slots=True)
 class Memory:
-    """What was asked and answered, by key, and what was shown; grows with each event."""
+    """What was asked, called and shown, and what came of it; grows with each event."""
 
     request: Data = field(default_factory=dict[str, JsonValue])
     #: Which attempt of the task this is.
@@ -30,13 +72,16 @@ class Memory:
     replies: dict[str, Reply] = field(default_factory=dict[str, Reply])
     #: What was asked, and in which attempt.
     asked: dict[str, tuple[int, Data]] = field(default_factory=dict[str, tuple[int, Data]])
-    #: Keys that an earlier turn gave up: they never get a reply, so this one asks anew.
-    spent: set[str] = field(default_factory=set[str])
+    calls: dict[str, Called] = field(default_factory=dict[str, Called])
+    notes: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    #: Kinds and keys that count for nothing any more: what an earlier turn gave up, or an operator
+    #: struck out.  Nothing is handed back for them, so this turn does it anew.
+    spent: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     #: Digests of the artifact chunks that were shown, by their numbers.
     emitted: dict[int, str] = field(default_factory=dict[int, str])
     #: Digests of the progress lines, in their order.
     progressed: list[str] = field(default_factory=list[str])
-    _withdrawn: set[str] = field(default_factory=set[str])
+    _withdrawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def begin(self) -> None:
         """A turn begins with what is remembered by now."""
@@ -53,15 +98,17 @@ class Memory:
             case Trigger.ASK:
                 self.asked[data["key"]] = (self.attempt, data)
             case Trigger.WITHDRAW:
-                self._withdrawn.add(data["key"])
+                self._withdrawn.add((ASK, data["key"]))
+            case Trigger.CALL | Trigger.CALLED | Trigger.NOTE:
+                self._journal(event)
+            case Trigger.EMIT | Trigger.PROGRESS if "within" in data:
+                pass  # It is of a call, which is not made again.
             case Trigger.EMIT:
                 self.emitted[data["n"]] = digest(data["artifact"])
             case Trigger.PROGRESS:
                 self.progressed.append(digest([data["message"], data["fraction"]]))
             case _:
-                reply = self._reply(event)
-                if reply is not None:
-                    self.replies[data["key"]] = reply
+                self._reply(event)
 
     def key_for(self, asked: Asked) -> str:
         """The key under which a question is asked, or was asked before.
@@ -72,10 +119,7 @@ class Memory:
         Raises:
             ReplayDiverged: this very attempt asked something else by that key.
         """
-        for again in itertools.count(1):
-            key = asked["key"] if again == 1 else f"{asked['key']}@{again}"
-            if key in self.spent:
-                continue
+        for key in self._keys(ASK, asked["key"]):
             attempt, recorded = self.asked.get(key, (0, None))
             if recorded is None or _question(recorded) == _question(asked):
                 return key
@@ -83,20 +127,100 @@ class Memory:
                 raise ReplayDiverged(key, _words(recorded), _words(asked))
         raise AssertionError("counting never ends")
 
-    def _reply(self, event: Event) -> Reply | None:
-        """What the event answers, if it answers an ask."""
+    def call_key(self, base: str, name: str, fingerprint: str) -> tuple[str, str]:
+        """The key under which a function is called, or was called before; and its token.
+
+        The key is its own, unless that was another call of an earlier attempt, or one that
+        failed then: a retry does again what failed, and not what was done.  The token is the
+        key of the first of these that is the same call: whoever is called knows it by that.
+
+        Raises:
+            ReplayDiverged: this very attempt called something else by that key.
+        """
+        token = ""
+        for key in self._keys(CALL, base):
+            recorded = self.calls.get(key)
+            if recorded is None:
+                return key, token or key
+            if (recorded.name, recorded.digest) == (name, fingerprint):
+                token = token or key
+                if not self._is_tried_again(key, recorded):
+                    return key, token
+            elif recorded.attempt == self.attempt:
+                other = "" if recorded.name != name else " with other arguments"
+                asked = f"for {name!r}{other}"
+                raise ReplayDiverged(key, f"the call {recorded.name!r}", asked, kind=CALL)
+        raise AssertionError("counting never ends")
+
+    def _is_tried_again(self, key: str, call: Called) -> bool:
+        """Whether a call failed in an earlier attempt, and was not made again there."""
+        if call.attempt == self.attempt or not call.failed:
+            return False
+        later = list(self.calls)[list(self.calls).index(key) + 1 :]
+        same = (self.calls[other] for other in later)
+        return not any(
+            (other.name, other.digest) == (call.name, call.digest)
+            and other.attempt == call.attempt
+            and not other.failed
+            for other in same
+        )
+
+    def note_key(self, base: str) -> str:
+        """The key of a note, past those that an operator struck out."""
+        return next(self._keys(NOTE, base))
+
+    def _keys(self, kind: str, base: str) -> Iterator[str]:
+        for again in itertools.count(1):
+            key = base if again == 1 else f"{base}@{again}"
+            if (kind, key) not in self.spent:
+                yield key
+
+    def _journal(self, event: Event) -> None:
+        """Take in what the agent did outside."""
+        data = event.data
+        match event.trigger:
+            case Trigger.CALL:
+                self._begun(data)
+            case Trigger.CALLED:
+                self.calls[data["key"]].ended = Ended(data["value"], data.get("error"))
+            case _:
+                self.notes[data["key"]] = data["value"]
+
+    def _begun(self, data: Data) -> None:
+        known = self.calls.get(data["key"])
+        if known is not None:
+            known.begun += 1
+            return
+        fingerprint = digest([data["name"], data["arguments"]])
+        self.calls[data["key"]] = Called(
+            data["name"], fingerprint, self.attempt, data["idempotent"]
+        )
+
+    def _reply(self, event: Event) -> None:
+        """Keep what the event answers, if it answers an ask."""
         data = event.data
         match event.trigger:
             case Trigger.PROVIDE_INPUT:
-                return Reply(data["value"])
+                if data["key"].startswith(OPERATOR):
+                    self._decided(self.asked[data["key"]][1], data["value"])
+                reply = Reply(data["value"])
             case Trigger.APPROVE:
-                return Reply(data["arguments"])
+                reply = Reply(data["arguments"])
             case Trigger.DENY:
-                return Reply(denied=True, reason=data.get("reason"))
+                reply = Reply(denied=True, reason=data.get("reason"))
             case Trigger.EXPIRE:
-                return _expired(self.asked[data["key"]][1])
+                reply = _expired(self.asked[data["key"]][1])
             case _:
-                return None
+                return
+        self.replies[data["key"]] = reply
+
+    def _decided(self, question: Data, decision: JsonValue) -> None:
+        """An operator has said how a task goes on whose turns could not."""
+        if decision == SKIP and "about" in question:
+            self.spent.add((question["about"]["kind"], question["about"]["key"]))
+        elif decision == FROM_SCRATCH:
+            kept = ((ASK, self.asked), (CALL, self.calls), (NOTE, self.notes))
+            self.spent |= {(kind, key) for kind, entries in kept for key in entries}
 
 
 def _question(asked: Data | Asked) -> str:

@@ -23,8 +23,8 @@ from interlock._clock import Alarm, Clock
 from interlock._event import Event
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
-from interlock._store import Store, Watch, served
-from interlock.errors import EngineError, StoreError
+from interlock._store import Store, Watch, served, whole_log
+from interlock.errors import EngineError, StoreCorrupt, StoreError
 from interlock.models import JsonObject, Retry
 
 _log: Final = logging.getLogger("interlock.outbox")
@@ -248,20 +248,26 @@ class Courier:
             watches = await self._store.watches(task_id)
         except StoreError as error:
             _log.warning("watches of task %s cannot be read: %s", task_id, error.code)
-            self._look_later(task_id)
+            self._look_later(task_id, self._again_s(error))
             return
         seq = 0 if record is None else record.seq
         for watch in watches:
             if watch.given_up is None and watch.cursor < seq:
                 self._line_up(watch)
 
-    def _look_later(self, task_id: str) -> None:
+    def _again_s(self, error: StoreError) -> float:
+        """Seconds until the store is tried again: what cannot be read waits for a person."""
+        if isinstance(error, StoreCorrupt):
+            return self._limits.retry_after_max_s
+        return self._limits.store_again_s
+
+    def _look_later(self, task_id: str, after_s: float) -> None:
         def again() -> None:
             del self._unread[task_id]
             self.wake(task_id)
 
         if self._open and task_id not in self._unread:
-            self._unread[task_id] = self._clock.call_later(self._limits.store_again_s, again)
+            self._unread[task_id] = self._clock.call_later(after_s, again)
 
     def _line_up(self, watch: Watch) -> None:
         if (watch.task_id, watch.watch_id) in self._hands_off or not self._open:
@@ -309,7 +315,7 @@ class Courier:
         except StoreError as error:
             # What arrived arrives again; the cursor could not be written.
             _log.warning("watch %s cannot be served: %s", line.watch_id, error.code)
-            again_at = self._clock.now() + self._limits.store_again_s
+            again_at = self._clock.now() + self._again_s(error)
         line.job = None
         if not self._open or not self._is_current(line):
             return
@@ -329,6 +335,8 @@ class Courier:
         while line.again:
             line.again = False
             view = await self._view(line.task_id, view)
+            if view is None:
+                return None
             while watch.cursor < view.record.seq and self._open:
                 watch = await self._attempt(watch, view)
                 await self._store.put_watch(watch)
@@ -338,12 +346,16 @@ class Courier:
                     return watch.not_before
         return None
 
-    async def _view(self, task_id: str, known: TaskView | None) -> TaskView:
+    async def _view(self, task_id: str, known: TaskView | None) -> TaskView | None:
+        """The task as it is now, with its whole log; None if it was purged."""
         record = await self._store.get(task_id)
-        assert record is not None, "a watch belongs to a stored task"
+        if record is None:
+            return None
         old = () if known is None else known.events
         new = await self._store.events(task_id, len(old), record.seq - len(old))
-        return TaskView(record, (*old, *new))
+        if not new and await self._store.get(task_id) is None:
+            return None
+        return TaskView(record, tuple(whole_log(record, (*old, *new))))
 
     async def _attempt(self, watch: Watch, view: TaskView) -> Watch:
         """Try to deliver the next events; the watch as it is after that."""

@@ -34,6 +34,8 @@ class Recovered(TypedDict):
     """`recover`: a fresh run budget in seconds; nobody knows how much was used."""
 
     run_s: float | None
+    #: How often in a row it may be; more, and an operator is asked.
+    recoveries_max: NotRequired[int]
 
 
 class Asked(TypedDict):
@@ -53,6 +55,8 @@ class Asked(TypedDict):
     allow_edit: NotRequired[bool]
     on_deny: NotRequired[str]
     approvers: NotRequired[list[str]]
+    #: The journal entry that an operator is asked about: `{"kind", "key"}`.
+    about: NotRequired[JsonObject]
     #: Bound on the asks of one task, for the guard.
     asks_max: int
 
@@ -123,6 +127,8 @@ class Emitted(TypedDict):
     epoch: int
     n: int
     artifact: dict[str, Any]
+    #: The key of the call that emits it: those are not counted.
+    within: NotRequired[str]
     log_events_max: int
 
 
@@ -132,6 +138,44 @@ class Progressed(TypedDict):
     epoch: int
     message: str
     fraction: float | None
+    #: As for `emit`.
+    within: NotRequired[str]
+    log_events_max: int
+
+
+class CallBegun(TypedDict):
+    """`call`: a function is about to be called; its result follows as `called`."""
+
+    epoch: int
+    #: Names this call among all of the task; begun again after a crash it keeps its key.
+    key: str
+    #: The function, and what it is called with: `{"args": [...], "kwargs": {...}}`.
+    name: str
+    arguments: JsonObject
+    #: Whether it may be begun again when nobody knows if it was done.
+    idempotent: bool
+    log_events_max: int
+
+
+class CallEnded(TypedDict):
+    """`called`: what the call of that key came to: `value`, or `error` if there is one."""
+
+    epoch: int
+    key: str
+    value: JsonValue
+    #: `{"code", "kind", "message", "done"?}`: a stable code, the kind of exception, where the
+    #: error is one of ours its message, and whether it was done although nobody has its result.
+    error: NotRequired[JsonObject]
+    #: Whose word it is, where nobody saw the call end: `answer` for a person's.
+    by: NotRequired[str]
+
+
+class Noted(TypedDict):
+    """`note`: a value that a replay must meet again: the time, a random number."""
+
+    epoch: int
+    key: str
+    value: JsonValue
     log_events_max: int
 
 

@@ -82,6 +82,8 @@ class Active:
     """Running, until `run_due` at the latest."""
 
     run_due: float | None = None
+    #: How often it was recovered since somebody last answered, or it began.
+    recoveries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ class TaskRecord:
     updated_at: float
     #: Keys of the asks that are closed, in the order in which they closed.  Never reused.
     closed: tuple[str, ...] = ()
+    #: Keys of the calls that were begun and whose end nobody recorded, oldest first.
+    calls: tuple[str, ...] = ()
 
     @property
     def task_id(self) -> str:

@@ -7,9 +7,10 @@ because whatever acts has to be here.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -18,7 +19,7 @@ from interlock._agent import Agent, kind_of
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Choice, Post, always
 from interlock._clock import Alarm, Clock
-from interlock._conclusion import conclusion, log_failure
+from interlock._conclusion import conclusion, log_failure, operator_ask
 from interlock._effects import (
     ArmTimer,
     DisarmTimer,
@@ -32,17 +33,23 @@ from interlock._effects import (
 )
 from interlock._event import AGENT, ENGINE, TIMER, Data, Event
 from interlock._machine import Move
-from interlock._memory import Memory
+from interlock._memory import OPERATOR, Memory
 from interlock._outbox import Courier, Deliverer
+from interlock._payload import Recovered
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
-from interlock._record import TIMER_TRIGGER, TaskRecord
-from interlock._store import Commit, Store
-from interlock._turn import Turn, TurnEnd
+from interlock._record import TIMER_TRIGGER, Active, TaskRecord
+from interlock._retention import Sweeper
+from interlock._store import Commit, Store, whole_log
+from interlock._threaded import Raised, TurnEnd
+from interlock._turn import Turn
 from interlock._writer import STORE_RETRY_S, Writer
-from interlock.errors import StoreError
+from interlock.errors import StoreCorrupt, StoreError, TaskParked, TaskStopped, UnknownTask
 from interlock.models import Limits
 
 _log: Final = logging.getLogger("interlock.engine")
+
+#: How an agent ends that let itself be unwound.
+_UNWOUND: Final = (asyncio.CancelledError, TaskParked, TaskStopped)
 
 
 class Runtime:
@@ -67,6 +74,7 @@ class Runtime:
         self._kind: Final = kind_of(agent)
         self._alarms: Final = Alarms(store, clock, self._fire_due)
         #: Deadlines that the store does not know; see `_time_out_later`.
+        self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
         self._late: Final[dict[str, Alarm]] = {}
         self._errands: Final[set[asyncio.Task[None]]] = set()
         # Not that of whoever submits or answers: their variables are nobody else's business,
@@ -81,11 +89,16 @@ class Runtime:
         await self.courier.start()
         await self._recover()
         self._alarms.start()
+        self._sweeper.start()
 
     async def rest(self) -> None:
         """Start nothing more, and let turns come to a rest, at most `Limits.drain_s`."""
         self._closing = True
+        for cell in self.writer.cells():
+            if cell.turn is not None:
+                cell.turn.drain()
         await self._alarms.close()
+        await self._sweeper.close()
         await self._turns_at_rest()
 
     async def close(self) -> None:
@@ -96,6 +109,7 @@ class Runtime:
         """
         self._closing = True
         await self._alarms.close()
+        await self._sweeper.close()
         for alarm in self._late.values():
             alarm.cancel()
         await self._cut_off_turns()
@@ -141,17 +155,28 @@ class Runtime:
                         if all(t.kind is not TimerKind.RETRY for t in record.timers()):
                             queued.append((record.identity.created_at, record.task_id))
                     case Phase.RUNNING | Phase.CANCELLING:
-                        self.admission.moved(record.phase, record)
-                        cell = await self.writer.cell(record.task_id)
-                        choose = always(Trigger.RECOVER, {"run_s": self.limits.run_s})
-                        self.writer.post(cell, Post(choose, ENGINE, insists=True))
+                        with _passing_by():
+                            cell = await self.writer.cell(record.task_id)
+                            self.admission.moved(record.phase, record)
+                            self.writer.post(cell, Post(self._recovery, ENGINE, insists=True))
                     case Phase.WAITING_INPUT | Phase.WAITING_AUTH:
                         pass  # Its deadline is in the store, and its agent in the log.
                     case _:
-                        await self._finalize(record.task_id)
+                        with _passing_by():
+                            await self._finalize(record.task_id)
         for _, task_id in sorted(queued):  # First come, first served, also after a restart.
             self.admission.enqueue(task_id)
         self._admit()
+
+    def _recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
+        """Bring a turn back, or ask an operator about a task that takes its process down."""
+        limits = self.limits
+        details = record.details
+        if isinstance(details, Active) and details.recoveries >= limits.recoveries_max:
+            why = f"was begun {details.recoveries} times in a row after its process had ended"
+            return Trigger.ASK, operator_ask(record, f"It {why}.")
+        recovered: Recovered = {"run_s": limits.run_s, "recoveries_max": limits.recoveries_max}
+        return Trigger.RECOVER, dict(recovered)
 
     async def _turns_at_rest(self) -> None:
         """Wait until no turn runs, at most `Limits.drain_s`."""
@@ -160,11 +185,11 @@ class Runtime:
             busy = [
                 cell
                 for cell in self.writer.cells()
-                if cell.turn is not None and cell.record.phase not in WAITING
+                if cell.turn is not None and (cell.turn.calls or cell.record.phase not in WAITING)
             ]
             if not busy:
                 break
-            changes = [asyncio.ensure_future(cell.change()) for cell in busy]
+            changes = [cell.change() for cell in busy]
             await asyncio.wait([*changes, late], return_when=asyncio.FIRST_COMPLETED)
             for change in changes:
                 change.cancel()
@@ -175,17 +200,19 @@ class Runtime:
         turns = set(self.abandoned)
         for cell in self.writer.cells():
             if cell.turn is not None:
-                cell.turn.fence()
+                cell.turn.cut_short()
                 turns.add(cell.turn)
-                cell.turn = None
-        runs: set[asyncio.Future[Any]] = {turn.run for turn in turns}
+        runs: set[asyncio.Future[None]] = {turn.done for turn in turns}
         late, alarm = self._alarm(self.limits.grace_s)
         while runs and not late.done():
             _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
             runs.discard(late)
         alarm.cancel()
         for turn in turns:
+            turn.fenced = True
             turn.let_go()
+        for cell in self.writer.cells():
+            cell.turn = None
 
     def _alarm(self, after_s: float) -> tuple["asyncio.Future[None]", Alarm]:
         """A future that is done when the time is over, and the alarm that does it."""
@@ -197,7 +224,7 @@ class Runtime:
     async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of a turn; returns when it is durable."""
         done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
-        post = Post(always(trigger, data), AGENT, done, turn)
+        post = Post(always(trigger, data), AGENT, done, turn, insists=True)
         self.writer.post(self._cell_of(turn), post)
         await done
 
@@ -212,10 +239,40 @@ class Runtime:
             self.abandoned.discard(turn)
             return
         cell = self._cell_of(turn)
+        if turn.parked:
+            self._parked(cell, turn, end)
+            return
         log_failure(cell.record, end)
         choose = conclusion(end, self.limits, self.clock)
         post = Post(choose, AGENT, turn=turn, insists=True, concludes=True)
         self.writer.post(cell, post)
+
+    def _parked(self, cell: Cell, turn: Turn, end: TurnEnd) -> None:
+        """A turn was let go: the task goes on by the log alone, perhaps at once."""
+        if not (isinstance(end, Raised) and isinstance(end.error, _UNWOUND)):
+            _log.warning("task %s: its agent went on after it was parked", turn.task_id)
+        cell.turn = None
+        # What it had yet to say is said again when it is run again.
+        turn.fenced = True
+        if cell.record.phase is Phase.CANCELLING:
+            self._stop_turn(cell)
+        else:
+            self._start_turn(cell)
+        cell.tell()
+        self.writer.release(cell)
+
+    def _give_up_later(self, cell: Cell, turn: Turn) -> None:
+        """An agent that is unwound has as long to end as one that is stopped."""
+
+        def give_up() -> None:
+            if cell.turn is turn and cell.record.phase is Phase.RUNNING and not self._closing:
+                _log.warning("task %s: its turn would not be parked", turn.task_id)
+                self.abandoned.add(turn)
+                cell.turn = None
+                turn.fence()
+                self._start_turn(cell)
+
+        self.clock.call_later(self.limits.grace_s, give_up)
 
     def _cell_of(self, turn: Turn) -> Cell:
         # A cell with a turn is never let go, and a turn that was cut off does not ask.
@@ -238,8 +295,8 @@ class Runtime:
             if move.record.phase is not phase:
                 self.admission.moved(phase, move.record)
                 phase = move.record.phase
-        if turn is not None and (cell.record.phase in OVER or phase is Phase.SUBMITTED):
-            self._part(cell, turn, moves)
+        if turn is not None:
+            self._settle(cell, turn, moves)
         if cell.watched:
             # First, so that what is owed is counted when the task asks to be finalized.
             self.courier.wake(cell.record.task_id)
@@ -250,6 +307,16 @@ class Runtime:
         if due is not None:
             self._alarms.arm(due)
         self._admit()
+
+    def _settle(self, cell: Cell, turn: Turn, moves: Sequence[Move]) -> None:
+        """What the moves mean for the turn: part with it, or let it rest while the task waits."""
+        phase = cell.record.phase
+        # The turn is over, and whoever answers needs another one.
+        gave_up = turn.over and any(_asks_an_operator(move.event) for move in moves)
+        if phase in OVER or phase is Phase.SUBMITTED or gave_up:
+            self._part(cell, turn, moves)
+        elif phase in WAITING:
+            turn.rest()
 
     def _part(self, cell: Cell, turn: Turn, moves: Sequence[Move]) -> None:
         """The task no longer belongs to the turn that ran it."""
@@ -267,10 +334,12 @@ class Runtime:
             case StartTurn():
                 self._start_turn(cell)
             case ResumeTurn():
-                if cell.turn is not None:
-                    cell.turn.resume()
-                else:
+                if cell.turn is None:
                     self._start_turn(cell)
+                elif cell.turn.parked:
+                    self._give_up_later(cell, cell.turn)
+                else:
+                    cell.turn.resume()
             case StopTurn():
                 self._stop_turn(cell)
             case Release():
@@ -291,7 +360,7 @@ class Runtime:
         with self.writer.keeping(await self.writer.cell(task_id)) as cell:
             events = await self.store.events(task_id)
             if cell.turn is None and cell.record.phase is Phase.RUNNING and not self._closing:
-                self._run_turn(cell, events[: cell.record.seq])
+                self._run_turn(cell, whole_log(cell.record, events))
 
     def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
         memory = Memory()
@@ -338,7 +407,13 @@ class Runtime:
                 self._spawn(partial(self._read_and_start, task_id))
 
     async def _read_and_start(self, task_id: str) -> None:
-        self._start(await self.writer.cell(task_id))
+        try:
+            cell = await self.writer.cell(task_id)
+        except (StoreCorrupt, UnknownTask):
+            self.admission.forget(task_id)
+            self._admit()
+            raise
+        self._start(cell)
 
     def _start(self, cell: Cell) -> None:
         if (alarm := self._late.pop(cell.record.task_id, None)) is not None:
@@ -360,7 +435,7 @@ class Runtime:
     async def _fire_due(self, stored: TaskRecord, now: float) -> None:
         """Fire every timer of a task that is due."""
         cell = await self.writer.cell(stored.task_id)
-        for timer in cell.record.timers():
+        for timer in sorted(cell.record.timers(), key=lambda timer: timer.due):
             if timer.due > now:
                 continue
             if timer.kind is TimerKind.RETRY:
@@ -374,9 +449,17 @@ class Runtime:
                 "epoch": cell.record.epoch,
             }
             choose = always(TIMER_TRIGGER[timer.kind], data)
-            self.writer.post(cell, Post(choose, TIMER, insists=True))
+            done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
+            done.add_done_callback(partial(self._timer_fired, cell))
+            self.writer.post(cell, Post(choose, TIMER, done, insists=True))
         self._admit()
         self.writer.release(cell)
+
+    def _timer_fired(self, cell: Cell, done: "asyncio.Future[TaskRecord]") -> None:
+        due = cell.record.due
+        if done.exception() is not None and due is not None and due > self.clock.now():
+            # It came too late, or the clock was set back: then it comes again.
+            self._alarms.arm(due)
 
     def _time_out_later(self, record: TaskRecord) -> None:
         """Keep the deadline of a task that may wait for a slot after its back-off.
@@ -401,8 +484,16 @@ class Runtime:
         async def run() -> None:
             try:
                 await errand()
-            except StoreError as error:
-                _log.error("the store failed: %s", error)
+            except UnknownTask as error:
+                _log.debug("nothing is left to do: %s", error)
+            except StoreCorrupt as error:
+                # It would be no better the next time, and is left for somebody to look at.
+                _log.error("left as it is: %s", error)
+            except Exception as error:  # noqa: BLE001  a store is foreign code; nothing may hang
+                if isinstance(error, StoreError):
+                    _log.error("the store failed: %s", error)
+                else:
+                    _log.exception("the store raised what it must not")
                 self.clock.call_later(STORE_RETRY_S, again)
 
         def again() -> None:
@@ -412,6 +503,19 @@ class Runtime:
         task = asyncio.get_running_loop().create_task(run())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+@contextlib.contextmanager
+def _passing_by() -> Generator[None]:
+    """Do something for one of many tasks: one that cannot be read stops no other (I37)."""
+    try:
+        yield
+    except StoreCorrupt as error:
+        _log.error("left as it is: %s", error)
+
+
+def _asks_an_operator(event: Event) -> bool:
+    return event.trigger is Trigger.ASK and event.data["key"].startswith(OPERATOR)
 
 
 def _stopped(record: TaskRecord) -> tuple[Trigger, Data]:

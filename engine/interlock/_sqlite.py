@@ -8,7 +8,7 @@ Nothing here waits on the event loop.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -17,11 +17,11 @@ from interlock import _sqlite_reader as reading
 from interlock import _sqlite_verify as verifying
 from interlock._event import Event
 from interlock._record import TaskRecord
-from interlock._sqlite_batch import CommitJob, DropWatch, Job, Outcome, PutWatch
-from interlock._sqlite_reader import Readers
+from interlock._sqlite_batch import CommitJob, DropWatch, Job, Outcome, Purge, PutWatch
+from interlock._sqlite_reader import Note, Readers
 from interlock._sqlite_writer import Writer
 from interlock._store import Claim, Commit, TaskPage, TaskQuery, Watch
-from interlock.errors import StoreCorrupt, StoreError
+from interlock.errors import StoreCorrupt, StoreError, Unstorable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -157,11 +157,11 @@ class SqliteStore:
 
     async def page(self, query: TaskQuery) -> TaskPage:
         """See `Store.page`."""
-        return await self._read(reading.page, query)
+        return await self._list(reading.page, query)
 
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
-        return await self._read(reading.unfinished, after, limit)
+        return await self._list(reading.unfinished, after, limit)
 
     async def open_tasks(self, owner: str) -> int:
         """See `Store.open_tasks`."""
@@ -169,7 +169,7 @@ class SqliteStore:
 
     async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
         """See `Store.due`."""
-        return await self._read(reading.due, now, after, limit)
+        return await self._list(reading.due, now, after, limit)
 
     async def next_due(self, after: float) -> float | None:
         """See `Store.next_due`."""
@@ -189,11 +189,20 @@ class SqliteStore:
 
     async def watches(self, task_id: str) -> list[Watch]:
         """See `Store.watches`."""
-        return await self._read(reading.watches, task_id)
+        return await self._list(reading.watches, task_id)
 
     async def behind(self, limit: int = 100) -> list[Watch]:
         """See `Store.behind`."""
-        return await self._read(reading.behind, limit)
+        return await self._list(reading.behind, limit)
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """See `Store.purge`."""
+        old = await self._list(reading.purgeable, before, keep, limit)
+        return await self._write(partial(Purge.of, old)) if old else []
+
+    def quarantined(self) -> Mapping[str, str]:
+        """See `Store.quarantined`: since it was opened."""
+        return {} if self._session is None else dict(self._session.readers.quarantined)
 
     async def verify(self) -> list[str]:
         """See `Store.verify`; here also the hash chains, the columns and the file itself."""
@@ -221,7 +230,7 @@ class SqliteStore:
             job = job_of(done)
         except ValueError as error:
             # Only the kind of fault: the value itself may hold a secret.
-            raise StoreError(f"it cannot be stored as JSON ({type(error).__name__})") from None
+            raise Unstorable(f"it cannot be stored as JSON ({type(error).__name__})") from None
         session.add(job)
         return await done
 
@@ -232,3 +241,13 @@ class SqliteStore:
         **kwargs: P.kwargs,
     ) -> T:
         return await self._opened().readers.read(query, *args, **kwargs)
+
+    async def _list(
+        self,
+        query: Callable[Concatenate[sqlite3.Connection, Note, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Read many tasks, leaving out those that cannot be read."""
+        readers = self._opened().readers
+        return await readers.read(lambda db: query(db, readers.note, *args, **kwargs))

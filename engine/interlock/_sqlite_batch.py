@@ -30,6 +30,8 @@ from interlock.errors import Conflict, StoreError
 #: What a transaction, and each commit in it, changes besides the payload: whole pages.
 TRANSACTION_BYTES: Final = 24 * 1024
 COMMIT_BYTES: Final = 8 * 1024
+#: About what changes where a purged event was.
+PURGED_EVENT_BYTES: Final = 256
 
 
 class CommitJob(NamedTuple):
@@ -86,7 +88,21 @@ class DropWatch(NamedTuple):
         return cls(unicode(task_id), unicode(watch_id), done)
 
 
-Job: TypeAlias = CommitJob | PutWatch | DropWatch
+class Purge(NamedTuple):
+    """Finalized tasks to forget; who waits is told which there were."""
+
+    task_ids: Sequence[str]
+    done: asyncio.Future[list[str]]
+
+    @classmethod
+    def of(cls, task_ids: Sequence[str], done: asyncio.Future[list[str]]) -> "Purge":
+        """Name them; they were read from the file, so that it can hold the names."""
+        return cls(task_ids, done)
+
+
+#: What is about one task.
+TaskJob: TypeAlias = CommitJob | PutWatch | DropWatch
+Job: TypeAlias = TaskJob | Purge
 #: The future of a job, and what it comes to: a value, or the error to raise.
 Outcome: TypeAlias = tuple[asyncio.Future[Any], object]
 
@@ -147,6 +163,15 @@ _PUT_TASKS: Final = _Many(
 _ADD_EVENTS: Final = _Many(f"INSERT INTO event (task, chain, {EVENT_COLUMNS})", 10)
 _ADD_CLAIMS: Final = _Many("INSERT INTO claim (task, owner, token, digest)", 4)
 _PUT_WATCHES: Final = _Many(f"INSERT OR REPLACE INTO watch (task, {WATCH_COLUMNS})", 8)
+_PURGEABLE: Final = "SELECT n, seq FROM task WHERE task_id = ? AND phase = 'finalized'"
+#: With the task itself last: the others refer to it.
+_FORGET: Final = (
+    "DELETE FROM event WHERE task = ?",
+    "DELETE FROM claim WHERE task = ?",
+    "DELETE FROM watch WHERE task = ?",
+    "DELETE FROM task WHERE n = ?",
+)
+_LAST_EVENT: Final = "SELECT ifnull(max(rowid), 0) FROM event"
 _DROP_WATCH: Final = "DELETE FROM watch WHERE task = ? AND watch_id = ?"
 
 
@@ -177,6 +202,13 @@ class Batch:
 
     def write(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Write what can be written; what each job comes to once that is committed."""
+        purges = [job for job in jobs if isinstance(job, Purge)]
+        outcomes = self._write([job for job in jobs if not isinstance(job, Purge)])
+        # Last: nothing else in the batch may come to a task that is gone.
+        outcomes.extend((job.done, self._purged(job.task_ids)) for job in purges)
+        return outcomes
+
+    def _write(self, jobs: Sequence[TaskJob]) -> list[Outcome]:
         self._look_up(jobs)
         plans = [self._plan(job) if isinstance(job, CommitJob) else None for job in jobs]
         _PUT_TASKS.write(self._db, list(self._task_rows.values()))
@@ -187,7 +219,27 @@ class Batch:
             for job, error in zip(jobs, plans, strict=True)
         ]
 
-    def _look_up(self, jobs: Sequence[Job]) -> None:
+    def _purged(self, task_ids: Sequence[str]) -> list[str]:
+        """Forget those of the tasks that are finalized; which those were."""
+        (before,) = self._db.execute(_LAST_EVENT).fetchone()
+        gone: list[str] = []
+        for task_id in task_ids:
+            row = self._db.execute(_PURGEABLE, (task_id,)).fetchone()
+            if row is None:
+                continue
+            n, seq = row
+            for statement in _FORGET:
+                self._db.execute(statement, (n,))
+            self._known.pop(task_id, None)
+            self.heads.pop(task_id, None)
+            self.changes_bytes += COMMIT_BYTES + seq * PURGED_EVENT_BYTES
+            gone.append(task_id)
+        (after,) = self._db.execute(_LAST_EVENT).fetchone()
+        if after < before:
+            self._db.execute("UPDATE purged SET events = events + ?", (before - after,))
+        return gone
+
+    def _look_up(self, jobs: Sequence[TaskJob]) -> None:
         """Learn where the tasks stand that are not remembered, and which claims are taken."""
         unknown = {job.task_id: None for job in jobs if job.task_id not in self._known}
         for task_id, n, seq, chain in _FIND_HEADS.select(self._db, [(id_,) for id_ in unknown]):
@@ -236,7 +288,7 @@ class Batch:
             self.finalized.add(task_id)
         return None
 
-    def _with_watches(self, job: Job) -> object:
+    def _with_watches(self, job: TaskJob) -> object:
         """Write what the job does to watches, after the tasks, which they refer to."""
         head = self._head(job.task_id)
         if head is None:
@@ -248,6 +300,6 @@ class Batch:
         return None
 
 
-def _unwatchable(job: Job) -> object:
+def _unwatchable(job: TaskJob) -> object:
     """What a job about a watch of no task comes to."""
     return False if isinstance(job, DropWatch) else StoreError(f"no task {job.task_id!r}")

@@ -7,16 +7,17 @@ for it.
 # ruff: noqa: S608  statements are put together from constants; every value is bound
 
 import asyncio
+import itertools
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from interlock._event import Event
-from interlock._phases import OUTCOMES
+from interlock._phases import OUTCOMES, Phase
 from interlock._record import TaskRecord
 from interlock._sqlite_rows import (
     EVENT_COLUMNS,
@@ -39,6 +40,14 @@ P = ParamSpec("P")
 #: Reads at once.  They are short, and more threads would only wait for the interpreter.
 THREADS: Final = 4
 
+#: Events of purged tasks in one transaction, unless one task alone has more.
+PURGED_EVENTS_MAX: Final = 2_000
+#: Tasks named as quarantined: enough to see that the disk is bad.
+QUARANTINED_MAX: Final = 1_000
+
+#: Told of each task that a list leaves out.
+Note: TypeAlias = Callable[[StoreCorrupt], None]
+
 #: What a task that is not over is never shown as.
 _OVER: Final = ", ".join(f"'{outcome}'" for outcome in sorted(OUTCOMES))
 
@@ -51,6 +60,8 @@ class Readers:
         self._pool: Final = ThreadPoolExecutor(THREADS, f"interlock reader of {path.name}")
         self._mine: Final = threading.local()
         self._connections: Final[list[sqlite3.Connection]] = []
+        #: Why each task that cannot be read is left out.
+        self.quarantined: Final[dict[str, str]] = {}
 
     async def read(
         self,
@@ -68,12 +79,23 @@ class Readers:
         def run() -> T:
             try:
                 return self._run(lambda db: query(db, *args, **kwargs))
+            except StoreCorrupt as error:
+                self.note(error)
+                raise
             except sqlite3.Error as error:
                 raise store_error(error, "it cannot be read") from error
             except UnicodeEncodeError:
                 raise StoreError("nothing is stored by a name that is not Unicode") from None
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    def note(self, error: StoreCorrupt) -> None:
+        """Remember, and log once, what cannot be read."""
+        task_id = error.task_id
+        known = self.quarantined
+        if task_id is not None and task_id not in known and len(known) < QUARANTINED_MAX:
+            known[task_id] = error.why
+            _log.error("left out from now on: %s", error)
 
     def close(self) -> None:
         """Wait for the reads that have begun, then close every connection."""
@@ -86,7 +108,8 @@ class Readers:
         if db is None:
             db = self._mine.connection = opened_for_reading(self._path)
             self._connections.append(db)
-        # Everything that one query reads is as of one moment.
+        # Everything that one query reads is as of one moment.  It must fetch all that it
+        # selects: an error that holds on to half a result holds on to that moment too.
         db.execute("BEGIN")
         try:
             return query(db)
@@ -106,38 +129,51 @@ def events(db: sqlite3.Connection, task_id: str, after: int, limit: int | None) 
         f"SELECT {EVENT_COLUMNS} FROM event"
         " WHERE task = (SELECT n FROM task WHERE task_id = ?) AND seq > ? ORDER BY seq LIMIT ?",
         (task_id, after, -1 if limit is None else limit),
-    )
+    ).fetchall()
     return [event_of(task_id, row) for row in rows]
 
 
-def page(db: sqlite3.Connection, query: TaskQuery) -> TaskPage:
+def page(db: sqlite3.Connection, note: Note, query: TaskQuery) -> TaskPage:
     """See `Store.page`."""
     where, values = _conditions(query)
     (total,) = db.execute(f"SELECT count(*) FROM task WHERE {where}", values).fetchone()
-    if query.cursor is not None:
-        where += " AND (updated_at, task_id) < (?, ?)"
-        values = (*values, *query.cursor)
-    # The rows are chosen from the index alone; then only the chosen ones are read.
-    rows = db.execute(
-        "SELECT task_id, snapshot FROM task JOIN ("
-        f"SELECT n FROM task WHERE {where} ORDER BY updated_at DESC, task_id DESC LIMIT ?"
-        ") USING (n) ORDER BY updated_at DESC, task_id DESC",
-        (*values, query.limit + 1),
-    ).fetchall()
-    records = _records(rows[: query.limit])
-    more = len(rows) > len(records) > 0
-    last = (records[-1].updated_at, records[-1].task_id) if more else None
-    return TaskPage(tuple(records), total, last)
-
-
-def unfinished(db: sqlite3.Connection, after: str, limit: int) -> list[TaskRecord]:
-    """See `Store.unfinished`."""
-    rows = db.execute(
-        "SELECT task_id, snapshot FROM task WHERE phase <> 'finalized' AND task_id > ?"
-        " ORDER BY task_id",
-        (after,),
+    newest = (float("inf"), b"")
+    cursor = query.cursor
+    chosen = _Chosen(
+        f"SELECT n, updated_at, task_id FROM task WHERE {where}"
+        " AND (updated_at, task_id) < (?, CAST(? AS TEXT))"
+        " ORDER BY updated_at DESC, task_id DESC LIMIT ?",
+        values,
+        newest if cursor is None else (cursor[0], cursor[1].encode()),
     )
-    return _readable(rows, limit)
+    # One more tells whether there is another page.
+    records = _readable(db, note, chosen, query.limit + 1)
+    shown = tuple(records[: query.limit])
+    last = (shown[-1].updated_at, shown[-1].task_id) if len(records) > len(shown) > 0 else None
+    return TaskPage(shown, total, last)
+
+
+def unfinished(db: sqlite3.Connection, note: Note, after: str, limit: int) -> list[TaskRecord]:
+    """See `Store.unfinished`."""
+    chosen = _Chosen(
+        # To the letter as in the index, or SQLite does not see that it may use that.
+        "SELECT n, task_id FROM task"
+        " WHERE phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')"
+        " AND task_id > CAST(? AS TEXT) ORDER BY task_id LIMIT ?",
+        (),
+        (after.encode(),),
+    )
+    return _readable(db, note, chosen, limit)
+
+
+def everything(db: sqlite3.Connection, note: Note, after: str, limit: int) -> list[TaskRecord]:
+    """All tasks, by ascending id beyond `after`."""
+    chosen = _Chosen(
+        "SELECT n, task_id FROM task WHERE task_id > CAST(? AS TEXT) ORDER BY task_id LIMIT ?",
+        (),
+        (after.encode(),),
+    )
+    return _readable(db, note, chosen, limit)
 
 
 def open_tasks(db: sqlite3.Connection, owner: str) -> int:
@@ -150,15 +186,16 @@ def open_tasks(db: sqlite3.Connection, owner: str) -> int:
 
 
 def due(
-    db: sqlite3.Connection, now: float, after: tuple[float, str], limit: int
+    db: sqlite3.Connection, note: Note, now: float, after: tuple[float, str], limit: int
 ) -> list[TaskRecord]:
     """See `Store.due`."""
-    rows = db.execute(
-        "SELECT task_id, snapshot FROM task WHERE due IS NOT NULL AND due <= ?"
-        " AND (due, task_id) > (?, ?) ORDER BY due, task_id",
-        (now, *after),
+    chosen = _Chosen(
+        "SELECT n, due, task_id FROM task WHERE due IS NOT NULL AND due <= ?"
+        " AND (due, task_id) > (?, CAST(? AS TEXT)) ORDER BY due, task_id LIMIT ?",
+        (now,),
+        (after[0], after[1].encode()),
     )
-    return _readable(rows, limit)
+    return _readable(db, note, chosen, limit)
 
 
 def next_due(db: sqlite3.Connection, after: float) -> float | None:
@@ -177,24 +214,68 @@ def claim(db: sqlite3.Connection, owner: str, token: str) -> Claim | None:
     return None if row is None else Claim(owner, token, text(row[0]), text(row[1]))
 
 
-def watches(db: sqlite3.Connection, task_id: str) -> list[Watch]:
+def watches(db: sqlite3.Connection, note: Note, task_id: str) -> list[Watch]:
     """See `Store.watches`."""
     rows = db.execute(
-        f"SELECT {WATCH_COLUMNS} FROM watch"
-        " WHERE task = (SELECT n FROM task WHERE task_id = ?) ORDER BY watch_id",
+        f"SELECT task_id, {WATCH_COLUMNS} FROM watch JOIN task ON task.n = watch.task"
+        " WHERE task_id = ? ORDER BY watch_id",
         (task_id,),
     )
-    return [watch_of(task_id, row) for row in rows]
+    return list(_watches(rows.fetchall(), note))
 
 
-def behind(db: sqlite3.Connection, limit: int) -> list[Watch]:
+def behind(db: sqlite3.Connection, note: Note, limit: int) -> list[Watch]:
     """See `Store.behind`."""
     rows = db.execute(
         f"SELECT task_id, {WATCH_COLUMNS} FROM watch JOIN task ON task.n = watch.task"
-        " WHERE given_up IS NULL AND cursor < seq ORDER BY task.n, watch_id LIMIT ?",
-        (limit,),
+        " WHERE given_up IS NULL AND cursor < seq ORDER BY task.n, watch_id"
     )
-    return [watch_of(text(row[0]), row[1:]) for row in rows]
+    return list(itertools.islice(_watches(rows.fetchall(), note), limit))
+
+
+def _watches(rows: Iterable[Row], note: Note) -> Iterator[Watch]:
+    """Those that can be read; each row begins with the id of its task."""
+    for task_id, *row in rows:
+        try:
+            yield watch_of(text(task_id), tuple(row))
+        except StoreCorrupt as error:
+            note(error)
+
+
+def purgeable(
+    db: sqlite3.Connection, note: Note, before: float, keep: int, limit: int
+) -> list[str]:
+    """The tasks that `Store.purge` would forget, as many as may go at once."""
+    newest = db.execute(
+        "SELECT updated_at, task_id FROM task WHERE phase = 'finalized'"
+        " ORDER BY updated_at DESC, task_id DESC LIMIT 1 OFFSET ?",
+        (keep,),
+    ).fetchone()
+    if newest is None:
+        return []
+    chosen = _Chosen(
+        "SELECT n, updated_at, task_id FROM task WHERE phase = 'finalized' AND updated_at < ?"
+        " AND (updated_at, task_id) <= (?, CAST(? AS TEXT))"
+        " AND (updated_at, task_id) > (?, CAST(? AS TEXT)) ORDER BY updated_at, task_id LIMIT ?",
+        (before, *newest),
+        (float("-inf"), b""),
+    )
+    gone: list[str] = []
+    events_left = PURGED_EVENTS_MAX
+    for found in _readable(db, note, chosen, limit):
+        # The record knows best: a column that says otherwise is what cannot be trusted.
+        if found.phase is Phase.FINALIZED:
+            events_left -= found.seq
+            if events_left < 0 and gone:
+                break
+            gone.append(found.task_id)
+        else:
+            note(
+                StoreCorrupt(
+                    f"its row says finalized, and it is {found.phase}", task_id=found.task_id
+                )
+            )
+    return gone
 
 
 def _conditions(query: TaskQuery) -> tuple[str, Row]:
@@ -212,18 +293,43 @@ def _conditions(query: TaskQuery) -> tuple[str, Row]:
     return " AND ".join(["true", *terms]), (*values, *(phase.value for phase in shown))
 
 
-def _readable(rows: Iterable[Row], limit: int) -> list[TaskRecord]:
+class _Chosen(NamedTuple):
+    """Which tasks, in which order: answered by an index alone, and so by sound pages.
+
+    The statement selects `n` and the place of each row; its values are those of the
+    condition, then the place that the rows are to be beyond, then how many.
+    """
+
+    sql: str
+    values: Row
+    beyond: Row
+
+
+def _readable(db: sqlite3.Connection, note: Note, chosen: _Chosen, limit: int) -> list[TaskRecord]:
     """The first records that can be read: one bad row must not stop the others (I37)."""
     found: list[TaskRecord] = []
-    for task_id, snapshot in rows:
-        try:
-            found.append(record_of(text(task_id), snapshot))
-        except StoreCorrupt as error:
-            _log.error("left out: %s", error)
-        if len(found) == limit:
+    beyond = chosen.beyond
+    while (wanted := limit - len(found)) > 0:
+        rows = db.execute(chosen.sql, (*chosen.values, *beyond, wanted)).fetchall()
+        snapshots = _snapshots(db, [row[0] for row in rows])
+        for n, *_, task_id in rows:
+            try:
+                found.append(record_of(text(task_id), snapshots.get(n)))
+            except StoreCorrupt as error:
+                note(error)
+        if len(rows) < wanted:
             break
+        _, *beyond = rows[-1]
     return found
 
 
-def _records(rows: list[Row]) -> list[TaskRecord]:
-    return [record_of(text(task_id), snapshot) for task_id, snapshot in rows]
+def _snapshots(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, bytes]:
+    """The snapshots of these tasks; those that SQLite itself cannot read are left out."""
+    which = ", ".join("?" * len(numbers))
+    try:
+        return dict(db.execute(f"SELECT n, snapshot FROM task WHERE n IN ({which})", numbers))
+    except sqlite3.DatabaseError:
+        if len(numbers) == 1:
+            return {}
+        alone = (_snapshots(db, [number]) for number in numbers)
+        return {number: found for each in alone for number, found in each.items()}

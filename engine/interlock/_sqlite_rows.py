@@ -103,19 +103,19 @@ def text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def record_of(task_id: str, snapshot: bytes) -> TaskRecord:
+def record_of(task_id: str, snapshot: bytes | None) -> TaskRecord:
     """The record that a snapshot holds.
 
     Raises:
         StoreCorrupt: it is no snapshot of that task.
     """
     try:
-        record = TaskRecord.from_json(snapshot)
+        record = TaskRecord.from_json(snapshot or b"")
     except (TypeError, ValueError):
         # What exactly is wrong with it would quote it.
-        raise StoreCorrupt(f"task {task_id!r}: its record cannot be read") from None
+        raise StoreCorrupt("its record cannot be read", task_id=task_id) from None
     if record.task_id != task_id:
-        raise StoreCorrupt(f"task {task_id!r}: its record is that of another task")
+        raise StoreCorrupt("its record is that of another task", task_id=task_id)
     return record
 
 
@@ -138,7 +138,7 @@ def event_of(task_id: str, row: Row) -> Event:
             _object(data),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise StoreCorrupt(f"task {task_id!r}: event {seq} cannot be read") from None
+        raise StoreCorrupt(f"event {seq} cannot be read", task_id=task_id) from None
 
 
 def watch_of(task_id: str, row: Row) -> Watch:
@@ -160,7 +160,7 @@ def watch_of(task_id: str, row: Row) -> Watch:
             None if given_up is None else given_up.decode(),
         )
     except (AttributeError, TypeError, ValueError):
-        raise StoreCorrupt(f"task {task_id!r}: a watch cannot be read") from None
+        raise StoreCorrupt("a watch cannot be read", task_id=task_id) from None
 
 
 def _object(json: bytes) -> JsonObject:

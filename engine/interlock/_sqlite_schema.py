@@ -97,8 +97,27 @@ _FIRST: Final = (
     ) STRICT
     """,
 )
+#: Finalized tasks can be purged: how to find the oldest of them, and their claims.
+_PURGE: Final = (
+    "CREATE INDEX task_finalized ON task (updated_at, task_id) WHERE phase = 'finalized'",
+    "CREATE INDEX claim_task ON claim (task)",
+    # By how much the number of the last event fell when the newest events were purged: with
+    # it that number still says how many there ever were.
+    "CREATE TABLE purged (events INTEGER NOT NULL) STRICT",
+    "INSERT INTO purged VALUES (0)",
+)
 #: What brings a file from version i to i + 1.  Entries are added and never changed.
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+#: However many tasks wait, a start reads none of them.
+_WAITING: Final = (
+    "DROP INDEX task_unfinished",
+    """
+    CREATE INDEX task_unfinished ON task (task_id)
+    WHERE phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')
+    """,
+)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _PURGE, _WAITING)
+#: How many events there ever were: their numbers have gaps, but the last one is right.
+EVENTS_EVER: Final = "SELECT ifnull(max(rowid), 0) + (SELECT events FROM purged) FROM event"
 
 #: File systems whose locks or memory maps reach over a network.  Not 9p: sandboxes and
 #: virtual machines show their own disk by that name.
@@ -132,7 +151,7 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 class Opened(NamedTuple):
-    """A database that is open for writing, and how much is in it."""
+    """A database that is open for writing, and how much is, and ever was, in it."""
 
     db: sqlite3.Connection
     tasks: int
@@ -183,9 +202,7 @@ class FileLock:
     def _read(self) -> tuple[int, int]:
         """The process and the mark; what cannot be read is 0."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        lines = os.read(self._descriptor, 2 * (_WIDTH + 1)).split(b"\n")
-        holder, mark = (int(line) if line.strip().isdigit() else 0 for line in [*lines, b""][:2])
-        return holder, mark
+        return _numbers(os.read(self._descriptor, 2 * (_WIDTH + 1)))
 
     def _write(self, text: str, at: int) -> None:
         # What is written here helps to notice a fault: it must not become one.
@@ -207,7 +224,10 @@ def opened_for_writing(database: Path) -> Opened:
             database, isolation_level=None, timeout=BUSY_MS / 1_000, check_same_thread=False
         )
         try:
-            _examine(db, database)
+            check_ours(db, database)
+            if not db.execute("PRAGMA page_count").fetchone()[0]:
+                # Of a new file only: an older one keeps its free pages for what comes.
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -215,9 +235,8 @@ def opened_for_writing(database: Path) -> Opened:
             # The writer checkpoints when it has nothing better to do.
             db.execute("PRAGMA wal_autocheckpoint = 0")
             _migrate(db)
-            # Nothing is ever deleted, so the last row's number is the number of rows.
             (tasks,) = db.execute("SELECT ifnull(max(n), 0) FROM task").fetchone()
-            (events,) = db.execute("SELECT ifnull(max(rowid), 0) FROM event").fetchone()
+            (events,) = db.execute(EVENTS_EVER).fetchone()
         except BaseException:
             db.close()
             raise
@@ -226,10 +245,32 @@ def opened_for_writing(database: Path) -> Opened:
     return Opened(db, tasks, events)
 
 
-def opened_for_reading(database: Path) -> sqlite3.Connection:
-    """A connection that can change nothing; texts come as bytes, decoded by who needs them."""
+def mark_of(database: Path) -> tuple[int, int]:
+    """Who has the database open, or had it last, and how many events it should hold at least.
+
+    Each is 0 where nobody knows.  The lock is not touched.
+    """
+    try:
+        with database.with_name(database.name + ".lock").open("rb") as file:
+            return _numbers(file.read(2 * (_WIDTH + 1)))
+    except OSError:
+        return 0, 0
+
+
+def _numbers(content: bytes) -> tuple[int, int]:
+    """The process and the mark in a lock file; what cannot be read is 0."""
+    lines = content.split(b"\n")
+    holder, mark = (int(line) if line.strip().isdigit() else 0 for line in [*lines, b""][:2])
+    return holder, mark
+
+
+def opened_for_reading(database: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """A connection that can change nothing; texts come as bytes, decoded by who needs them.
+
+    Only where nobody can write may the file be taken for `immutable`.
+    """
     db = sqlite3.connect(
-        f"{database.as_uri()}?mode=ro",
+        f"{database.as_uri()}?mode=ro{'&immutable=1' * immutable}",
         uri=True,
         isolation_level=None,
         timeout=BUSY_MS / 1_000,
@@ -268,7 +309,7 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def _examine(db: sqlite3.Connection, database: Path) -> None:
+def check_ours(db: sqlite3.Connection, database: Path) -> None:
     """Refuse what is not ours before a byte of it is changed."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -25,6 +25,11 @@ IDLE_S: Final = 0.5
 #: some milliseconds.  Few, because the disk is quicker where the log is overwritten than
 #: where it grows: 16 MiB cost a tenth more of processor time than 4, and 1 as much as 16.
 CHANGES_BYTES_MAX: Final = 4 * 1024 * 1024
+#: Free pages that a file keeps for what comes; each is 4 KiB.
+FREE_PAGES_MAX: Final = 4_096
+#: Pages that are given back at once: one that comes to write waits some milliseconds.
+PAGES_GIVEN_MAX: Final = 256
+PAGE_BYTES: Final = 4_096
 #: Tasks whose place is remembered.  A task beyond them costs its next commit a look-up.
 HEADS_MAX: Final = 16_384
 
@@ -120,6 +125,7 @@ class Writer:
                 jobs = self._batches.get(timeout=IDLE_S if self._changes_bytes else None)
             except queue.Empty:
                 self._move_changes(db)
+                self._give_back(db)
                 continue
             if jobs is None:
                 return
@@ -164,6 +170,19 @@ class Writer:
         except sqlite3.Error as error:
             # Nothing is lost: the log goes on growing, and the next time may be better.
             _log.warning("the changes cannot be moved into the database file: %r", error)
+
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        """Give some of the free pages back, if there are more than will soon be used again."""
+        try:
+            (free,) = db.execute("PRAGMA freelist_count").fetchone()
+            if free > FREE_PAGES_MAX:
+                given = min(free - FREE_PAGES_MAX, PAGES_GIVEN_MAX)
+                db.execute(f"PRAGMA incremental_vacuum({given})").fetchall()
+                (left,) = db.execute("PRAGMA freelist_count").fetchone()
+                # Where pages cannot be given back, in a file of an older version, that is all.
+                self._changes_bytes = (free - left) * PAGE_BYTES
+        except sqlite3.Error as error:
+            _log.warning("no space can be given back: %r", error)
 
     def _call(self, callback: Callable[..., None], *arguments: object) -> None:
         """Call back on the loop, if there still is one."""

@@ -5,18 +5,19 @@ written in the same transaction and can be checked against the log at any time
 (`Store.verify`).  A store keeps three more things with a task, each committed with it:
 the idempotency tokens that were used up, and the watches (durable subscriptions such
 as webhooks) with how far each has been served.  There is no separate outbox: what a
-watch has not yet seen is whatever the log holds beyond its cursor.
+watch has not yet seen is whatever the log holds beyond its cursor.  The module is long
+because the port stands beside the store that forgets, which is how it is read best.
 """
 
 import bisect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from interlock._event import Event
 from interlock._machine import fold
-from interlock._phases import OVER, Phase
+from interlock._phases import OVER, WAITING, Phase
 from interlock._record import TaskRecord
 from interlock.errors import Conflict, StoreCorrupt, StoreError
 from interlock.models import JsonObject
@@ -130,7 +131,11 @@ class Store(Protocol):
         """
 
     async def get(self, task_id: str) -> TaskRecord | None:
-        """The task as of its last commit."""
+        """The task as of its last commit.
+
+        Raises:
+            StoreCorrupt: it cannot be read; the error names it.
+        """
         ...
 
     async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
@@ -138,13 +143,17 @@ class Store(Protocol):
         ...
 
     async def page(self, query: TaskQuery) -> TaskPage:
-        """One page of tasks, ordered by (updated_at, task_id) descending."""
+        """One page of tasks, ordered by (updated_at, task_id) descending.
+
+        Like every list here it leaves out what cannot be read (see `quarantined`), but for
+        the `total`.
+        """
         ...
 
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
-        """Tasks that are not finalized, by ascending id beyond `after`: for recovery.
+        """Tasks that neither wait nor are finalized, by ascending id beyond `after`: for recovery.
 
-        A task that cannot be read is logged and left out; so are those of `due`.
+        What it takes does not grow with the tasks that wait, of which there may be many.
         """
         ...
 
@@ -187,6 +196,26 @@ class Store(Protocol):
         """Watches that are alive and whose task has events beyond their cursor."""
         ...
 
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """Forget finalized tasks that changed last before `before`, oldest first.
+
+        With each go its events, claims and watches, all at once and durably.  The newest
+        `keep` finalized tasks are never among them.  At most `limit` tasks go, or fewer if
+        they are large, so that nobody waits long for it: call again until none goes.
+        Whatever is not finalized stays, and so does what cannot be read.
+
+        Returns:
+            Their ids.
+        """
+        ...
+
+    def quarantined(self) -> Mapping[str, str]:
+        """What kept each task from being read so far; at no cost.
+
+        One such task never stops a list of others: it is left out, logged and named here.
+        """
+        ...
+
     async def verify(self) -> list[str]:
         """Check every task's record against its log; each finding as a sentence."""
         ...
@@ -196,6 +225,8 @@ class Store(Protocol):
 class _Kept:
     record: TaskRecord
     events: list[Event] = field(default_factory=list[Event])
+    #: The keys of its claims.
+    claims: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 class MemoryStore:
@@ -208,6 +239,8 @@ class MemoryStore:
         self._open: Counter[str] = Counter()
         #: The earliest deadline of each task that has one, ascending.
         self._due: list[tuple[float, str]] = []
+        #: When each finalized task changed last, ascending.
+        self._finalized: list[tuple[float, str]] = []
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -233,7 +266,10 @@ class MemoryStore:
             kept = self._tasks[record.task_id] = _Kept(record)
         kept.record = record
         kept.events.extend(commit.events)
+        kept.claims.extend(claimed)
         self._claims.update(claimed)
+        if record.phase is Phase.FINALIZED:
+            bisect.insort(self._finalized, _place(record))
         for watch in commit.watches:
             self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
 
@@ -281,7 +317,8 @@ class MemoryStore:
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
         records = (kept.record for kept in self._tasks.values())
-        found = [r for r in records if r.phase is not Phase.FINALIZED and r.task_id > after]
+        rest = WAITING | {Phase.FINALIZED}
+        found = [r for r in records if r.phase not in rest and r.task_id > after]
         return sorted(found, key=lambda record: record.task_id)[:limit]
 
     async def open_tasks(self, owner: str) -> int:
@@ -327,9 +364,37 @@ class MemoryStore:
         )
         return [watch for watch, _ in zip(alive, range(limit), strict=False)]
 
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """See `Store.purge`."""
+        old = bisect.bisect_left(self._finalized, (before, ""))
+        end = max(0, min(old, len(self._finalized) - keep, limit))
+        gone = [task_id for _, task_id in self._finalized[:end]]
+        del self._finalized[:end]
+        for task_id in gone:
+            for key in self._tasks.pop(task_id).claims:
+                del self._claims[key]
+            self._watches.pop(task_id, None)
+        return gone
+
+    def quarantined(self) -> Mapping[str, str]:
+        """See `Store.quarantined`: everything here can be read."""
+        return {}
+
     async def verify(self) -> list[str]:
         """See `Store.verify`."""
         return findings((kept.record, kept.events) for kept in self._tasks.values())
+
+
+def whole_log(record: TaskRecord, events: Sequence[Event]) -> Sequence[Event]:
+    """The events up to the record's own, of which none may be missing.
+
+    Raises:
+        StoreCorrupt: one is.
+    """
+    log = events[: record.seq]
+    if len(log) != record.seq or (log and log[-1].seq != record.seq):
+        raise StoreCorrupt("events are missing from its log", task_id=record.task_id)
+    return log
 
 
 def findings(tasks: Iterable[tuple[TaskRecord, Sequence[Event]]]) -> list[str]:

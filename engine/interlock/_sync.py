@@ -1,11 +1,16 @@
 """What a plain function sees of its task: the calls of `_context`, blocking its thread."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar, cast, overload
 
 from interlock._agent import MISSING, Content
+from interlock._call import Call, raised
 from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
+from interlock._journal import WITHIN
+from interlock._memory import Ended
 from interlock._record import OnDeny
 from interlock.models import JsonObject, JsonValue
 
@@ -15,15 +20,20 @@ V = TypeVar("V")
 class RunOnLoop(Protocol):
     """Runs a coroutine on the event loop and waits for it from another thread."""
 
-    def __call__(self, coroutine: Coroutine[Any, Any, V], /) -> V:
-        """What the coroutine returns; raises what it raises, or `TaskStopped`."""
+    def __call__(self, coroutine: Coroutine[Any, Any, V], /, *, insists: bool = False) -> V:
+        """What the coroutine returns; raises what it raises, `TaskStopped` or `TaskParked`.
+
+        With `insists` it is run although the agent was told to stop.
+        """
         ...
 
 
 class SyncTaskContext:
     """The task, as an agent on a thread of its own sees it: the same calls, blocking.
 
-    Every call raises `TaskStopped` once the task is being stopped.
+    Every call raises `TaskStopped` once the task is being stopped.  Where the task waits for
+    somebody the thread is let go, by `TaskParked`, and the function is run again from its
+    first line when the answer is there (`Limits.park_after_s`).
     """
 
     def __init__(self, context: TaskContext, run: RunOnLoop) -> None:
@@ -156,3 +166,74 @@ class SyncTaskContext:
     def progress(self, message: str, fraction: float | None = None) -> None:
         """See `TaskContext.progress`."""
         self._run(self._context.progress(message, fraction))
+
+    @overload
+    def call(
+        self,
+        fn: Callable[..., Awaitable[V]],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> V: ...
+    @overload
+    def call(
+        self,
+        fn: Callable[..., V],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> V: ...
+    def call(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        key: str | None = None,
+        idempotent: bool = False,
+        key_as: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """See `TaskContext.call`; a plain function runs on the agent's own thread."""
+        journal = self._context.journal
+        call, ended = self._run(journal.begun(fn, args, kwargs, key=key, idempotent=idempotent))
+        if ended is None:
+            kwargs |= self._context.key_argument(call, key_as)
+            if inspect.iscoroutinefunction(fn):
+                ended = self._run(journal.made(call, fn, args, kwargs))
+            else:
+                ended = self._made(call, partial(fn, *args, **kwargs))
+        return self._run(journal.value(call, ended))
+
+    def journal_time(self) -> float:
+        """See `TaskContext.journal_time`."""
+        return self._run(self._context.journal_time())
+
+    def journal_random(self) -> float:
+        """See `TaskContext.journal_random`."""
+        return self._run(self._context.journal_random())
+
+    def _made(self, call: Call, work: Callable[[], Any]) -> Ended:
+        """Make a call that is begun, here, and write down what it came to."""
+        said: Ended | None = None
+        within = WITHIN.set(call.key)
+        try:
+            value = work()
+            if inspect.isawaitable(value):
+                value = self._run(_awaited(value))
+            ended = said = call.returned(value)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+            ended = said = raised(error)
+        finally:
+            WITHIN.reset(within)
+            self._run(self._context.journal.ended(call, said), insists=True)
+        return ended
+
+
+async def _awaited(value: Awaitable[V]) -> V:
+    return await value

@@ -87,6 +87,7 @@ _MAY_APPROVE: Final = (*_MAY_DECIDE, guards.edit_is_allowed, guards.arguments_fi
 _MAY_EXPIRE: Final = (guards.a_timer_fired, guards.ask_is_open, guards.ask_is_due)
 _MAY_WITHDRAW: Final = (guards.report_is_current, guards.ask_is_open)
 _MAY_WRITE: Final = (guards.report_is_current, guards.log_has_room)
+_MAY_END_CALL: Final = (guards.report_is_current, guards.call_is_open)
 _OVERDUE: Final = (guards.a_timer_fired, guards.deadline_has_passed)
 
 
@@ -120,12 +121,24 @@ TABLE: Final[tuple[Row, ...]] = (
         P.RUNNING,
         change.recovered,
         (DisarmTimer(K.RUN), ArmTimer(K.RUN), StartTurn(replay=True), Publish()),
+        (guards.recoveries_are_left,),
     ),
     Row(T.RECOVER, P.CANCELLING, P.CANCELLING, change.fenced, (StopTurn(), Publish())),
     # What the agent shows while it works; another branch of it may be waiting.
     *(
         Row(trigger, source, source, change.unchanged, (Publish(),), _MAY_WRITE)
         for trigger in (T.EMIT, T.PROGRESS)
+        for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH)
+    ),
+    # The journal: what the agent does outside, written down before and after.  Nothing begins
+    # while somebody is asked; what was begun may end at any time before the task's end.
+    Row(T.CALL, P.RUNNING, P.RUNNING, change.call_begun, (), _MAY_WRITE),
+    *(
+        Row(T.CALLED, source, source, change.call_ended, (), _MAY_END_CALL)
+        for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH, P.CANCELLING)
+    ),
+    *(
+        Row(T.NOTE, source, source, change.unchanged, (), _MAY_WRITE)
         for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH)
     ),
     # Asking.  Parallel branches ask at once: any open decision shows as waiting_auth.

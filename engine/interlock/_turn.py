@@ -5,57 +5,24 @@ Whatever the task's log says was already done is handed back to the agent from m
 """
 
 import asyncio
-import concurrent.futures
 import contextvars
-import logging
-import threading
-from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, assert_never, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from interlock._agent import (
-    Agent,
-    AgentKind,
-    Ask,
-    AsyncAgent,
-    Authorize,
-    Emit,
-    GeneratorAgent,
-    Progress,
-    Request,
-    Result,
-    SyncAgent,
-)
-from interlock._clock import Clock
+from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
+from interlock._clock import Alarm, Clock
 from interlock._context import TaskContext
+from interlock._drive import driven
 from interlock._event import Data, Event
 from interlock._form import Form
 from interlock._memory import Memory, Reply
-from interlock._phases import Trigger
+from interlock._payload import CallBegun, CallEnded
+from interlock._phases import WAITING, Trigger
 from interlock._record import TaskRecord
-from interlock._sync import SyncTaskContext
-from interlock.errors import EngineError, TaskStopped
+from interlock._threaded import AgentThread, Raised, Returned, TurnEnd
+from interlock.errors import Refused, TaskParked, TaskStopped
 from interlock.models import JsonValue, Limits
 
 V = TypeVar("V")
-_log: Final = logging.getLogger("interlock.turn")
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """The agent returned."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """The agent raised, or ended itself without being told to."""
-
-    error: BaseException
-
-
-TurnEnd: TypeAlias = Returned | Raised
 
 
 class Host(Protocol):
@@ -72,7 +39,10 @@ class Host(Protocol):
         ...
 
     async def report(self, turn: "Turn", trigger: Trigger, data: Data) -> None:
-        """Fire a trigger in the name of the turn; returns when it is durable."""
+        """Fire a trigger in the name of the turn; returns when it is durable.
+
+        While the store fails it is fired again: an agent is not told of a full disk.
+        """
 
     def withdraw(self, turn: "Turn", key: str) -> None:
         """Close an ask that the agent no longer waits for."""
@@ -99,13 +69,28 @@ class Turn:
         self.stopping = False
         #: Cut off: nothing that it reports counts any more.
         self.fenced = False
+        #: Let go while its task waits; its end says nothing about the task.
+        self.parked = False
+        #: It has ended.
+        self.over = False
+        #: How many calls are being made: until they end, it cannot be parked.
+        self.calls = 0
+        self._draining = False
+        self._let_go = False
+        #: How it ended whatever the agent makes of it.
+        self._verdict: Raised | None = None
+        self._end: TurnEnd | None = None
+        self._done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+        self._parking: Alarm | None = None
+        #: Who waits until nobody is asked anything.
+        self._held: list[asyncio.Future[None]] = []
         self._host: Final = host
         self._agent: Final = agent
         self._kind: Final = kind
         self._waits: dict[str, asyncio.Future[Reply]] = {}
         self._forms: dict[str, Form] = {}
         self._task: asyncio.Task[TurnEnd] | None = None
-        self._thread: _Thread | None = None
+        self._thread: AgentThread | None = None
 
     def start(self, context: contextvars.Context) -> None:
         """Run the agent with these context variables; `Host.ended` follows."""
@@ -123,15 +108,64 @@ class Turn:
         else:
             error = run.exception()
             end = run.result() if error is None else Raised(error)
-        self._host.ended(self, end)
+        self._stay()
+        self._end = self._verdict or end
+        # Branches of it that nobody waits for any more; what they ask they ask in vain.
+        waits: list[asyncio.Future[Any]] = [*self._waits.values(), *self._held]
+        for wait in waits:
+            wait.cancel()
+        self._ended()
+
+    def _ended(self) -> None:
+        """Say so, once no call is being made either: what it comes to is still written down."""
+        if self._end is not None and not self.over and not self.calls:
+            self.over = True
+            self._done.set_result(None)
+            self._host.ended(self, self._end)
 
     def stop(self) -> None:
         """Tell the agent to stop: its task is cancelled, or its next call raises."""
         self.stopping = True
         if self._thread is not None:
-            self._thread.interrupt()
+            self._thread.interrupt(TaskStopped)
         elif self._task is not None:
             self._task.cancel()
+
+    def rest(self) -> None:
+        """The task waits: park in a while, unless something happens before."""
+        self._stay()
+        after_s = 0.0 if self._draining else self.limits.park_after_s
+        if after_s is None or self.calls or self.stopping or self._end is not None:
+            return
+        if after_s == 0 or self._kind is AgentKind.THREAD:
+            self.park()
+        else:
+            self._parking = self.clock.call_later(after_s, self.park)
+
+    def _stay(self) -> None:
+        """Do not park for now."""
+        if self._parking is not None:
+            self._parking.cancel()
+            self._parking = None
+
+    def park(self) -> None:
+        """Unwind the agent and let it go: it is run again from the log."""
+        if not self.calls:
+            self.cut_short()
+
+    def cut_short(self) -> None:
+        """Unwind it although it may be making calls; their ends are still written down."""
+        if self.parked or self.stopping:
+            return
+        if self._thread is not None:
+            self.parked = True
+            self._thread.interrupt(TaskParked)
+        elif self._task is not None and self._task.cancel():
+            self.parked = True
+
+    def drain(self) -> None:
+        """Let it come to a point of its journal at which it can be parked, and park there."""
+        self._draining = True
 
     def fence(self) -> None:
         """Cut the turn off: it may still run, but nothing it reports counts."""
@@ -140,14 +174,14 @@ class Turn:
 
     def let_go(self) -> None:
         """Stop waiting for a thread that may never end; the engine is closing."""
+        self._let_go = True
         if self._task is not None:
             self._task.cancel()
 
     @property
-    def run(self) -> asyncio.Task[TurnEnd]:
-        """The run itself, to wait for; a thread that never ends keeps it going for ever."""
-        assert self._task is not None
-        return self._task
+    def done(self) -> "asyncio.Future[None]":
+        """Done when it has ended; a thread that never ends keeps it waiting for ever."""
+        return self._done
 
     def hear(self, record: TaskRecord, event: Event) -> None:
         """Take note of what was committed."""
@@ -156,10 +190,21 @@ class Turn:
 
     def resume(self) -> None:
         """Every ask is closed: whoever waits for an answer goes on."""
+        self._stay()
+        self._release()
         for key, wait in list(self._waits.items()):
             reply = self.memory.replies.get(key)
             if reply is not None and not wait.done():
                 wait.set_result(reply)
+        if self.record.phase in WAITING:
+            self.rest()  # It was asked again before it could go on.
+
+    def _release(self) -> None:
+        """Whoever wants to begin a call looks again whether it may."""
+        held, self._held = self._held, []
+        for begin in held:
+            if not begin.done():
+                begin.set_result(None)
 
     def problems_of(self, key: str, answer: JsonValue) -> list[str]:
         """What the form of a waiting ask finds wrong beyond its schema."""
@@ -175,20 +220,18 @@ class Turn:
 
     async def report(self, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of this turn."""
-        if self.stopping:
-            raise TaskStopped
+        self._check_alive()
         try:
             await self._host.report(self, trigger, data)
         except asyncio.CancelledError:
-            if trigger is Trigger.ASK and not self.stopping:
+            if trigger is Trigger.ASK and self._may_withdraw:
                 # It may be asked all the same, and then nobody waits for the answer.
                 self._host.withdraw(self, data["key"])
             raise
 
     async def reply(self, key: str, form: Form | None) -> Reply:
         """Wait for the reply to an ask; when the wait is given up, so is the ask."""
-        if self.stopping:
-            raise TaskStopped
+        self._check_alive()
         reply = self.memory.replies.get(key)
         # An answer that came while other asks are open is handed over with the last of them.
         if reply is not None and self.record.ask(key) is None and not self.record.asks:
@@ -200,12 +243,89 @@ class Turn:
         try:
             return await wait
         except asyncio.CancelledError:
-            if not self.stopping:
+            if self._may_withdraw:
                 self._host.withdraw(self, key)
             raise
         finally:
             del self._waits[key]
             self._forms.pop(key, None)
+
+    @property
+    def _may_withdraw(self) -> bool:
+        """Whether a wait that is given up is so by the agent, and not because it ends."""
+        return not (self.stopping or self.parked or self._end is not None)
+
+    def _check_alive(self) -> None:
+        """Nothing begins once the agent was told to end; a drain tells it here.
+
+        Raises:
+            TaskStopped, TaskParked: it was.
+        """
+        if self.stopping:
+            raise TaskStopped
+        if self._draining and not self.calls:
+            self.park()
+        if self.parked:
+            raise TaskParked
+
+    async def begin(self, call: CallBegun) -> None:
+        """Write down that a call begins, as soon as nobody is asked anything."""
+        while True:
+            self._check_alive()
+            if self.record.phase in WAITING or self._draining:
+                wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._held.append(wait)
+                await wait
+                continue
+            self.calls += 1
+            try:
+                await self.report(Trigger.CALL, dict(call))
+            except BaseException as error:
+                self._left()
+                if isinstance(error, Refused) and error.phase in WAITING:
+                    continue  # Another branch of the agent was quicker.
+                raise
+            return
+
+    async def end(self, call: CallEnded | None) -> None:
+        """Write down what a call came to that was begun here; None where nobody saw it end."""
+        try:
+            if call is not None:
+                await self.record_end(call)
+        finally:
+            self._left()
+
+    def _left(self) -> None:
+        """A call is not being made any more: what waited for that goes on."""
+        self.calls -= 1
+        if self._draining and not self.calls:
+            self._release()
+        if self.record.phase in WAITING:
+            self.rest()
+        self._ended()
+
+    async def record_end(self, call: CallEnded) -> None:
+        """Write down what a call came to, also when this turn was told to stop meanwhile."""
+        if not self.fenced:  # Nothing that a turn reports counts once it was cut off.
+            await self._host.report(self, Trigger.CALLED, dict(call))
+
+    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
+        """Wait until a thread is done; False if the turn was told to end meanwhile."""
+        go_on = True
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError:
+                if self._let_go:
+                    raise
+                go_on = False
+        return go_on
+
+    async def fail(self, error: Exception) -> None:
+        """End the turn with this error, whatever the agent would make of it."""
+        self._verdict = Raised(error)
+        self.stop()
+        raise TaskStopped
 
     # --- the three kinds of agents ----------------------------------------------------
 
@@ -214,7 +334,7 @@ class Turn:
         try:
             if self._kind is AgentKind.GENERATOR:
                 agent = cast("GeneratorAgent", self._agent)
-                value = await _driven(agent(context), context)
+                value = await driven(agent(context), context)
             else:
                 value = await cast("AsyncAgent", self._agent)(context)
         except BaseException as error:  # noqa: BLE001  whatever it is, it is how the agent ended
@@ -222,116 +342,5 @@ class Turn:
         return Returned(value)
 
     async def _on_a_thread(self) -> TurnEnd:
-        self._thread = _Thread(cast("SyncAgent", self._agent), TaskContext(self), self.task_id)
+        self._thread = AgentThread(cast("SyncAgent", self._agent), TaskContext(self), self.task_id)
         return await self._thread.end
-
-
-async def _driven(requests: AsyncGenerator[Request, Any], context: TaskContext) -> Any:
-    """Serve what the generator yields until it yields its result or ends."""
-    try:
-        request = await anext(requests)
-        while not isinstance(request, Result):
-            try:
-                reply = await _served(request, context)
-            except EngineError as error:
-                request = await requests.athrow(error)
-            else:
-                request = await requests.asend(reply)
-    except StopAsyncIteration:
-        return None
-    finally:
-        await requests.aclose()
-    return request.value
-
-
-async def _served(request: Request, context: TaskContext) -> Any:
-    match request:
-        case Ask():
-            return await context.ask(
-                request.prompt,
-                cast("type[Any]", request.form),
-                default=request.default,
-                expires_s=request.expires_s,
-                approvers=request.approvers,
-                key=request.key,
-            )
-        case Authorize():
-            return await context.authorize(
-                request.tool,
-                request.arguments,
-                prompt=request.prompt,
-                schema=request.schema,
-                allow_edit=request.allow_edit,
-                on_deny=request.on_deny,
-                expires_s=request.expires_s,
-                approvers=request.approvers,
-                key=request.key,
-            )
-        case Emit():
-            return await context.emit(
-                request.content,
-                artifact_id=request.artifact_id,
-                name=request.name,
-                append=request.append,
-                last_chunk=request.last_chunk,
-            )
-        case Progress():
-            return await context.progress(request.message, request.fraction)
-        case Result():
-            raise AssertionError("the driver keeps results to itself")
-        case _:
-            assert_never(request)
-
-
-class _Thread:
-    """A thread for one plain function, and the bridge from it to the event loop."""
-
-    def __init__(self, agent: SyncAgent, context: TaskContext, task_id: str) -> None:
-        self._agent: Final = agent
-        self._context: Final = context
-        self._loop: Final = asyncio.get_running_loop()
-        self._calls: set[concurrent.futures.Future[Any]] = set()
-        self._interrupted = False
-        self.end: Final[asyncio.Future[TurnEnd]] = self._loop.create_future()
-        within = contextvars.copy_context()
-        # A daemon, since a function that never returns must not keep the process alive.
-        threading.Thread(
-            target=within.run, args=(self._main,), name=f"turn {task_id}", daemon=True
-        ).start()
-
-    def interrupt(self) -> None:
-        """Make the call that the thread waits in, and every later one, raise TaskStopped."""
-        self._interrupted = True
-        for call in list(self._calls):
-            call.cancel()
-
-    def _main(self) -> None:
-        end: TurnEnd
-        try:
-            end = Returned(self._agent(SyncTaskContext(self._context, self._run)))
-        except BaseException as error:  # noqa: BLE001  whatever it is, it is how the agent ended
-            end = Raised(error)
-        try:
-            self._loop.call_soon_threadsafe(self._ended, end)
-        except RuntimeError:
-            # The loop is closed: the engine is gone, and with it whoever would listen.
-            _log.warning("an agent's thread outlived the event loop")
-
-    def _ended(self, end: TurnEnd) -> None:
-        if not self.end.done():
-            self.end.set_result(end)
-
-    def _run(self, coroutine: Coroutine[Any, Any, V], /) -> V:
-        if self._interrupted:
-            coroutine.close()
-            raise TaskStopped
-        call = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        self._calls.add(call)
-        try:
-            if self._interrupted:
-                call.cancel()
-            return call.result()
-        except concurrent.futures.CancelledError:
-            raise TaskStopped from None
-        finally:
-            self._calls.discard(call)

@@ -10,10 +10,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from interlock._cell import Cell, Choice, Post
-from interlock._clock import Clock
+from interlock._clock import Alarm, Clock
 from interlock._event import Event
 from interlock._machine import Move, fire
 from interlock._phases import OVER, Trigger
@@ -26,6 +27,7 @@ from interlock.errors import (
     Refused,
     StoreError,
     UnknownTask,
+    Unstorable,
 )
 
 #: Moves in one commit: bounds how long the first of them waits for the last.
@@ -41,6 +43,14 @@ Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
 _log: Final = logging.getLogger("interlock.writer")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Retry:
+    """Posts that the store failed, and the alarm for the next time."""
+
+    posts: Sequence[Post]
+    alarm: Alarm
+
+
 class Writer:
     """Every cell of this process, and the workers that empty their inboxes."""
 
@@ -53,6 +63,7 @@ class Writer:
         #: How many are reading a task from the store just now.
         self._readers: Final[Counter[str]] = Counter()
         self._workers: Final[set[asyncio.Task[None]]] = set()
+        self._retries: Final[set[_Retry]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -107,6 +118,12 @@ class Writer:
         if cell.idle and task_id not in self._readers and self._cells.get(task_id) is cell:
             del self._cells[task_id]
 
+    def forget(self, task_id: str) -> None:
+        """The store has purged the task: whoever still looks at it learns that it is gone."""
+        cell = self._cells.pop(task_id, None)
+        if cell is not None:
+            cell.tell()
+
     @contextmanager
     def keeping(self, cell: Cell) -> Generator[Cell]:
         """Keep the cell at hand although nothing may be happening to it."""
@@ -151,6 +168,11 @@ class Writer:
         while self._workers:
             await asyncio.wait(self._workers)
         self._closed = True
+        for retry in self._retries:
+            # The store has the task as it was; the next start goes on from there.
+            retry.alarm.cancel()
+            for post in retry.posts:
+                post.refuse(NotAccepting("the engine is closed"))
         for cell in self._cells.values():
             cell.tell()
 
@@ -183,7 +205,8 @@ class Writer:
         refused: list[tuple[Post, Refused]] = []
         # A wall clock may be set back; the times of a log do not go back with it.
         at = max(self._clock.now(), record.updated_at)
-        while cell.inbox and len(moves) < MOVES_MAX:
+        moves_max = 1 if cell.careful else MOVES_MAX
+        while cell.inbox and len(moves) < moves_max:
             if _claimed_by(accepted, cell.inbox[0]):
                 break  # Its token is used up by this batch: the store must say so.
             post = cell.inbox.popleft()
@@ -238,6 +261,13 @@ class Writer:
                 post.refuse(error)
             cell.inbox.extendleft(reversed([post for post in posts if post not in guilty]))
             return False
+        except Unstorable as error:
+            if len(moves) > 1:
+                cell.careful = True
+                cell.inbox.extendleft(reversed(_unique(posts)))
+            else:
+                self._lost(cell, posts, error)
+            return False
         except StoreError as error:
             self._lost(cell, posts, error)
             return False
@@ -246,6 +276,7 @@ class Writer:
             self._lost(cell, posts, StoreError(f"the store raised {type(error).__name__}"))
             return False
         cell.add(record, events)
+        cell.careful = cell.careful and bool(cell.inbox)
         return True
 
     def _lost(self, cell: Cell, posts: Sequence[Post], error: StoreError) -> None:
@@ -254,22 +285,23 @@ class Writer:
         if cell.inbox and cell.inbox[0].concludes:
             # Put back to withdraw more asks: without a rest it would spin.
             posts = [*posts, cell.inbox.popleft()]
-        again = [post for post in posts if post.insists]
+        again: list[Post] = []
         for post in posts:
-            if not post.insists:
+            if post.insists and not isinstance(error, Unstorable):
+                again.append(post)
+            else:
                 post.refuse(error)
         if again:
             cell.watchers += 1
 
             def retry() -> None:
-                if self._closed:
-                    # The store has the task as it was; the next start goes on from there.
-                    return
+                self._retries.discard(again_later)
                 cell.watchers -= 1
                 cell.inbox.extendleft(reversed(again))
                 self._wake(cell)
 
-            self._clock.call_later(STORE_RETRY_S, retry)
+            again_later = _Retry(again, self._clock.call_later(STORE_RETRY_S, retry))
+            self._retries.add(again_later)
 
     async def _reread(self, cell: Cell, error: Conflict, *, give_up: bool) -> None:
         """Somebody else wrote to the task: go on from what is stored."""

@@ -13,17 +13,21 @@
     * `StoreError`          the store could not keep its word; nothing was acknowledged
         * `Conflict`            somebody else moved the task first
         * `StoreCorrupt`        what is stored contradicts itself
+        * `Unstorable`          what was to be stored is nothing that can be
         * `StoreTooNew`         the store was written by a newer version
         * `StoreLocked`         another process has the store open
     * `ResultInvalid`       an agent returned or emitted something that is not JSON or too large
     * `Rejected`            raised by an agent that will not do the task
     * `Retryable`           raised by an agent for a failure that may pass
     * `Denied`              raised inside an agent: what it asked leave for was denied
+    * `CallFailed`          raised inside an agent: the function that it called raised
+    * `CallInDoubt`         a person let the task fail: nobody knows whether a call was done
     * `ReplayDiverged`      an agent that is run again asks for something else than before
     * `TaskNotCompleted`    the result was wanted of a task that ended otherwise
     * `DeliveryFailed`      (in `interlock`) raised by a deliverer of notifications
     * `EngineBug`           an invariant is broken: ours; never caught inside
 * `TaskStopped`             (BaseException) raised inside an agent whose task is being stopped
+* `TaskParked`              (BaseException) raised inside a plain function whose task waits
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,6 +36,8 @@ from interlock._phases import Phase, Trigger
 
 __all__ = [
     "AnswerInvalid",
+    "CallFailed",
+    "CallInDoubt",
     "Conflict",
     "Denied",
     "EngineBug",
@@ -51,9 +57,11 @@ __all__ = [
     "StoreLocked",
     "StoreTooNew",
     "TaskNotCompleted",
+    "TaskParked",
     "TaskStopped",
     "TokenReused",
     "UnknownTask",
+    "Unstorable",
 ]
 
 
@@ -219,6 +227,18 @@ class StoreCorrupt(StoreError):
 
     code = "store_corrupt"
 
+    def __init__(self, why: str, *, task_id: str | None = None) -> None:
+        self.why = why
+        #: The one task that cannot be read; None when it is the store itself.
+        self.task_id = task_id
+        super().__init__(why if task_id is None else f"task {task_id!r}: {why}")
+
+
+class Unstorable(StoreError):
+    """What was to be stored cannot be, however often it is tried."""
+
+    code = "unstorable"
+
 
 class StoreTooNew(StoreError):
     """The store's schema is newer than this code; upgrade the package."""
@@ -264,6 +284,32 @@ class Denied(EngineError):
         super().__init__(f"{key} was denied" + (f": {reason}" if reason else ""))
 
 
+class CallFailed(EngineError):
+    """Raised inside an agent: the function that it called through its task raised.
+
+    The first time as at every replay, with the kind of the exception and not its message,
+    which may hold a secret.  A function that has something to say returns it.
+    """
+
+    code = "call_failed"
+
+    def __init__(self, name: str, kind: str, message: str = "") -> None:
+        self.name = name
+        #: The name of the exception's class.
+        self.kind = kind
+        super().__init__(f"{name} raised {kind}" + (f": {message}" if message else ""))
+
+
+class CallInDoubt(EngineError):
+    """A crash came between the begin of a call and its end, and a person let the task fail."""
+
+    code = "call_in_doubt"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"nobody knows whether {name} was done")
+
+
 class ReplayDiverged(EngineError):
     """An agent that is run again asks for something else than it asked before.
 
@@ -274,11 +320,17 @@ class ReplayDiverged(EngineError):
 
     code = "replay_diverged"
 
-    def __init__(self, key: str, recorded: str, asked: str) -> None:
+    def __init__(self, key: str, recorded: str, asked: str, *, kind: str = "ask") -> None:
         self.key = key
+        #: Of what kind the entry is: `ask` or `call`.
+        self.kind = kind
         self.recorded = recorded
         self.asked = asked
-        super().__init__(f"{key}: the log has {recorded}, and now the agent asks {asked}")
+        super().__init__(
+            f"{key}: the log has {recorded}, and now the agent asks {asked} (an agent that is run "
+            "again must ask and call the same in the same order: take time and chance from "
+            "journal_time and journal_random, and keep its questions when its version changes)"
+        )
 
 
 class TaskNotCompleted(EngineError):
@@ -304,4 +356,11 @@ class TaskStopped(BaseException):
     """The task is being stopped: raised inside a synchronous agent at its next call.
 
     A BaseException, so that `except Exception` in an agent cannot swallow it.
+    """
+
+
+class TaskParked(BaseException):
+    """The task waits, and its thread is let go: raised inside a plain function that asked.
+
+    It is run again from its first line when the answer is there.  A BaseException, as above.
     """

@@ -20,6 +20,7 @@ __all__ = [
     "JsonValue",
     "Limits",
     "Part",
+    "Retention",
     "Retry",
 ]
 
@@ -115,13 +116,30 @@ class Retry(_Value):
         return min(delay_s, self.backoff_max_s)
 
 
+class Retention(_Value):
+    """How long a finalized task is kept, with its log, its tokens and its watches.
+
+    A token is kept as long as its task: a request that is repeated after that is a new one.
+    What is not finalized is kept however old it is.
+    """
+
+    #: Seconds that it is kept after its end; None is for ever.
+    age_s: float | None = Field(default=2_592_000.0, gt=0)
+    #: Finalized tasks kept at most, the newest; None is any number.
+    tasks_max: int | None = Field(default=None, ge=0)
+    #: Seconds that each is kept after its end however many there are: time for a client to
+    #: fetch the result, or to repeat a request whose answer was lost.
+    at_least_s: float = Field(default=3_600.0, ge=0)
+    #: Seconds from one sweep to the next.
+    every_s: float = Field(default=600.0, gt=0)
+
+
 class Limits(_Value):
     """Every bound of an engine.  Over a bound, a caller gets `LimitReached`, never a stall.
 
     `running_turns_max` bounds what is started.  A turn that goes on (its answer came, or the
     engine was opened again) is not made to queue a second time, so there may be more for a
-    while.  A plain function holds its thread also while its task waits for somebody: where
-    many tasks wait long, let the agent be an async function.
+    while.
     """
 
     #: Turns running at once.  An agent mostly waits for its model: far more than cores.
@@ -140,6 +158,12 @@ class Limits(_Value):
     log_events_max: int = Field(default=10_000, ge=16)
     #: Watchers of one task at once.
     subscribers_max: int = Field(default=256, ge=1)
+    #: Seconds that the coroutine of a waiting task is kept, so that a quick answer finds it;
+    #: then the task is parked, and its agent is run again from the log when the answer comes.
+    #: 0 parks at once, None never.  The thread of a plain function is parked at once, or never.
+    park_after_s: float | None = Field(default=5.0, ge=0)
+    #: Times in a row that a turn is begun again after a crash; then an operator is asked.
+    recoveries_max: int = Field(default=10, ge=1)
     #: Seconds an ask stays open when it names no time of its own.
     ask_s: float = Field(default=86_400.0, gt=0)
     #: Seconds a task may run, its waits not counted; None is no limit.
@@ -152,6 +176,8 @@ class Limits(_Value):
     drain_s: float = Field(default=10.0, ge=0)
     #: Retries of a turn that failed with a `Retryable`; as it comes, none.
     retry: Retry = Retry()
+    #: When what is over is forgotten.
+    retention: Retention = Retention()
 
 
 def parts_of(content: "str | Part | Sequence[Part] | Mapping[str, JsonValue]") -> tuple[Part, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from interlock._event import Event
-from interlock._phases import OVER
+from interlock._phases import OUTCOMES, OVER
 from interlock._record import TaskRecord
 from interlock._sqlite import SqliteStore
 from interlock._store import (
@@ -263,6 +263,37 @@ class DropsAnything(MemoryStore):
         return True
 
 
+class PurgesWhatIsOver(MemoryStore):
+    """Takes a task that is over for one that is finalized."""
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """Let those go first that still have something to deliver."""
+        over = [t for t, kept in self._tasks.items() if kept.record.phase in OUTCOMES]
+        for task_id in over:
+            del self._tasks[task_id]
+        return over + await super().purge(before, keep=keep, limit=limit)
+
+
+class RemembersTokens(MemoryStore):
+    """Purges tasks, and keeps their tokens for ever."""
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """Put the claims back."""
+        claims = dict(self._claims)
+        gone = await super().purge(before, keep=keep, limit=limit)
+        self._claims.update(claims)
+        return gone
+
+
+class PurgesTheNewest(MemoryStore):
+    """Keeps none."""
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """Forget what was to be kept."""
+        del keep
+        return await super().purge(before, limit=limit)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -284,6 +315,9 @@ class DropsAnything(MemoryStore):
         KeepsTheOldWatch,
         ServesTheDead,
         DropsAnything,
+        PurgesWhatIsOver,
+        RemembersTokens,
+        PurgesTheNewest,
     ],
 )
 async def test_the_contract_notices_a_store_that_breaks_it(broken: type[MemoryStore]) -> None:

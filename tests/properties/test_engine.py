@@ -6,7 +6,9 @@ It models the world (what was acknowledged, where each agent stands), not the co
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ from interlock import (
     Denial,
     Engine,
     Event,
+    JsonValue,
     Limits,
     MemoryStore,
     Move,
@@ -48,7 +51,7 @@ from interlock._cell import Cell
 from interlock._effects import Effect, Release
 from interlock._runtime import Runtime
 from interlock._turn import Turn
-from interlock.errors import Denied, EngineError, Retryable
+from interlock.errors import CallFailed, Denied, EngineError, Retryable
 from interlock.testing import ManualClock, violations
 
 V = TypeVar("V")
@@ -61,9 +64,16 @@ LIMITS = Limits(
     task_s=2_000.0,
     grace_s=5.0,
     drain_s=0.0,
+    recoveries_max=2,
     retry=Retry(attempts_max=2, backoff_s=3.0),
 )
-STEPS = ("ask", "default", "tell", "stop", "edit", "two", "emit", "progress", "work", "retry")
+STEPS = (
+    *("ask", "default", "tell", "stop", "edit", "two", "emit", "progress", "work", "retry"),
+    *("buy", "refill", "break", "note"),
+)
+#: What a person may say of a call of which nobody knows whether it was made.
+WORDS = ("use_value", "run_again", "fail")
+IN_DOUBT, OPERATOR = "interlock:in-doubt-", "interlock:operator-"
 
 
 @dataclass
@@ -77,6 +87,11 @@ class World:
     retried: set[str] = field(default_factory=set[str])
     #: (task, key) of every answer that was acknowledged.
     acknowledged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    #: How often each thing was bought that must be bought once, by the key of its call.
+    bought: Counter[str] = field(default_factory=Counter[str])
+    #: How often somebody said that it may be bought once more.
+    leave: Counter[str] = field(default_factory=Counter[str])
+    noted: dict[str, float] = field(default_factory=dict[str, float])
 
     async def agent(self, task: TaskContext) -> str:
         """Follow the script that came with the task."""
@@ -105,10 +120,36 @@ class World:
             case "retry" if task.task_id not in self.retried:
                 self.retried.add(task.task_id)
                 raise Retryable("not yet")
+            case "buy" | "refill" | "break" | "note":
+                await self._outside(task, step)
             case "work":
                 await self._work(task.task_id)
             case _:
                 await task.progress("on it", 0.5)
+
+    async def _outside(self, task: TaskContext, step: str) -> None:
+        match step:
+            case "buy":
+                bought = await task.call(self.buy, task.task_id, key_as="call")
+                assert bought in {"bought", "by hand"}
+            case "refill":
+                await task.call(self._work, task.task_id, idempotent=True)
+            case "break":
+                with suppress(CallFailed):
+                    await task.call(self.breaks)
+            case _:
+                noted = await task.journal_time()
+                assert self.noted.setdefault(task.task_id, noted) <= noted
+
+    async def buy(self, task_id: str, *, call: str) -> str:
+        """Do what must not be done twice; it is done before anybody hears of it."""
+        self.bought[call] += 1
+        await self._work(task_id)
+        return "bought"
+
+    async def breaks(self) -> None:
+        """Do what cannot be done."""
+        raise OSError("broken")
 
     async def _work(self, task_id: str) -> None:
         nudge = self.working[task_id] = asyncio.Event()
@@ -138,6 +179,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.limits = LIMITS
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store = MemoryStore()
@@ -150,7 +192,7 @@ class EngineMachine(RuleBasedStateMachine):
         return Engine(
             self.world.agent,
             store=self.store,
-            limits=LIMITS,
+            limits=self.limits,
             clock=self.clock,
             # Random ones would make another program of the same draws.
             new_id=lambda: f"id-{next(self.ids):04}",
@@ -180,12 +222,23 @@ class EngineMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(self.store.events(task_id))
 
     def open_asks(self) -> list[tuple[str, OpenAsk]]:
-        """Every open ask."""
-        return [(record.task_id, ask) for record in self.records() for ask in record.asks]
+        """Every open ask that a client may answer."""
+        asks = [(record.task_id, ask) for record in self.records() for ask in record.asks]
+        return [(task_id, ask) for task_id, ask in asks if not ask.key.startswith(OPERATOR)]
 
-    @initialize()
-    def start(self) -> None:
+    def stuck(self) -> list[str]:
+        """Tasks about which an operator is asked."""
+        return [
+            record.task_id
+            for record in self.records()
+            if any(ask.key.startswith(OPERATOR) for ask in record.asks)
+        ]
+
+    @initialize(park_after_s=st.sampled_from([0.0, 5.0, None]))
+    def start(self, park_after_s: float | None) -> None:
         """The engine opens."""
+        self.limits = LIMITS.model_copy(update={"park_after_s": park_after_s})
+        self.engine = self._new_engine()
         self.run(self.engine.start())
 
     @rule(steps=st.lists(st.sampled_from(STEPS), max_size=4))
@@ -206,10 +259,16 @@ class EngineMachine(RuleBasedStateMachine):
         """Somebody answers an open ask, rightly or wrongly, perhaps twice at once."""
         task_id, ask = data.draw(st.sampled_from(self.open_asks()))
         before = len(self.log(task_id))
+        word = ""
+        if ask.key.startswith(IN_DOUBT):
+            word = data.draw(st.sampled_from(WORDS))
+            if good and word == "run_again":
+                call = ask.key.removeprefix(IN_DOUBT).split("-", 1)[1]
+                self.world.leave[f"{task_id}/{call}"] += 1
 
         async def attempt() -> bool:
             try:
-                await self._reply(task_id, ask, good=good, deny=False)
+                await self._reply(task_id, ask, good=good, deny=False, word=word)
             except EngineError:
                 return False
             self.world.acknowledged.append((task_id, ask.key))
@@ -222,6 +281,12 @@ class EngineMachine(RuleBasedStateMachine):
         assert sum(accepted) == (1 if good else 0)
         if not good:
             assert len(self.log(task_id)) == before
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.stuck())
+    def operate(self, data: st.DataObject) -> None:
+        """An operator lets a task go on."""
+        self.run(self.engine.resume(data.draw(st.sampled_from(self.stuck())), "again"))
 
     @rule(data=st.data())
     @precondition(lambda self: any(ask.kind is AskKind.AUTH for _, ask in self.open_asks()))
@@ -280,9 +345,12 @@ class EngineMachine(RuleBasedStateMachine):
                 task.cancel()
             self.loop.run_until_complete(asyncio.wait(tasks))
 
-    async def _reply(self, task_id: str, ask: OpenAsk, *, good: bool, deny: bool) -> None:
+    async def _reply(
+        self, task_id: str, ask: OpenAsk, *, good: bool, deny: bool, word: str = ""
+    ) -> None:
         if ask.kind is AskKind.INPUT:
-            answer = Answer(ask=ask.key, value=3 if good else "three")
+            value: JsonValue = {"decision": word, "value": "by hand"} if word else 3
+            answer = Answer(ask=ask.key, value=value if good else "three")
             await self.engine.answer(task_id, answer, owner=OWNER)
             return
         assert ask.digest is not None
@@ -340,6 +408,12 @@ class EngineMachine(RuleBasedStateMachine):
             assert len(closings) == 1
 
     @invariant()
+    def nothing_is_bought_twice(self) -> None:
+        """I16: whatever crashed, unless somebody gave leave."""
+        for call, times in self.world.bought.items():
+            assert times <= 1 + self.world.leave[call]
+
+    @invariant()
     def slots_are_used(self) -> None:
         """No task waits for a slot while one is free."""
         queued = [
@@ -363,7 +437,7 @@ TestEngine = EngineMachine.TestCase
 TestEngine.settings = settings(suppress_health_check=HEALTH)
 
 SEARCH = settings(
-    max_examples=400,
+    max_examples=1_500,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

@@ -37,9 +37,28 @@ ACTOR_OF: Final = {
     **dict.fromkeys((Trigger.START, Trigger.RECOVER, Trigger.FINALIZE), ENGINE),
     **dict.fromkeys((Trigger.EXPIRE, Trigger.OVERRUN, Trigger.ABANDON), TIMER),
     **dict.fromkeys((Trigger.ASK, Trigger.WITHDRAW, Trigger.EMIT, Trigger.PROGRESS), AGENT),
+    **dict.fromkeys((Trigger.CALL, Trigger.CALLED, Trigger.NOTE), AGENT),
     **dict.fromkeys((Trigger.COMPLETE, Trigger.FAIL, Trigger.RETRY, Trigger.STOPPED), AGENT),
 }
 CLIENT: Final = "ada"
+
+ROOM: Final = {"log_events_max": 99}
+#: What a sound engine puts into a signal beside the epoch and the grace period, and without them.
+USUAL: Final[dict[Trigger, dict[str, Any]]] = {
+    Trigger.ASK: {
+        "prompt": "?", "schema": {}, "on_expire": "fail", "after_s": 60, "asks_max": 9,
+    },
+    Trigger.EMIT: ROOM,
+    Trigger.PROGRESS: ROOM,
+    Trigger.NOTE: ROOM,
+    Trigger.CALL: {"arguments": {"args": [], "kwargs": {}}, "idempotent": False, **ROOM},
+    Trigger.CALLED: {"value": None},
+}  # fmt: skip
+USUAL_ALONE: Final[dict[Trigger, dict[str, Any]]] = {
+    Trigger.START: {"run_s": None},
+    Trigger.RECOVER: {"run_s": None},
+    Trigger.FINALIZE: {"turn_alive": False, "deliveries_left": 0},
+}
 COMMAND: Final = re.compile(r"(?:\+(?P<after_s>[\d.]+) )?(?P<trigger>\w+)(?: by (?P<actor>\w+))?")
 
 
@@ -80,19 +99,10 @@ class Story:
         """The data that a story need not spell out."""
         if trigger is Trigger.SUBMIT:
             return {"task_id": "t", "owner": CLIENT, "context_id": "c", "parts": [], "after_s": 600}
+        if trigger in USUAL_ALONE:
+            return dict(USUAL_ALONE[trigger])
         data: dict[str, Any] = {"epoch": self.record.epoch if self.record else 0, "grace_s": 10}
-        match trigger:
-            case Trigger.ASK:
-                asked: dict[str, Any] = {"prompt": "?", "schema": {}, "on_expire": "fail"}
-                return {**data, **asked, "after_s": 60, "asks_max": 9}
-            case Trigger.START | Trigger.RECOVER:
-                return {"run_s": None}
-            case Trigger.EMIT | Trigger.PROGRESS:
-                return {**data, "log_events_max": 99}
-            case Trigger.FINALIZE:
-                return {"turn_alive": False, "deliveries_left": 0}
-            case _:
-                return data
+        return {**data, **USUAL.get(trigger, {})}
 
 
 def given(text: str) -> dict[str, Any]:
@@ -130,6 +140,8 @@ def moved(before: TaskRecord | None, move: Move) -> Iterator[str]:
     yield f"  {source} -> {record.phase}{epoch}"
     if move.effects:
         yield f"    {', '.join(map(named, move.effects))}"
+    if record.calls:
+        yield f"    calls without an end: {', '.join(record.calls)}"
     for ask in record.asks:
         yield f"    asks {ask.key} ({ask.kind}) until {ask.due:g}"
     match record.details:

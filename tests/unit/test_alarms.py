@@ -11,7 +11,7 @@ from interlock._machine import LIFECYCLE
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
 from interlock._store import Commit
-from interlock.errors import StoreError
+from interlock.errors import StoreCorrupt, StoreError
 from interlock.testing import ManualClock
 from support import FlakyStore, pause, soon
 
@@ -196,6 +196,25 @@ async def test_a_deadline_that_could_not_be_fired_for_the_store_is_fired_later()
     assert world.names == ["a"]
     await world.elapse(STORE_RETRY_S)
     assert world.names == ["a", "b", "c"]
+
+
+async def test_a_task_that_cannot_be_read_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Asking again would not make it readable: it is named once, and passed by.  Source: I37."""
+    world = Deadlines()
+    for task_id in "abc":
+        await world.task(task_id, 5)
+    world.failures["b"] = [StoreCorrupt("task 'b': its record cannot be read")] * 9
+    world.alarms.start()
+    await pause()
+    await world.elapse(5)
+    assert world.names == ["a", "c"]
+    await world.elapse(STORE_RETRY_S)
+    assert caplog.text.count("task 'b': its record cannot be read") == 1
+    world.alarms.arm(await world.task("d", 5))
+    await world.elapse(5)
+    assert world.names == ["a", "c", "d"]
 
 
 async def test_a_fault_in_one_task_does_not_stop_the_clocks_of_others(

@@ -131,3 +131,11 @@ def test_a_cell_is_idle_when_nothing_happens_to_it_and_nobody_looks() -> None:
     cell.inbox.clear()
     cell.turn = turn(fenced=False)
     assert not cell.idle
+
+
+async def test_a_change_right_after_somebody_looked_is_not_missed() -> None:
+    """A drain looked, and the turn ended before its wait began.  Source: a bug."""
+    cell = Cell(record())
+    change = cell.change()
+    cell.tell()
+    assert change.done()

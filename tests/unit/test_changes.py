@@ -79,7 +79,7 @@ def test_a_start_gives_the_run_its_budget() -> None:
 def test_a_recovery_gives_a_fresh_budget_under_the_same_attempt() -> None:
     """Nobody knows how much of it the lost turn had used."""
     recovered = after(RUNNING, Trigger.RECOVER, run_s=5.0)
-    assert (recovered.details, recovered.attempt) == (Active(EARLY + 5.0), ATTEMPT)
+    assert (recovered.details, recovered.attempt) == (Active(EARLY + 5.0, 1), ATTEMPT)
     cancelling = RECORDS[Phase.CANCELLING][0]
     assert after(cancelling, Trigger.RECOVER).details == cancelling.details
 

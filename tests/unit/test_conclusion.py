@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from interlock._conclusion import MESSAGE_CHARS_MAX, conclusion, log_failure
+from interlock._call import MESSAGE_CHARS_MAX
+from interlock._conclusion import conclusion, log_failure
 from interlock._event import Data
 from interlock._phases import Phase, Trigger
 from interlock._record import (
@@ -21,7 +22,7 @@ from interlock._record import (
     TaskRecord,
     Waiting,
 )
-from interlock._turn import Raised, Returned, TurnEnd
+from interlock._threaded import Raised, Returned, TurnEnd
 from interlock.errors import (
     Denied,
     GuardRefused,
@@ -147,7 +148,7 @@ def test_an_error_of_ours_that_an_agent_lets_through_keeps_its_code(
         SystemExit(CANARY),
         asyncio.CancelledError(CANARY),
         TaskStopped(CANARY),
-        BaseExceptionGroup("many", [ValueError(CANARY)]),
+        BaseExceptionGroup("many", [ValueError(CANARY), OSError(CANARY)]),
     ],
 )
 def test_any_other_failure_shows_its_kind_and_not_its_message(error: BaseException) -> None:
@@ -156,6 +157,13 @@ def test_any_other_failure_shows_its_kind_and_not_its_message(error: BaseExcepti
     kind = type(error).__name__
     assert trigger is Trigger.FAIL
     assert data == {"code": "agent_error", "message": f"the agent raised {kind}"}
+
+
+def test_the_only_error_of_a_task_group_is_the_agents_own() -> None:
+    """What one branch says to the engine is heard.  Source: a review."""
+    groups = ExceptionGroup("one", [ExceptionGroup("of one", [Rejected("not for children")])])
+    trigger, data = concluded(Raised(groups), task())
+    assert (trigger, data["message"]) == (Trigger.REJECT, "not for children")
 
 
 @pytest.mark.parametrize("error", [Rejected("x" * 10_000), Retryable("x" * 10_000)])

@@ -12,7 +12,7 @@ from interlock._event import Data
 from interlock._form import form_of
 from interlock._json import digest
 from interlock._phases import Trigger
-from interlock._turn import Returned
+from interlock._threaded import Returned
 from interlock.errors import Denied, GuardRefused, InvalidInput, ResultInvalid
 from interlock.models import JsonObject, Part
 from support import ASKED, Stage, pause, raised, returned, until

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -925,6 +926,12 @@ async def first_of(events: AsyncIterator[Event]) -> Event:
     return await anext(events)
 
 
+async def resumed(engine: Engine, task_id: str, owner: str | None) -> None:
+    """Resume a task that waits for nobody's decision, which an operator is told."""
+    with suppress(InvalidInput):
+        await engine.resume(task_id, "again", owner=owner)
+
+
 CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
     "task": lambda e, t, o: e.task(t, owner=o),
     "record": lambda e, t, o: e.record(t, owner=o),
@@ -937,6 +944,7 @@ CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
     "decide": lambda e, t, o: e.decide(
         t, Denial(ask="ask-1", digest="d", decision="deny"), owner=o, actor="x"
     ),
+    "resume": resumed,
     "cancel": lambda e, t, o: e.cancel(t, owner=o, actor="x"),
     "add_watch": lambda e, t, o: e.add_watch(t, NewWatch("w", "hook", {}), owner=o),
     "drop_watch": lambda e, t, o: e.drop_watch(t, "w", owner=o),
@@ -1297,6 +1305,28 @@ async def test_the_stream_of_a_slow_watcher_ends_when_the_engine_closes(*, reads
 async def collected_from(stream: AsyncIterator[Event]) -> list[str]:
     """What the rest of a stream tells."""
     return triggers([event async for event in stream])
+
+
+async def test_a_watcher_is_shown_nothing_before_it_can_be_replied_to() -> None:
+    """A reply to what the store has already, and the task has not, would be refused."""
+    store = FlakyStore()
+    async with opened(asks, store=store) as world:
+        handle, ask = await world.asking()
+    async with opened(asks, store=store) as world:
+        handle = world.handle(handle)
+        gate = store.hold("commit, after")
+        answering = asyncio.ensure_future(handle.answer(ask.key, "Rome"))
+        await gate.reached()
+        stream = handle.events()
+        shown = [(await soon(anext(stream))).trigger for _ in range(3)]
+        assert shown == [Trigger.SUBMIT, Trigger.START, Trigger.ASK]
+        coming = asyncio.ensure_future(anext(stream))
+        await pause()
+        early = coming.done()
+        gate.open()
+        await soon(answering)
+        assert not early
+        assert (await soon(coming)).trigger is Trigger.PROVIDE_INPUT
 
 
 async def test_a_watcher_hears_of_a_store_that_fails_while_the_engine_is_open() -> None:

@@ -33,6 +33,7 @@ from lives import (
 
 AUTH: Final = AskKind.AUTH
 RUNNING: Final = task(Phase.RUNNING, Active(RUN_DUE))
+RECOVERED: Final = task(Phase.RUNNING, Active(RUN_DUE, recoveries=2))
 QUEUED: Final = task(Phase.SUBMITTED, Queued(RETRY_DUE))
 ASKED: Final = waiting(ask("k"), ask("m"))
 DECIDING: Final = waiting(ask("k", AUTH), ask("l", AUTH), ask("m"))
@@ -170,6 +171,12 @@ CASES: Final[list[Case]] = [
         (stopping(StopCause.CLIENT), said(GRACE_DUE - 0.001)),
     ),
     (guards.grace_has_passed, (stopping(StopCause.CLIENT), said(LATE)), (RUNNING, said(LATE))),
+    (guards.call_is_open, (RUNNING, said(key="begun")), (RUNNING, said(key="book-1"))),
+    (
+        guards.recoveries_are_left,
+        (RECOVERED, said(recoveries_max=3)),
+        (RECOVERED, said(recoveries_max=2)),
+    ),
     (guards.log_has_room, (RUNNING, said(log_events_max=8)), (RUNNING, said(log_events_max=7))),
     (
         guards.stopped_by_a_deadline,
@@ -277,6 +284,8 @@ REFUSALS: Final[list[tuple[TaskRecord, Trigger, Callable[[Signal], Signal], str]
     ),
     (QUEUED, Trigger.START, lambda s: s._replace(at=EARLY), "back_off_is_over"),
     (RUNNING, Trigger.EMIT, lambda s: changed(s, log_events_max=7), "log_has_room"),
+    (RUNNING, Trigger.CALLED, lambda s: changed(s, key="old"), "call_is_open"),
+    (RUNNING, Trigger.RECOVER, lambda s: changed(s, recoveries_max=0), "recoveries_are_left"),
     (ASKED, Trigger.PROVIDE_INPUT, lambda s: changed(s, key="old"), "ask_is_open"),
     (DECIDING, Trigger.PROVIDE_INPUT, lambda s: changed(s, key="k"), "ask_wants_a_value"),
     (ASKED, Trigger.PROVIDE_INPUT, lambda s: s._replace(actor=AGENT), "caller_may_answer"),

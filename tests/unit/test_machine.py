@@ -83,7 +83,7 @@ def test_a_refusal_comes_with_the_triggers_of_the_phase_in_the_order_of_the_tabl
         fire(RUNNING, Signal(Trigger.COMPLETE, {"epoch": EPOCH - 1, "parts": []}, AGENT, 10.0))
     assert caught.value.allowed == LIFECYCLE.allowed(Phase.RUNNING)
     assert LIFECYCLE.allowed(Phase.CANCELLING) == (
-        *(Trigger.RECOVER, Trigger.CANCEL, Trigger.STOPPED, Trigger.ABANDON),
+        *(Trigger.RECOVER, Trigger.CALLED, Trigger.CANCEL, Trigger.STOPPED, Trigger.ABANDON),
     )
     assert LIFECYCLE.allowed(Phase.FINALIZED) == ()
 

@@ -85,7 +85,7 @@ def test_what_a_turn_gave_up_is_spent_in_the_next() -> None:
     memory = remembered(asked("k"), (Trigger.WITHDRAW, {"key": "k"}))
     assert (memory.replies, memory.spent) == ({}, set())
     memory.begin()
-    assert memory.spent == {"k"}
+    assert memory.spent == {("ask", "k")}
     assert memory.key_for(question("k")) == "k@2"
 
 

@@ -22,7 +22,7 @@ from interlock._outbox import (
 from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Commit, MemoryStore, Watch
-from interlock.errors import StoreError
+from interlock.errors import StoreCorrupt, StoreError
 from interlock.testing._clock import ManualClock
 
 LIMITS = DeliveryLimits(batch_events_max=4)
@@ -39,6 +39,26 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.failing: set[str] = set()
         self.written: list[Watch] = []
+        #: Methods that meet a row that cannot be read.
+        self.corrupt: set[str] = set()
+        #: Methods at which the task has just been purged.
+        self.purged_at: set[str] = set()
+
+    def _meet(self, call: str, task_id: str) -> None:
+        if call in self.corrupt:
+            raise StoreCorrupt("it cannot be read", task_id=task_id)
+        if call in self.purged_at:
+            self._tasks.pop(task_id, None)
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """See `Store.get`."""
+        self._meet("get", task_id)
+        return await super().get(task_id)
+
+    async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """See `Store.events`."""
+        self._meet("events", task_id)
+        return await super().events(task_id, after, limit)
 
     async def watches(self, task_id: str) -> list[Watch]:
         """See `Store.watches`."""
@@ -610,3 +630,36 @@ async def test_a_stop_forgets_a_store_that_could_not_be_read(world: World) -> No
 def test_a_new_watch_does_not_show_its_config() -> None:
     """It may hold a bearer token.  Source: INVARIANTS I38."""
     assert "canary" not in repr(NewWatch("w", "hook", {"token": "canary"}))
+
+
+@pytest.mark.parametrize("call", ["get", "events"])
+async def test_a_task_that_is_purged_is_owed_nothing(world: World, call: str) -> None:
+    """A line that waits for its next attempt ends when there is nothing to deliver any more."""
+    world.receiver.script = [DeliveryFailed("busy")]
+    await world.task()
+    world.courier.wake("t")
+    await world.until_backing_off()
+    world.store.purged_at.add(call)
+    world.clock.advance(LIMITS.retry.delay_s(1))
+    await world.until_served()
+    assert len(world.receiver.got) == 1
+
+
+@pytest.mark.parametrize("call", ["get", "events"])
+async def test_what_cannot_be_read_is_not_asked_for_every_few_seconds(
+    world: World, call: str
+) -> None:
+    """It stays owed, so that its task is not finalized; a person has to look.  Decision 0008."""
+    await world.task()
+    world.store.corrupt.add(call)
+    world.courier.wake("t")
+    await world.until_armed()
+    for _ in range(10):
+        world.clock.advance(LIMITS.store_again_s)
+        await asyncio.sleep(0)
+    assert world.courier.pending("t") == 1
+    assert world.receiver.got == []
+    world.store.corrupt.clear()
+    world.clock.advance(LIMITS.retry_after_max_s)
+    await world.until_served()
+    assert world.receiver.seqs() == [1, 2]

@@ -18,7 +18,8 @@ from interlock import (
     TaskRecord,
     Trigger,
 )
-from interlock.errors import InvalidInput, ReplayDiverged, Retryable
+from interlock._conclusion import OPERATOR_NAME
+from interlock.errors import InvalidInput, Retryable
 from interlock.testing import ManualClock, violations
 
 LIMITS = Limits(drain_s=0.0, retry=Retry(attempts_max=3, backoff_s=1.0))
@@ -48,10 +49,19 @@ async def lives(agents: Sequence[Agent], answers: Sequence[Any]) -> TaskRecord:
             view = await engine.rest(record.task_id, owner="ada")
             if view.record.asks:
                 await answer(engine, view.record, answers[1])
-            view = await engine.over(record.task_id, owner="ada")
+            view = await engine.rest(record.task_id, owner="ada")
             assert violations(view.events) == []
             record = view.record
     return record
+
+
+def assert_diverged(record: TaskRecord, asked: str) -> None:
+    """An operator is asked, and told which entry it is and what the agent wants instead."""
+    assert record.shown is Phase.WAITING_INPUT
+    (ask,) = record.asks
+    assert ask.approvers == (OPERATOR_NAME,)
+    assert "ask-1" in ask.prompt
+    assert asked in ask.prompt
 
 
 async def reads(task: TaskContext) -> str:
@@ -68,8 +78,7 @@ async def test_leave_for_one_tool_is_none_for_another_after_a_redeployment() -> 
         return "deleted"
 
     record = await lives([reads, deletes], ["x", "yes"])
-    assert record.shown is Phase.FAILED
-    assert getattr(record.details, "code", None) == ReplayDiverged.code
+    assert_diverged(record, "for leave to call 'delete_everything'")
 
 
 async def test_a_text_never_becomes_leave_for_a_tool() -> None:
@@ -83,7 +92,7 @@ async def test_a_text_never_becomes_leave_for_a_tool() -> None:
         return str(await task.authorize("pay", {"eur": 900}))
 
     record = await lives([asks, pays], ["no way!", "yes"])
-    assert getattr(record.details, "code", None) == ReplayDiverged.code
+    assert_diverged(record, "for leave to call 'pay'")
 
 
 async def test_the_same_version_goes_on_where_it_was() -> None:

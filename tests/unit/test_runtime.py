@@ -614,12 +614,31 @@ async def test_a_thread_that_waits_for_an_answer_is_cancelled_quickly() -> None:
             raised.append(type(error).__name__)
             raise
 
-    async with opened(agent) as world:
+    async with opened(agent, limits=Limits(park_after_s=None)) as world:
         handle, _ = await world.asking()
         await handle.cancel()
         end = await ended(handle)
         assert (end.outcome, end.abandoned) == (Phase.CANCELLED, False)
         assert raised == ["TaskStopped"]
+
+
+async def test_a_thread_that_is_parked_is_unwound_past_except_exception() -> None:
+    """As it comes, it does not outlast the ask.  Source: issue 3, parking."""
+    raised: list[str] = []
+
+    def agent(task: SyncTaskContext) -> str:
+        try:
+            return str(task.ask("?"))
+        except BaseException as error:
+            raised.append(type(error).__name__)
+            raise
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        await until(lambda: world.engine.statistics().live == 0)
+        assert raised == ["TaskParked"]
+        await handle.answer(ask.key, "x")
+        assert await soon(handle.result()) == "x"
 
 
 async def test_a_thread_that_never_looks_is_abandoned_and_ends_in_vain() -> None:

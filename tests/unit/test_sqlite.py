@@ -20,7 +20,18 @@ from typing import Final
 
 import pytest
 
-from interlock import _sqlite, _sqlite_schema, _sqlite_writer
+from interlock import (
+    Answer,
+    Approval,
+    Denial,
+    Engine,
+    Part,
+    TaskContext,
+    _sqlite,
+    _sqlite_reader,
+    _sqlite_schema,
+    _sqlite_writer,
+)
 from interlock._event import Event
 from interlock._machine import Move
 from interlock._phases import Phase
@@ -29,8 +40,10 @@ from interlock._sqlite_batch import Job
 from interlock._sqlite_writer import Writer
 from interlock._store import Claim, Commit, Store, TaskQuery, TokenTaken, Watch
 from interlock.errors import Conflict, StoreCorrupt, StoreError, StoreLocked, StoreTooNew
+from interlock.models import JsonObject
 from interlock.testing._store_contract import (
     AT,
+    claim_of,
     commit_of,
     every_phase,
     opened,
@@ -40,6 +53,8 @@ from interlock.testing._store_contract import (
     whole_life,
 )
 
+#: Of the schema.
+VERSION: Final = len(_sqlite_schema.MIGRATIONS)
 #: Something to watch a task with.
 WEB: Final = Watch("w", "t", "web", {}, 0)
 
@@ -159,10 +174,13 @@ async def test_the_file_is_set_up_to_lose_nothing(
         "wal_autocheckpoint": 0,
         "journal_size_limit": 64 * 1024 * 1024,
         "application_id": int.from_bytes(b"ILK1"),
-        "user_version": 1,
+        "user_version": VERSION,
     }
     tables = asked(path, "SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict")
     assert {name for (name,) in tables} == {"sqlite_schema"}
+
+
+AT_WORK = "phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')"
 
 
 async def test_reading_uses_the_indexes(store: SqliteStore, path: Path) -> None:
@@ -173,7 +191,7 @@ async def test_reading_uses_the_indexes(store: SqliteStore, path: Path) -> None:
         ("SELECT count(*) FROM task WHERE owner = 'ada' AND shown NOT IN ('failed')", "page"),
         ("SELECT snapshot FROM task WHERE due IS NOT NULL AND due <= 1 ORDER BY due", "due"),
         ("SELECT min(due) FROM task WHERE due > 1", "due"),
-        ("SELECT snapshot FROM task WHERE phase <> 'finalized' AND task_id > ''", "unfinished"),
+        (f"SELECT n FROM task WHERE {AT_WORK} AND task_id > ''", "unfinished"),
     ):
         (plan,) = asked(path, f"EXPLAIN QUERY PLAN {question}")
         assert f"INDEX task_{index}" in str(plan), plan
@@ -360,9 +378,12 @@ async def test_what_failed_does_not_raise_the_mark(
         (["PRAGMA user_version = 1"], StoreCorrupt, "of something else"),
         (["PRAGMA application_id = 77"], StoreCorrupt, "of something else"),
         (
-            [f"PRAGMA application_id = {int.from_bytes(b'ILK1')}", "PRAGMA user_version = 2"],
+            [
+                f"PRAGMA application_id = {int.from_bytes(b'ILK1')}",
+                f"PRAGMA user_version = {VERSION + 1}",
+            ],
             StoreTooNew,
-            "has schema 2, and this version knows up to 1; upgrade the package",
+            f"has schema {VERSION + 1}, and this version knows up to {VERSION}; upgrade",
         ),
     ],
 )
@@ -481,12 +502,13 @@ async def test_an_older_schema_is_brought_up_to_date(
     """Step by step, with all that is in it; and only once.  Source: DESIGN 4."""
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("t"))
+    now = len(_sqlite_schema.MIGRATIONS)
     steps = (*_sqlite_schema.MIGRATIONS, NOTES[:1], ("CREATE TABLE extra (x ANY) STRICT",))
     monkeypatch.setattr(_sqlite_schema, "MIGRATIONS", steps)
     for _ in range(2):
         async with opened(lambda: SqliteStore(path)) as store:
             assert await store.verify() == []
-    assert asked(path, "PRAGMA user_version") == [(3,)]
+    assert asked(path, "PRAGMA user_version") == [(now + 2,)]
     assert asked(path, "SELECT note FROM watch UNION SELECT x FROM extra") == []
 
 
@@ -503,7 +525,8 @@ async def test_a_step_that_fails_changes_nothing(
             await SqliteStore(path).open()
     async with opened(lambda: SqliteStore(path)) as store:
         assert await store.verify() == []
-    assert asked(path, "PRAGMA user_version") == [(1,)]
+    now = len(_sqlite_schema.MIGRATIONS)
+    assert asked(path, "PRAGMA user_version") == [(now,)]
 
 
 # --- group commit ---------------------------------------------------------------------
@@ -774,6 +797,112 @@ async def test_changes_are_moved_into_the_file_when_there_are_many(
         assert log.stat().st_size < 3_000_000
 
 
+# --- retention ------------------------------------------------------------------------
+
+
+async def test_purged_events_are_not_missed(path: Path) -> None:
+    """Acknowledged and gone on purpose is not lost, whichever were the newest.  Source: ours."""
+    for round_ in range(3):
+        async with opened(lambda: SqliteStore(path)) as store:
+            await store.commit(commit_of(*whole_life(f"t{round_}", at=AT + round_)))
+            await store.commit(commit_of(*whole_life("last", at=AT + 9)))
+            assert await store.purge(AT + 1e9, keep=1) == [f"t{round_}"]
+            assert await store.purge(AT + 1e9) == ["last"]
+            assert await store.verify() == []
+    lock = path.with_name(path.name + ".lock")
+    assert lock.read_bytes()[:42].split()[1] == b"24"
+    # What is lost after a purge is still noticed.
+    copy = path.read_bytes()
+    async with opened(lambda: SqliteStore(path)) as store:
+        await store.commit(commit_of(*whole_life("lost")))
+    path.write_bytes(copy)
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert await store.verify() == [
+            "the file: its newest 4 events are lost, or it is an old copy"
+        ]
+
+
+async def test_a_purge_is_all_or_nothing(path: Path, handles: list[sqlite3.Connection]) -> None:
+    """When it fails nothing is gone, and the next one does it.  Source: ours."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        await stored(store, whole_life("t"), watches=[WEB])
+        handles[0].execute(
+            "CREATE TRIGGER no BEFORE DELETE ON watch BEGIN SELECT raise(FAIL, 'no'); END"
+        )
+        with pytest.raises(StoreError, match="nothing was written"):
+            await store.purge(AT + 1e9)
+        assert await store.events("t") == [move.event for move in whole_life("t")]
+        handles[0].execute("DROP TRIGGER no")
+        assert await store.purge(AT + 1e9) == ["t"]
+        assert await store.verify() == []
+
+
+async def test_a_large_task_is_purged_alone(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many events are let go at once, and no more than one task that has more."""
+    monkeypatch.setattr(_sqlite_reader, "PURGED_EVENTS_MAX", 10)
+    for number in range(5):
+        await store.commit(commit_of(*whole_life(f"t{number}", at=AT + number)))
+    assert await store.purge(AT + 1e9) == ["t0", "t1"]
+    monkeypatch.setattr(_sqlite_reader, "PURGED_EVENTS_MAX", 1)
+    assert await store.purge(AT + 1e9) == ["t2"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ("UPDATE task SET phase = 'finalized' WHERE task_id = 'b'", "its row says finalized"),
+        ("UPDATE task SET snapshot = '{}' WHERE task_id = 'a'", "its record cannot be read"),
+    ],
+)
+async def test_what_cannot_be_trusted_is_not_purged(
+    damage: str, why: str, damaged: Callable[..., SqliteStore]
+) -> None:
+    """A person may want to see it; the others go.  Source: issue 3, items 5 and 7."""
+    broken = damaged(damage)
+    async with opened(lambda: broken) as store:
+        gone = await store.purge(AT + 1e9)
+        kept = "a" if "'a'" in damage else "b"
+        assert gone == [task_id for task_id in ("a", "c") if task_id != kept]
+        assert store.quarantined()[kept].startswith(why)
+        assert asked(broken._path, "SELECT task_id FROM task WHERE task_id <> 'b'") == (
+            [("a",)] if kept == "a" else []
+        )
+
+
+async def test_free_pages_are_given_back_when_idle(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few at a time, and not those that will soon be used again.  Source: issue 3, item 7."""
+    monkeypatch.setattr(_sqlite_writer, "IDLE_S", 0.001)
+    monkeypatch.setattr(_sqlite_writer, "FREE_PAGES_MAX", 20)
+    monkeypatch.setattr(_sqlite_writer, "PAGES_GIVEN_MAX", 7)
+    async with opened(lambda: SqliteStore(path)) as store:
+        for number in range(9):
+            first, *rest = whole_life(f"t{number}", at=AT + number)
+            await store.commit(commit_of(bulky(first), *rest))
+        await until(lambda: path.stat().st_size > 9 * 100_000)
+        assert len(await store.purge(AT + 1e9)) == 9
+        await until(lambda: asked(path, "PRAGMA freelist_count") == [(20,)])
+        await until(lambda: path.stat().st_size < 60 * 4096)
+        assert await store.verify() == []
+
+
+async def test_a_file_of_the_first_version_is_brought_up_and_purged(path: Path) -> None:
+    """It keeps its free pages, having no map of them.  Source: DESIGN 4."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for statement in _sqlite_schema.MIGRATIONS[0]:
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {_sqlite_schema.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    async with opened(lambda: SqliteStore(path)) as store:
+        await store.commit(commit_of(*whole_life("t")))
+        assert await store.purge(AT + 1e9) == ["t"]
+        assert await store.verify() == []
+
+
 # --- what cannot be read --------------------------------------------------------------
 
 
@@ -809,9 +938,14 @@ async def test_a_record_that_cannot_be_read_is_named(
     """Whoever wants it is told which it is; whoever wants all that is due gets the others."""
     broken = damaged(f"UPDATE task SET snapshot = {snapshot} WHERE task_id = 'b'")
     async with opened(lambda: broken) as store:
-        for reading in (store.get("b"), store.page(TaskQuery())):
-            with pytest.raises(StoreCorrupt, match=r"^task 'b': its record"):
-                await reading
+        with pytest.raises(StoreCorrupt, match=r"^task 'b': its record") as caught:
+            await store.get("b")
+        assert caught.value.task_id == "b"
+        assert list(store.quarantined()) == ["b"]
+        assert store.quarantined()["b"].startswith("its record")
+        page = await store.page(TaskQuery(limit=2))
+        assert [record.task_id for record in page.records] == ["c", "a"]
+        assert (page.total, page.next_cursor) == (3, None)
         for records in (await store.unfinished(), await store.due(AT + 1e9, (0.0, ""))):
             assert "b" not in {record.task_id for record in records}
         assert await store.get("a") == whole_life("a")[-1].record
@@ -858,11 +992,69 @@ async def test_a_watch_that_cannot_be_read_is_named(
     where = "task = (SELECT n FROM task WHERE task_id = 'b')"
     broken = damaged(f"UPDATE watch SET {change} WHERE {where}")
     async with opened(lambda: broken) as store:
-        with pytest.raises(StoreCorrupt, match=r"^task 'b': a watch cannot be read$"):
-            await store.watches("b")
-        with pytest.raises(StoreCorrupt, match=r"^task 'b': a watch cannot be read$"):
-            await store.behind()
+        assert await store.watches("b") == []
+        assert [watch.task_id for watch in await store.behind()] == ["a", "c"]
+        assert len(await store.behind(1)) == 1
+        assert await store.behind(0) == []
+        assert store.quarantined() == {"b": "a watch cannot be read"}
         assert len(await store.watches("a")) == 1
+        assert await store.verify() == ["task 'b': a watch cannot be read"]
+
+
+async def test_an_error_that_somebody_keeps_holds_back_no_reader(
+    damaged: Callable[..., SqliteStore],
+) -> None:
+    """What is read after it is as of then, not as of the error.  Source: ours."""
+    where = "seq = 1 AND task = (SELECT n FROM task WHERE task_id = 'b')"
+    broken = damaged(f"UPDATE event SET trigger = 'jump' WHERE {where}")
+    async with opened(lambda: broken) as store:
+        with pytest.raises(StoreCorrupt) as kept:
+            await store.events("b")
+        await store.commit(commit_of(submitted("new")))
+        assert await store.get("new") == submitted("new").record
+        del kept
+
+
+async def test_pages_of_bad_rows_are_walked_across(path: Path) -> None:
+    """However many of them stand side by side, nobody behind them is lost.  Source: I37."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        for number in range(9):
+            await store.commit(commit_of(submitted(f"t{number}", at=AT + number)))
+    changed(path, "UPDATE task SET snapshot = '{}' WHERE task_id BETWEEN 't2' AND 't7'")
+    async with opened(lambda: SqliteStore(path)) as store:
+        for limit in range(1, 5):
+            seen: list[str] = []
+            query = TaskQuery(limit=limit)
+            while True:
+                page = await store.page(query)
+                seen.extend(record.task_id for record in page.records)
+                assert len(seen) <= 3
+                if page.next_cursor is None:
+                    break
+                query = replace(query, cursor=page.next_cursor)
+            assert seen == ["t8", "t1", "t0"]
+        assert [r.task_id for r in await store.unfinished("t0", 2)] == ["t1", "t8"]
+        assert [r.task_id for r in await store.due(AT + 9e9, (0.0, ""), 2)] == ["t0", "t1"]
+        assert await store.unfinished("", 0) == []
+        assert await store.due(AT + 9e9, (0.0, ""), 0) == []
+
+
+async def test_a_record_on_a_bad_page_stops_no_list(path: Path) -> None:
+    """SQLite itself gives up at it: the others are read one by one.  Source: I37."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        for task_id in "abc":
+            move = submitted(task_id)
+            closed = ("long " * 20_000,) if task_id == "b" else ()
+            await store.commit(commit_of(move._replace(record=replace(move.record, closed=closed))))
+    at = (path.read_bytes().index(b"long " * 400) // 4096 + 3) * 4096
+    # The first four bytes of such a page are the number of the next.
+    flipped(path, at, b"\x7f\xff\xff\xff")
+    async with opened(lambda: SqliteStore(path)) as store:
+        found = [await store.unfinished(), await store.due(AT + 9e9, (0.0, ""))]
+        found.append(list((await store.page(TaskQuery())).records))
+        for records in found:
+            assert {record.task_id for record in records} == {"a", "c"}
+        assert list(store.quarantined()) == ["b"]
 
 
 async def test_a_name_that_is_not_unicode_names_nothing(store: SqliteStore) -> None:
@@ -910,6 +1102,11 @@ async def test_a_name_that_is_not_unicode_names_nothing(store: SqliteStore) -> N
                 f"task '{task_id}': the record is not what its log amounts to"
                 for task_id in ("a", "b", "c")
             ],
+        ),
+        (
+            "UPDATE task SET snapshot = replace(snapshot, '\"calls\":', '\"cells\":') "
+            "WHERE task_id = 'a'",
+            ["task 'a': its record has a field that no record has"],
         ),
         (
             "DELETE FROM task WHERE task_id = 'b'",
@@ -1023,6 +1220,207 @@ async def test_a_change_to_any_event_is_noticed(column: str, path: Path) -> None
         for moves in lives:
             finding = f"task {moves[0].record.task_id!r}: the hash chain breaks at event {seq}"
             assert (finding in findings) == (seq <= len(moves))
+
+
+# --- verify: what stands beside the log -----------------------------------------------
+
+
+async def traveller(task: TaskContext) -> str:
+    """Asks where to, then for leave, again and again until it is denied."""
+    where = await task.ask("Where to?", {})
+    while True:
+        await task.authorize("book", {"seats": [1, "é"]}, allow_edit=True)
+        await task.progress(f"booked for {where}")
+
+
+T0: Final = "t"
+#: Some of what can be said of what the traveller asks, in this order.
+SAID: Final[tuple[JsonObject, ...]] = (
+    {"value": {"deep": [1e22, -0.0, 10**30, "東京 🗼", None]}},
+    {"decision": "approve"},
+    {"decision": "approve", "reason": "why not?", "arguments": {"seats": [1, "é"]}},
+    # To Python that is the same, and to JSON it is not.
+    {"decision": "approve", "arguments": {"seats": [True, "é"]}},
+    {"decision": "approve", "arguments": {"seats": [2, "é"]}},
+    {"decision": "deny", "reason": "enough"},
+)
+
+
+async def test_whatever_is_said_with_a_token_fits_its_claim(path: Path) -> None:
+    """What `verify` thinks that a claim is for is what the engine claims it for."""
+    store = SqliteStore(path)
+    async with asyncio.timeout(10), Engine(traveller, store=store) as engine:
+        await engine.submit("no token", owner="ada")
+        task = await engine.submit(
+            [Part(text="é"), Part(data=[0.1, 5e-324])],
+            owner="ada",
+            token=T0,
+            metadata={"b": 1.0, "a": [{}]},
+        )
+        for number, said in enumerate(SAID):
+            (ask,) = (await task.rest()).asks
+            body: JsonObject = {"ask": ask.key, **said}
+            token = f"t{number}"
+            if "decision" not in said:
+                answer = Answer.model_validate(body)
+                await engine.answer(task.task_id, answer, owner="ada", token=token)
+                continue
+            body["digest"] = ask.digest
+            kind = Approval if said["decision"] == "approve" else Denial
+            decision = kind.model_validate(body)
+            await engine.decide(task.task_id, decision, owner=None, actor="bob", token=token)
+        await task.over()
+        assert await store.verify() == []
+    assert asked(path, "SELECT count(*) FROM claim") == [(len(SAID) + 1,)]
+    changed(path, "UPDATE claim SET digest = upper(digest) || 'f'")
+    async with opened(lambda: store):
+        assert len(await store.verify()) == len(SAID) + 1
+
+
+@pytest.fixture
+async def claiming(path: Path) -> Callable[..., SqliteStore]:
+    """As `damaged`: two tasks with a token each, and a watch that has seen the second."""
+    async with opened(lambda: SqliteStore(path)) as store:
+        for task_id in ("a", "b"):
+            moves = whole_life(task_id, token=f"m {task_id}")
+            await store.commit(commit_of(*moves, claims=[claim_of(moves[0])]))
+        await store.put_watch(Watch("w", "b", "web", {"secret": "hush"}, 4))
+
+    def damage(*statements: str) -> SqliteStore:
+        changed(path, *statements)
+        return SqliteStore(path)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("change", "findings"),
+    [
+        ("DELETE FROM watch", []),
+        (
+            "UPDATE claim SET digest = 'f' || substr(digest, 2) WHERE task = 2",
+            ["task 'b': the claim of token 'm b' is not for what event 1 says"],
+        ),
+        (
+            "UPDATE claim SET digest = CAST(x'ff' AS TEXT) WHERE task = 2",
+            ["task 'b': the claim of token 'm b' is not for what event 1 says"],
+        ),
+        (
+            "UPDATE claim SET token = 'm c' WHERE task = 2",
+            [
+                "task 'b': nobody claims token 'm b' of event 1",
+                "task 'b': its claim of token 'm c' belongs to no event",
+            ],
+        ),
+        (
+            f"UPDATE claim SET token = '{'long ' * 50}' WHERE task = 2",
+            [
+                "task 'b': nobody claims token 'm b' of event 1",
+                f"task 'b': its claim of token {'long ' * 16!r} belongs to no event",
+            ],
+        ),
+        (
+            "UPDATE claim SET token = CAST(x'ff' AS TEXT) WHERE task = 2",
+            [
+                "task 'b': nobody claims token 'm b' of event 1",
+                r"task 'b': its claim of token '\udcff' belongs to no event",
+            ],
+        ),
+        (
+            "UPDATE claim SET owner = 'eve' WHERE task = 2",
+            [
+                "task 'b': nobody claims token 'm b' of event 1",
+                "task 'b': its claim of token 'm b' is that of another owner",
+            ],
+        ),
+        (
+            "UPDATE claim SET task = 1 WHERE task = 2",
+            [
+                "task 'a': its claim of token 'm b' belongs to no event",
+                "task 'b': nobody claims token 'm b' of event 1",
+            ],
+        ),
+        (
+            "UPDATE claim SET task = 9 WHERE task = 2",
+            [
+                "table claim: rows that belong to no task",
+                "task 'b': nobody claims token 'm b' of event 1",
+            ],
+        ),
+        (
+            "DELETE FROM claim WHERE task = 1",
+            ["task 'a': nobody claims token 'm a' of event 1"],
+        ),
+        (
+            "UPDATE watch SET cursor = 5",
+            ["task 'b': a watch is said to have seen event 5, and there are 4"],
+        ),
+        (
+            "UPDATE watch SET cursor = -1",
+            ["task 'b': a watch is said to have seen event -1, and there are 4"],
+        ),
+        (
+            "DROP TABLE claim",
+            [f"task {task!r}: its claims cannot be read: no such table: claim" for task in "ab"],
+        ),
+        (
+            "DROP TABLE watch",
+            [f"task {task!r}: its watches cannot be read: no such table: watch" for task in "ab"],
+        ),
+        ("UPDATE watch SET task = 9", ["table watch: rows that belong to no task"]),
+        ('UPDATE watch SET config = \'{"secret": "hush\'', ["task 'b': a watch cannot be read"]),
+    ],
+)
+async def test_a_claim_or_a_watch_that_does_not_fit_its_log_is_found(
+    change: str, findings: list[str], claiming: Callable[..., SqliteStore]
+) -> None:
+    """Or a repeated message could make a second task.  Source: the fault harness."""
+    broken = claiming(change)
+    async with opened(lambda: broken) as store:
+        assert await store.verify() == findings
+
+
+async def test_a_watch_or_a_claim_of_the_wrong_type_is_found(
+    claiming: Callable[..., SqliteStore], path: Path
+) -> None:
+    """A flipped bit in the head of a row makes a text of a number: that stops nothing."""
+    for table in ("claim", "watch"):
+        (sql,) = asked(path, f"SELECT sql FROM sqlite_schema WHERE name = '{table}'")[0]
+        lax = str(sql).replace("STRICT, ", "").replace("STRICT", "")
+        changed(
+            path,
+            "PRAGMA writable_schema = ON",
+            f"UPDATE sqlite_schema SET sql = '{lax}' WHERE name = '{table}'",
+        )
+    broken = claiming(
+        "UPDATE watch SET cursor = x'05'",
+        "UPDATE claim SET token = x'05' WHERE task = 1",
+        "UPDATE claim SET digest = x'05' WHERE task = 2",
+    )
+    async with opened(lambda: broken) as store:
+        assert await store.verify() == [
+            "task 'a': nobody claims token 'm a' of event 1",
+            r"task 'a': its claim of token '\x05' belongs to no event",
+            "task 'b': the claim of token 'm b' is not for what event 1 says",
+            "task 'b': a watch is said to have seen no number of an event",
+        ]
+
+
+async def test_a_claim_is_judged_only_by_a_log_that_can_be_read(
+    claiming: Callable[..., SqliteStore],
+) -> None:
+    """What an event says that was changed fits no claim, and need not even be a token."""
+    other = "replace(data, '\"m b\"', '[1]')"
+    broken = claiming(
+        'UPDATE event SET data = \'{"token":"m a"}\' WHERE task = 1 AND seq = 1',
+        f"UPDATE event SET data = {other} WHERE task = 2 AND seq = 1",
+    )
+    async with opened(lambda: broken) as store:
+        findings = await store.verify()
+    assert "task 'a': the hash chain breaks at event 1" in findings
+    assert "task 'a': the claim of token 'm a' is not for what event 1 says" in findings
+    assert "task 'b': the hash chain breaks at event 1" in findings
+    assert "task 'b': its claim of token 'm b' belongs to no event" in findings
 
 
 # --- how much it reads ----------------------------------------------------------------

@@ -19,8 +19,9 @@ from interlock import (
     TaskContext,
 )
 from interlock._agent import Request
+from interlock._drive import served
 from interlock._phases import Trigger
-from interlock._turn import Returned, _served
+from interlock._threaded import Returned
 from interlock.errors import (
     Denied,
     InvalidInput,
@@ -526,7 +527,7 @@ async def test_a_thread_that_never_looks_can_be_let_go() -> None:
     await pause()
     assert stage.ends == []
     stage.turn.let_go()
-    await soon(asyncio.wait([stage.turn.run]))
+    await soon(stage.turn.done)
     assert isinstance(await raised(stage), asyncio.CancelledError)
     go_on.set()
     threads[0].join(5)
@@ -654,4 +655,4 @@ async def test_a_result_is_not_a_request_to_be_served() -> None:
         raise AssertionError("it is never run")
 
     with pytest.raises(AssertionError):
-        await _served(Result(1), TaskContext(Stage(agent).turn))
+        await served(Result(1), TaskContext(Stage(agent).turn))

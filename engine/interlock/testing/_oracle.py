@@ -15,7 +15,18 @@ from interlock._transitions import TABLE
 _EDGES = {(row.source, row.trigger, row.dest) for row in TABLE}
 _ANSWERS = frozenset({Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY})
 _CLOSINGS = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
-_ACTS = frozenset({Trigger.EMIT, Trigger.PROGRESS, Trigger.ASK, Trigger.COMPLETE})
+_ACTS = frozenset(
+    {
+        Trigger.EMIT,
+        Trigger.PROGRESS,
+        Trigger.ASK,
+        Trigger.CALL,
+        Trigger.NOTE,
+        Trigger.COMPLETE,
+    }
+)
+#: How the key of what a person is asked about a call begins.
+_IN_DOUBT = "interlock:in-doubt-"
 
 
 def violations(log: Sequence[Event]) -> list[str]:
@@ -25,6 +36,7 @@ def violations(log: Sequence[Event]) -> list[str]:
         *_endings(log),
         *_asks(log),
         *_approvals(log),
+        *_calls(log),
         *_stops(log),
     ]
 
@@ -97,6 +109,32 @@ def _approvals(log: Sequence[Event]) -> Iterator[str]:
         changed = event.data["arguments"] != ask["arguments"]
         if changed and not (ask["allow_edit"] and event.data["edited"]):
             yield f"I14: event {event.seq} approves other arguments without leave"
+
+
+def _calls(log: Sequence[Event]) -> Iterator[str]:
+    """A call ends once, and is begun again only if it may be, or a person says so."""
+    begun: Counter[str] = Counter()
+    leave: Counter[str] = Counter()
+    ended: set[str] = set()
+    for event in log:
+        key = str(event.data.get("key"))
+        match event.trigger:
+            case Trigger.PROVIDE_INPUT if key.startswith(_IN_DOUBT):
+                again = event.data["value"]["decision"] == "run_again"
+                _, call = key.removeprefix(_IN_DOUBT).split("-", 1)
+                leave[call.split("~")[0]] += again
+            case Trigger.CALL:
+                begun[key] += 1
+                if key in ended:
+                    yield f"I16: event {event.seq} begins {key}, whose end is known"
+                if begun[key] > 1 + leave[key] and not event.data["idempotent"]:
+                    yield f"I16: event {event.seq} begins {key} again without anybody's leave"
+            case Trigger.CALLED:
+                if not begun[key] or key in ended:
+                    yield f"I15: event {event.seq} ends {key}, which was not begun"
+                ended.add(key)
+            case _:
+                pass
 
 
 def _stops(log: Sequence[Event]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from interlock._event import AGENT, ENGINE, TIMER, Signal
+from interlock._json import digest
 from interlock._machine import LIFECYCLE, Move, fire
 from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
 from interlock._record import TaskRecord
@@ -37,24 +38,39 @@ AT: Final = 1_000_000.0
 #: Before every deadline.
 _FIRST: Final = (float("-inf"), "")
 _OWNER: Final = "ada"
+#: Idempotency tokens of theirs.
+_M0, _M1 = "m0", "m1"
 
 
 # --- tasks to store -------------------------------------------------------------------
 
 
 def submitted(
-    task_id: str, *, owner: str = _OWNER, context_id: str = "c", at: float = AT, due_s: float = 1e6
+    task_id: str,
+    *,
+    owner: str = _OWNER,
+    context_id: str = "c",
+    at: float = AT,
+    due_s: float = 1e6,
+    token: str | None = None,
 ) -> Move:
-    """A new task that may take `due_s` seconds."""
+    """A new task that may take `due_s` seconds; what its token claims is `claim_of` it."""
     data = {
         "task_id": task_id,
         "owner": owner,
         "context_id": context_id,
         "parts": [{"text": f"do {task_id}"}],
         "due": at + due_s,
-        "token": None,
+        "token": token,
     }
     return LIFECYCLE.submit(Signal(Trigger.SUBMIT, data, owner, at))
+
+
+def claim_of(move: Move) -> Claim:
+    """The claim of a submission, as the engine makes it: a store may check one by the other."""
+    data = move.event.data
+    body = digest([data["parts"], data.get("metadata", {})])
+    return Claim(data["owner"], data["token"], data["task_id"], body)
 
 
 def moved(
@@ -110,9 +126,11 @@ def finalized(move: Move) -> Move:
     return moved(move, Trigger.FINALIZE, {"turn_alive": False, "deliveries_left": 0})
 
 
-def whole_life(task_id: str, *, owner: str = _OWNER, at: float = AT) -> list[Move]:
+def whole_life(
+    task_id: str, *, owner: str = _OWNER, at: float = AT, token: str | None = None
+) -> list[Move]:
     """A task from its submission to the end of its book-keeping."""
-    moves = [submitted(task_id, owner=owner, at=at)]
+    moves = [submitted(task_id, owner=owner, at=at, token=token)]
     for step in (started, completed, finalized):
         moves.append(step(moves[-1]))
     return moves
@@ -215,6 +233,8 @@ async def check_an_empty_store_has_nothing(make_store: StoreMaker) -> None:
         assert await store.claim(_OWNER, "m1") is None
         assert await store.watches("t") == []
         assert await store.behind() == []
+        assert await store.purge(AT + 1e9) == []
+        assert store.quarantined() == {}
         assert not await store.drop_watch("t", "w")
         assert await store.verify() == []
         page = await store.page(TaskQuery())
@@ -368,17 +388,18 @@ async def check_one_of_two_rivals_wins(make_store: StoreMaker) -> None:
 
 async def check_a_refused_commit_disturbs_no_other(make_store: StoreMaker) -> None:
     """Among many that come together, only those that must be are refused."""
-    claim = Claim(_OWNER, "m1", "t0", "d")
+    first, old = submitted("t0", token=_M1), submitted("old", token=_M0)
+    claim = claim_of(first)
     async with opened(make_store) as store:
-        await store.commit(commit_of(submitted("old"), claims=[Claim(_OWNER, "m0", "old", "d")]))
+        await store.commit(commit_of(old, claims=[claim_of(old)]))
         ends = await _ends(
             store,
             [
-                commit_of(submitted("t0"), claims=[claim]),
+                commit_of(first, claims=[claim]),
                 commit_of(submitted("old")),
-                commit_of(submitted("t1"), claims=[Claim(_OWNER, "m0", "t1", "d")]),
+                commit_of(submitted("t1"), claims=[Claim(_OWNER, _M0, "t1", "d")]),
                 commit_of(submitted("t2")),
-                commit_of(submitted("t3"), claims=[Claim(_OWNER, "m1", "t3", "d")]),
+                commit_of(submitted("t3"), claims=[Claim(_OWNER, _M1, "t3", "d")]),
                 commit_of(*whole_life("t4")),
             ],
         )
@@ -500,9 +521,10 @@ async def check_a_finalized_task_is_shown_as_its_outcome(make_store: StoreMaker)
 
 
 async def check_unfinished_tasks_are_found(make_store: StoreMaker) -> None:
-    """All that are not finalized, by id, page by page: also those that only have to be."""
+    """All but the finalized and the waiting, by id, page by page: also what is only to finalize."""
     lives = every_phase()
-    expected = sorted(m[0].record.task_id for m in lives if m[-1].record.phase != Phase.FINALIZED)
+    rest = WAITING | {Phase.FINALIZED}
+    expected = sorted(m[0].record.task_id for m in lives if m[-1].record.phase not in rest)
     async with opened(make_store) as store:
         for moves in lives:
             await stored(store, moves)
@@ -657,6 +679,95 @@ async def check_watches_that_are_behind_are_found(make_store: StoreMaker) -> Non
         assert await behind() == []
 
 
+# --- retention ------------------------------------------------------------------------
+
+
+async def check_finalized_tasks_are_purged_with_all_they_had(make_store: StoreMaker) -> None:
+    """Their events, claims and watches go with them, and nothing of any other task."""
+    lives = {
+        task_id: whole_life(task_id, at=at, token=f"m {task_id}")
+        for task_id, at in (("old", AT), ("new", AT + 100))
+    }
+    claims = {task_id: claim_of(moves[0]) for task_id, moves in lives.items()}
+    watches = {task_id: Watch("w", task_id, "web", {}, 0) for task_id in lives}
+    async with opened(make_store) as store:
+        for task_id, moves in lives.items():
+            commit = commit_of(*moves, claims=[claims[task_id]], watches=[watches[task_id]])
+            await store.commit(commit)
+        ended = lives["old"][-1].record.updated_at
+        assert await store.purge(ended) == []
+        assert await store.purge(ended + 0.5) == ["old"]
+        assert await store.purge(ended + 0.5) == []
+        assert await store.get("old") is None
+        assert await store.events("old") == []
+        assert await store.claim(_OWNER, "m old") is None
+        assert await store.watches("old") == []
+        assert await store.behind() == [watches["new"]]
+        assert (await store.page(TaskQuery())).total == 1
+        assert await store.get("new") == lives["new"][-1].record
+        assert await store.events("new") == [move.event for move in lives["new"]]
+        assert await store.claim(_OWNER, "m new") == claims["new"]
+        # The id and the token are free again, as if they had never been used.
+        await store.commit(commit_of(*lives["old"], claims=[claims["old"]]))
+        assert await store.get("old") == lives["old"][-1].record
+        assert await store.verify() == []
+
+
+async def check_nothing_but_finalized_tasks_is_purged(make_store: StoreMaker) -> None:
+    """However old: also not what is over and still has something to deliver."""
+    lives = every_phase()
+    async with opened(make_store) as store:
+        for moves in lives:
+            await stored(store, moves)
+        assert await store.purge(AT + 1e9, limit=99) == ["is finalized"]
+        assert await store.purge(AT + 1e9, limit=99) == []
+        for moves in lives:
+            record = moves[-1].record
+            kept = None if record.phase is Phase.FINALIZED else record
+            assert await store.get(record.task_id) == kept
+        assert (await store.page(TaskQuery(limit=0))).total == len(lives) - 1
+        assert await store.verify() == []
+
+
+async def check_the_oldest_are_purged_first(make_store: StoreMaker) -> None:
+    """At most so many at once, and never the newest that are to be kept."""
+    chance = random.Random(5)  # noqa: S311  repeatable, not secret
+    lives = [whole_life(f"t{number:02}", at=AT + number // 2) for number in range(20)]
+    names = [moves[0].record.task_id for moves in lives]
+    async with opened(make_store) as store:
+        for moves in chance.sample(lives, len(lives)):
+            await store.commit(commit_of(*moves))
+        assert await store.purge(AT + 1e9, limit=0) == []
+        assert await store.purge(AT + 1e9, limit=3) == names[:3]
+        assert await store.purge(AT + 1e9, keep=20, limit=99) == []
+        assert await store.purge(AT + 1e9, keep=17, limit=99) == []
+        assert await store.purge(AT + 1e9, keep=15, limit=99) == names[3:5]
+        assert await store.purge(AT + 1e9, keep=9, limit=4) == names[5:9]
+        # Both bounds hold at once.
+        assert await store.purge(lives[12][-1].record.updated_at, keep=2) == names[9:12]
+        assert await store.purge(AT + 1e9, keep=7, limit=99) == names[12:13]
+        assert (await store.page(TaskQuery())).total == 7  # noqa: PLR2004  as said above
+        assert await store.verify() == []
+
+
+async def check_purging_and_committing_go_together(make_store: StoreMaker) -> None:
+    """Neither waits for the other's end, and what comes meanwhile is kept."""
+    async with opened(make_store) as store:
+        for number in range(30):
+            await store.commit(commit_of(*whole_life(f"old {number:02}")))
+        news = [whole_life(f"new {number}", at=AT + 100) for number in range(30)]
+        async with asyncio.TaskGroup() as group:
+            purges = [group.create_task(store.purge(AT + 50, limit=7)) for _ in range(9)]
+            for moves in news:
+                group.create_task(stored(store, moves))
+        while await store.purge(AT + 50, limit=7):
+            pass
+        gone = [task_id for purge in purges for task_id in purge.result()]
+        assert len(gone) == len(set(gone))
+        assert (await store.page(TaskQuery(limit=0))).total == len(news)
+        assert await store.verify() == []
+
+
 # --- the store itself -----------------------------------------------------------------
 
 
@@ -683,24 +794,25 @@ async def check_a_healthy_store_verifies(make_store: StoreMaker) -> None:
 
 async def check_everything_is_there_again(make_store: StoreMaker) -> None:
     """What was committed before is read after, down to the claims, watches and deadlines."""
-    claim = Claim(_OWNER, "m1", "is new", "d1")
+    lives = [[submitted("is new", token=_M1)], *every_phase()[1:]]
+    claim = claim_of(lives[0][0])
     watch = Watch("w", "is new", "web", {"a": [1]}, 0, 2, AT, None)
     async with opened(make_store) as store:
-        for moves in every_phase():
+        for moves in lives:
             first = moves[0].record.task_id == "is new"
             await store.commit(
                 commit_of(*moves, claims=[claim] if first else (), watches=[watch] if first else ())
             )
     async with opened(make_store) as store:
-        for moves in every_phase():
+        for moves in lives:
             task_id = moves[0].record.task_id
             assert await store.get(task_id) == moves[-1].record
             assert await store.events(task_id) == [move.event for move in moves]
-        assert await store.claim(_OWNER, "m1") == claim
+        assert await store.claim(_OWNER, _M1) == claim
         assert await store.behind() == [watch]
         waiting = await store.page(TaskQuery(shown=WAITING))
         assert sorted(_ids(waiting.records)) == ["waits for both", "waits for more"]
-        deadlines = [m[-1].record.due for m in every_phase() if m[-1].record.due is not None]
+        deadlines = [m[-1].record.due for m in lives if m[-1].record.due is not None]
         assert len(await store.due(AT + 1e9, _FIRST)) == len(deadlines)
         assert await store.next_due(0.0) == min(deadlines)
         assert await store.verify() == []
@@ -708,8 +820,8 @@ async def check_everything_is_there_again(make_store: StoreMaker) -> None:
 
 async def check_tasks_go_on_after_reopening(make_store: StoreMaker) -> None:
     """The next event is accepted, a stale one is not, and a used token stays used."""
-    moves = whole_life("t")
-    claim = Claim(_OWNER, "m1", "t", "d1")
+    moves = whole_life("t", token=_M1)
+    claim = claim_of(moves[0])
     async with opened(make_store) as store:
         await store.commit(commit_of(moves[0], claims=[claim]))
     for move in moves[1:]:
@@ -734,6 +846,23 @@ async def check_the_same_store_opens_again(make_store: StoreMaker) -> None:
     await store.open()
     assert len(await store.events("t")) == len(whole_life("t"))
     await store.close()
+
+
+async def check_what_was_purged_stays_gone(make_store: StoreMaker) -> None:
+    """Also when the newest tasks of all went; the store is sound, and goes on from there."""
+    for round_ in range(3):
+        async with opened(make_store) as store:
+            assert await store.verify() == []
+            for number in range(3):
+                await store.commit(commit_of(*whole_life(f"t{number}", at=AT + round_)))
+            await store.commit(commit_of(submitted(f"open {round_}")))
+            await store.commit(commit_of(*whole_life("last", at=AT + round_)))
+        async with opened(make_store) as store:
+            assert sorted(await store.purge(AT + 1e9)) == ["last", "t0", "t1", "t2"]
+            assert await store.verify() == []
+    async with opened(make_store) as store:
+        assert _ids(await store.unfinished()) == [f"open {round_}" for round_ in range(3)]
+        assert await store.verify() == []
 
 
 async def check_closing_finishes_what_was_begun(make_store: StoreMaker) -> None:
@@ -790,6 +919,10 @@ STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     check_deadlines_move_with_the_task,
     check_watches_are_kept,
     check_watches_that_are_behind_are_found,
+    check_finalized_tasks_are_purged_with_all_they_had,
+    check_nothing_but_finalized_tasks_is_purged,
+    check_the_oldest_are_purged_first,
+    check_purging_and_committing_go_together,
     check_closing_is_harmless,
     check_a_healthy_store_verifies,
 )
@@ -799,4 +932,5 @@ DURABLE_STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     check_tasks_go_on_after_reopening,
     check_the_same_store_opens_again,
     check_closing_finishes_what_was_begun,
+    check_what_was_purged_stays_gone,
 )

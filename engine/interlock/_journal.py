@@ -1,0 +1,267 @@
+"""The journal of a turn: what an agent does outside is written down before and after.
+
+Run again, the agent is handed what the log has.  A call that was begun and of which nobody
+saw the end is *in doubt*: if it may be repeated it is, else a person is asked.
+"""
+
+import asyncio
+import inspect
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Protocol, cast
+
+from interlock._call import Call, InDoubt, call_of, name_of, raised
+from interlock._event import Data
+from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
+from interlock._payload import CallBegun, CallEnded, Noted
+from interlock._phases import Trigger
+from interlock._thread import on_a_thread
+from interlock.errors import CallInDoubt, EngineError, InvalidInput, ReplayDiverged
+from interlock.models import JsonValue, Limits
+
+#: The key of the call that is being made here, if one is.
+WITHIN: Final[ContextVar[str | None]] = ContextVar("interlock_within", default=None)
+
+KEY_CHARS_MAX: Final = 256
+#: Without halves of characters, which cannot be stored.
+_KEY: Final = re.compile(f"[^\ud800-\udfff]{{1,{KEY_CHARS_MAX}}}", re.DOTALL)
+_OURS: Final = re.compile(f"^{OWN}|[@~][0-9]+$")
+
+
+class Desk(Protocol):
+    """What a journal needs of its turn."""
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """What the task's log says was already done."""
+        ...
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        ...
+
+    async def report(self, trigger: Trigger, data: Data) -> None:
+        """Fire a trigger in the name of the turn; returns when it is durable."""
+
+    async def begin(self, call: CallBegun) -> None:
+        """Write down that a call begins, once nobody is asked anything; durable."""
+
+    async def end(self, call: CallEnded | None) -> None:
+        """Write down what it came to; None where nobody saw it end."""
+
+    async def record_end(self, call: CallEnded) -> None:
+        """Write down what a call came to that was begun before; durable."""
+
+    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
+        """Wait until a thread is done; False if the turn was told to end meanwhile."""
+        ...
+
+    async def fail(self, error: Exception) -> None:
+        """End the turn with this error, whatever the agent would make of it."""
+
+
+class Inquirer(Protocol):
+    """Asks a person something that the agent did not think of."""
+
+    async def __call__(self, prompt: str, key: str) -> InDoubt:
+        """What they say."""
+        ...
+
+
+class Journal:
+    """Of one turn: it counts what the agent calls, and knows what was called before."""
+
+    def __init__(self, desk: Desk, inquire: Inquirer) -> None:
+        self._desk: Final = desk
+        self._inquire: Final = inquire
+        self._counts: Final[Counter[str]] = Counter()
+        self._used: Final[set[str]] = set()
+
+    async def begun(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        key: str | None,
+        idempotent: bool,
+    ) -> tuple[Call, Ended | None]:
+        """The call, and what the log says it came to; None: it is begun, and is to be made.
+
+        Raises:
+            InvalidInput: the arguments are not JSON, or the key was used before.
+            ReplayDiverged: this turn is run again and calls something else than before.
+            Refused: the log of the task is full.
+        """
+        if (within := WITHIN.get()) is not None:
+            # At a replay it is not made, and what it called is not counted.
+            raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
+        bytes_max = self._desk.limits.payload_bytes_max
+        base = self._key(name_of(fn), key)
+        call = call_of(fn, args, kwargs, key=base, idempotent=idempotent, bytes_max=bytes_max)
+        try:
+            key, token = self._desk.memory.call_key(base, call.name, call.fingerprint)
+        except ReplayDiverged as error:
+            await self._desk.fail(error)
+            raise
+        call = replace(call, key=key, token=token)
+        known = self._desk.memory.calls.get(key)
+        if known is not None:
+            ended = known.ended
+            if ended is None:
+                ended = await self._in_doubt(call, known)
+            if ended is not None:
+                return call, ended
+        await self._desk.begin(
+            {
+                "epoch": 0,
+                "key": key,
+                "name": call.name,
+                "arguments": call.arguments,
+                "idempotent": idempotent,
+                "log_events_max": self._desk.limits.log_events_max,
+            }
+        )
+        return call, None
+
+    async def made(
+        self, call: Call, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Ended:
+        """Make a call that is begun, on a thread if it is a plain function, and write it down."""
+        said: CallEnded | None = None
+        go_on = True
+        within = WITHIN.set(call.key)
+        try:
+            if inspect.iscoroutinefunction(fn):
+                value: object = await fn(*args, **kwargs)
+            else:
+                work = on_a_thread(partial(_tried, fn, args, kwargs), f"call {call.key}")
+                go_on = await self._desk.wait_for(work)
+                value = work.result()()
+                if inspect.isawaitable(value):
+                    value = await value
+            ended = call.returned(value)
+            said = _said(call, ended)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+            ended = raised(error)
+            said = _said(call, ended)
+        finally:
+            WITHIN.reset(within)
+            await self._desk.end(said)
+        if not go_on:
+            raise asyncio.CancelledError
+        return ended
+
+    async def value(self, call: Call, ended: Ended) -> Any:  # noqa: ANN401  the function's own
+        """What the agent gets of a call that has ended; see `Call.value_of`."""
+        try:
+            return call.value_of(ended)
+        except ReplayDiverged as error:
+            await self._desk.fail(error)
+            raise
+
+    async def ended(self, call: Call, ended: Ended | None) -> None:
+        """Write down what a call came to that was made elsewhere; None where nobody knows."""
+        await self._desk.end(None if ended is None else _said(call, ended))
+
+    async def note(self, kind: str, make: Callable[[], JsonValue]) -> JsonValue:
+        """A value that is made once and then remembered."""
+        if WITHIN.get() is not None:
+            return make()  # What it makes of it is remembered.
+        key = self._desk.memory.note_key(self._key(kind, None))
+        notes = self._desk.memory.notes
+        if key not in notes:
+            noted: Noted = {
+                "epoch": 0,
+                "key": key,
+                "value": make(),
+                "log_events_max": self._desk.limits.log_events_max,
+            }
+            await self._desk.report(Trigger.NOTE, noted)
+        return notes[key]
+
+    def _key(self, name: str, key: str | None) -> str:
+        """The key of the next call of that name: given, or counted in the order of the calls."""
+        if key is None:
+            self._counts[name] += 1
+            key = f"{name}-{self._counts[name]}"
+        else:
+            own_key(key)
+        if key in self._used:
+            raise InvalidInput([f"key {key!r} was used before; a call has a key of its own"])
+        self._used.add(key)
+        return key
+
+    async def _in_doubt(self, call: Call, known: Called) -> Ended | None:
+        """What to take for the end of a call that nobody saw; None: it is to be made again."""
+        if call.idempotent and known.idempotent:
+            return None
+        question = prompt = (
+            f"The call of {call.name!r} was interrupted, and nobody knows whether it was done. "
+            "Use a value for its result, run it again, or fail the task?"
+        )
+        for again in itertools.count(1):
+            key = f"{IN_DOUBT}{known.begun}-{call.key}" + ("" if again == 1 else f"~{again}")
+            try:
+                said = await self._inquire(question, key)
+            except EngineError:
+                # Nobody can be asked: then nobody has said that it may be made again.
+                await self._desk.fail(CallInDoubt(call.name))
+                raise
+            if said.decision == "fail":
+                await self._desk.fail(CallInDoubt(call.name))
+            if said.decision == "run_again":
+                return None
+            problems = call.problems_of(said.value)
+            if not problems:
+                ended = Ended(said.value)
+                await self._desk.record_end({**_said(call, ended), "by": "answer"})
+                return ended
+            question = f"{prompt}\n({'; '.join(problems)})"
+        raise AssertionError("counting never ends")
+
+
+def _tried(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Callable[[], Any]:
+    """Call the function; gives what returns what it returned, or raises what it raised."""
+    try:
+        value = fn(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
+        return partial(_raise, error)
+    return lambda: value
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def own_key(key: str) -> str:
+    """The key that an agent gave to an ask or a call.
+
+    Raises:
+        InvalidInput: it may be one that was made here, or is no short text.
+    """
+    given = cast("object", key)
+    if isinstance(given, str) and _KEY.fullmatch(given) and not _OURS.search(given):
+        return key
+    why = f"key is {key!r:.80}; it is a text of up to {KEY_CHARS_MAX} characters"
+    raise InvalidInput([f"{why} which does not begin with {OWN!r} or end like '@2' or '~2'"])
+
+
+def _said(call: Call, ended: Ended) -> CallEnded:
+    said: CallEnded = {"epoch": 0, "key": call.key, "value": ended.value}
+    if ended.error is not None:
+        said["error"] = ended.error
+    return said
