@@ -1,7 +1,7 @@
-"""The command line: `interlock demo`, `diagram`, `verify`.
+"""The command line: `interlock demo`, `diagram`, `verify`, `doctor`, `resume`.
 
-Exit codes: 0 all is well; 1 it failed, or found something; 2 it was called wrongly; 130 it
-was interrupted.
+Exit codes: 0 all is well; 1 it failed, or found something; 2 it was called wrongly, or the
+doctor cannot read the store; 130 it was interrupted.
 """
 
 import argparse
@@ -14,9 +14,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from interlock import LIFECYCLE, SqliteStore, mermaid
-from interlock.errors import StoreError
+from interlock import (
+    LIFECYCLE,
+    SqliteStore,
+    SystemClock,
+    examine,
+    mermaid,
+    resume_stopped,
+)
+from interlock.errors import EngineError, StoreError, StoreLocked
 from interlock_adapters._board import picture
+from interlock_adapters._doctor import as_json, as_text
 from interlock_adapters._ink import wants_colour
 
 OK: Final = 0
@@ -94,7 +102,35 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
     verify.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+
+    doctor = _command(
+        add, "doctor", _doctor, "say what somebody should know about a store, running or not"
+    )
+    doctor.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+    doctor.add_argument("--json", action="store_true", help="the same as JSON")
+    _add_resume(add)
     return parser
+
+
+def _add_resume(add: _Add) -> None:
+    resume = _command(
+        add, "resume", _resume, "decide how a task goes on that waits for an operator"
+    )
+    resume.add_argument("task", metavar="TASK_ID", help="as interlock doctor names it")
+    resume.add_argument(
+        "--store",
+        metavar=f"{_SQLITE}PATH",
+        type=_sqlite_path,
+        required=True,
+        help="the store, whose server is stopped",
+    )
+    how = resume.add_mutually_exclusive_group(required=True)
+    for option, value, meaning in (
+        ("--again", "again", "run it as it is: its agent was mended"),
+        ("--skip", "skip", "ignore the entry of its log at which it went astray"),
+        ("--from-scratch", "from_scratch", "ignore all that it did, and do it once more"),
+    ):
+        how.add_argument(option, dest="how", action="store_const", const=value, help=meaning)
 
 
 def _command(add: _Add, name: str, run: _Run, summary: str) -> argparse.ArgumentParser:
@@ -171,6 +207,39 @@ async def _findings(path: Path) -> list[str]:
     await store.open()
     try:
         return await store.verify()
+    finally:
+        await store.close()
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    now = SystemClock().now()
+    try:
+        found = examine(options.store, now=now)
+    except StoreError as error:
+        return _complain(str(error), MISUSED)
+    print(as_json(found) if options.json else as_text(found, now=now))
+    return FAILED if found.needs_a_person else OK
+
+
+def _resume(options: argparse.Namespace) -> int:
+    path: Path = options.store
+    if not path.is_file():
+        return _complain(f"there is no file {path}")
+    try:
+        asyncio.run(_resumed(path, options.task, options.how))
+    except StoreLocked as error:
+        return _complain(f"{error}; stop it first, or let it call Engine.resume")
+    except EngineError as error:
+        return _complain(str(error))
+    print(f"task {options.task} goes on at the next start")
+    return OK
+
+
+async def _resumed(path: Path, task_id: str, how: str) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        await resume_stopped(store, task_id, how, at=SystemClock().now())
     finally:
         await store.close()
 

@@ -1,7 +1,12 @@
-"""The command line, as a shell sees it: what is printed, where, and the exit code."""
+"""The command line, as a shell sees it: what is printed, where, and the exit code.
+
+The module is long because there are many commands and each can fail in many ways.
+"""
 
 import asyncio
+import contextlib
 import io
+import json
 import os
 import sqlite3
 import subprocess
@@ -13,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from interlock import Engine, TaskContext
+from interlock import Engine, Limits, NewWatch, TaskContext, Trigger
 from interlock_adapters import cli
 from interlock_adapters._ink import BOLD, wants_colour
 
@@ -79,7 +84,7 @@ def test_a_call_without_a_command_shows_what_there_is(capsys: pytest.CaptureFixt
     """And is not a success: a script that forgot the command should stop.  Source: ours."""
     code, out, err = run([], capsys)
     assert (code, out) == (cli.MISUSED, "")
-    for command in ("demo", "diagram", "verify"):
+    for command in ("demo", "diagram", "verify", "doctor", "resume"):
         assert command in err
 
 
@@ -90,7 +95,7 @@ def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[s
     assert "'demo'" in err
 
 
-@pytest.mark.parametrize("command", ["demo", "diagram", "verify"])
+@pytest.mark.parametrize("command", ["demo", "diagram", "verify", "doctor", "resume"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Source: ours."""
     code, out, _ = run([command, "--help"], capsys)
@@ -220,6 +225,331 @@ def test_a_store_that_is_no_sqlite_url_is_explained(
     code, _, err = run(["verify", url], capsys)
     assert code == cli.MISUSED
     assert f"{url!r} is not sqlite:///PATH, for instance sqlite:///tasks.db" in err
+
+
+# --- doctor ---------------------------------------------------------------------------------
+
+
+async def asks(task: TaskContext) -> str:
+    """Wait for an answer; without one it takes Rome."""
+    return await task.ask("Which city?", default="Rome")
+
+
+async def crashes(task: TaskContext) -> str:
+    """Never ends: whoever opens the store again finds it running."""
+    await task.call(asyncio.Event().wait)
+    return "never"
+
+
+NOW: Final = Limits(park_after_s=0.0, drain_s=0.0, grace_s=0.001, recoveries_max=1)
+
+
+@pytest.fixture
+def trouble(tmp_path: Path) -> tuple[Path, str]:
+    """A store with a task that crashed too often, and that task."""
+    path = tmp_path / "trouble.db"
+
+    async def crash() -> str:
+        task_id = ""
+        for _ in range(3):
+            engine = Engine(crashes, store=f"sqlite:///{path}", limits=NOW)
+            async with asyncio.timeout(10), engine:
+                if not task_id:
+                    task_id = (await engine.submit("go", owner="ada")).task_id
+                async for event in engine.subscribe(task_id, owner="ada"):
+                    if event.trigger in {Trigger.ASK, Trigger.CALL} and event.seq > 2:
+                        break
+        return task_id
+
+    return path, asyncio.run(crash())
+
+
+def test_a_store_with_nothing_to_do_is_well(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is in it is counted, and the SQLite that reads it is named.  Source: issue 3, item 5."""
+    code, out, err = run(["doctor", f"sqlite:///{store}"], capsys)
+    assert (code, err) == (cli.OK, "")
+    assert "tasks: 1 finalized" in out
+    assert "finalized: 1 completed" in out
+    assert f"SQLite {sqlite3.sqlite_version}" in out
+
+
+def test_the_doctor_says_the_same_as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For whoever watches many stores.  Source: issue 3, item 5."""
+    code, out, err = run(["doctor", f"sqlite:///{store}", "--json"], capsys)
+    found = json.loads(out)
+    assert (code, err, found["phases"]) == (cli.OK, "", {"finalized": 1})
+    assert found["needs_a_person"] is False
+    assert found["quarantined"] == {"count": 0, "named": []}
+
+
+async def test_the_doctor_looks_beside_a_running_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes no lock and changes nothing.  Source: issue 3, item 5."""
+    path = tmp_path / "tasks.db"
+    async with asyncio.timeout(10), Engine(asks, store=f"sqlite:///{path}") as engine:
+        handle = await engine.submit("hello", owner="ada")
+        await handle.rest()
+        code, out, _ = await asyncio.to_thread(run, ["doctor", f"sqlite:///{path}"], capsys)
+        assert code == cli.OK
+        assert "tasks: 1 waiting_input" in out
+        assert f"  {handle.task_id}  ask-1, for " in out
+        assert f"  {handle.task_id}  ask-1, in 24.0 h" in out or "ask-1, in 1.0 d" in out
+        await handle.answer("ask-1", "Oslo")
+        assert await handle.result() == "Oslo"
+
+
+def test_what_needs_a_person_is_said_first_and_is_an_exit_code(
+    trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An operator, an unreadable task: something has to be done.  Source: issue 3, item 5."""
+    path, task_id = trouble
+    code, out, _ = run(["doctor", f"sqlite:///{path}"], capsys)
+    assert code == cli.FAILED
+    assert (
+        "waiting for an operator (interlock resume TASK_ID --again, --skip or --from-scratch): 1"
+        in out
+    )
+    assert f"  {task_id}  for " in out
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE task SET snapshot = '{}'")
+        db.commit()
+    code, out, _ = run(["doctor", f"sqlite:///{path}"], capsys)
+    assert code == cli.FAILED
+    assert f"{task_id}  its record cannot be read" in out
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ("UPDATE task SET phase = 'finalized'", "its row says finalized, and its record does not"),
+        ("UPDATE event SET trigger = 'jump' WHERE seq = 2", "event 2 cannot be read"),
+        ("DELETE FROM event WHERE seq = 2", "events are missing from its log"),
+    ],
+)
+def test_each_kind_of_damage_is_named(
+    damage: str, why: str, trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record that is fine is not all there is.  Source: issue 3, item 5."""
+    path, task_id = trouble
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(damage)
+        db.commit()
+    code, out, _ = run(["doctor", f"sqlite:///{path}", "--json"], capsys)
+    found = json.loads(out)
+    assert code == cli.FAILED
+    assert found["quarantined"] == {"count": 1, "named": [{"task_id": task_id, "why": why}]}
+
+
+async def misbehaves(task: TaskContext) -> str:
+    """Will not end when it is told to."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    return task.input.text
+
+
+def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stuck watches, abandoned turns, open calls, many waits: none of them is an alarm."""
+    path = tmp_path / "tasks.db"
+    url = f"sqlite:///{path}"
+
+    async def fill() -> tuple[str, str]:
+        limits = Limits(grace_s=0.01, drain_s=0.0)
+        async with asyncio.timeout(10), Engine(misbehaves, store=url, limits=limits) as engine:
+            hook = NewWatch("w", "nowhere", {"token": "sk-canary-7f3a"})
+            stuck = await engine.submit("go", owner="ada", watches=[hook])
+            await stuck.cancel()
+            await stuck.over()
+        async with asyncio.timeout(10), Engine(asks, store=url) as engine:
+            for _ in range(25):
+                await (await engine.submit("hello", owner="ada")).rest()
+        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+            calling = await engine.submit("go", owner="ada")
+            async for event in calling.events():
+                if event.trigger is Trigger.CALL:
+                    break
+        return stuck.task_id, calling.task_id
+
+    stuck, calling = asyncio.run(fill())
+    code, out, _ = run(["doctor", url], capsys)
+    assert code == cli.OK
+    assert f"  {stuck}  w (nowhere): given up after attempt 1" in out
+    assert f"ended with a turn that would not stop: 1\n  {stuck}" in out
+    assert f"  {calling}  running: wait-1" in out
+    assert "waiting, the longest first: 25" in out
+    assert "  and 5 more" in out
+    assert "sk-canary" not in out + run(["doctor", url, "--json"], capsys)[1]
+
+
+def test_an_interrupted_call_is_for_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next start asks, and the doctor says so.  Source: issue 3, in-doubt calls."""
+    url = f"sqlite:///{tmp_path / 'tasks.db'}"
+
+    async def crash() -> str:
+        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+            handle = await engine.submit("go", owner="ada")
+            async for event in handle.events():
+                if event.trigger is Trigger.CALL:
+                    break
+        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+            await (await engine.task(handle.task_id, owner="ada")).rest()
+        return handle.task_id
+
+    task_id = asyncio.run(crash())
+    code, out, _ = run(["doctor", url], capsys)
+    assert code == cli.FAILED
+    assert f"whether an interrupted call was done: 1\n  {task_id}  interlock:in-doubt-" in out
+
+
+def test_a_bad_page_does_not_stop_the_doctor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What SQLite itself cannot read is named, and the rest is counted.  Source: I37."""
+    path = tmp_path / "tasks.db"
+
+    async def fill() -> list[str]:
+        async with asyncio.timeout(10), Engine(asks, store=f"sqlite:///{path}") as engine:
+            handles = [
+                await engine.submit(text, owner="ada") for text in ("hello", "long " * 9_000)
+            ]
+            for handle in handles:
+                await handle.rest()
+        return [handle.task_id for handle in handles]
+
+    _, bad = asyncio.run(fill())
+    page = path.read_bytes().index(b"long " * 400) // 4096 + 3
+    with path.open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(b"\x7f\xff\xff\xff")
+    code, out, _ = run(["doctor", f"sqlite:///{path}", "--json"], capsys)
+    found = json.loads(out)
+    assert (code, found["waiting"]) == (cli.FAILED, 2)
+    ((named),) = found["quarantined"]["named"]
+    assert named["task_id"] == bad
+    assert "malformed" in named["why"]
+
+
+def test_what_is_older_than_retention_is_counted(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next sweep of a server with the limits as they come takes it.  Decision 0008."""
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        db.execute("UPDATE task SET updated_at = 1")
+        db.commit()
+    code, out, _ = run(["doctor", f"sqlite:///{store}"], capsys)
+    assert (code, out.splitlines()[-1]) == (
+        cli.OK,
+        "finalized, and older than retention lets them be: 1",
+    )
+
+
+def test_a_store_that_lost_something_is_not_well(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was acknowledged is gone: an old copy, or a bad disk.  Source: DESIGN 4."""
+    lock = store.with_name(store.name + ".lock")
+    lock.write_bytes(f"{1:<20}\n{99:<20}\n".encode())
+    code, out, _ = run(["doctor", f"sqlite:///{store}"], capsys)
+    assert code == cli.FAILED
+    assert "LOST: the newest 95 events are gone" in out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_the_doctor_reads_where_nothing_may_be_written(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy on a medium that is read only is looked at like any other.  Source: ours."""
+    store.parent.chmod(0o500)
+    try:
+        code, out, _ = run(["doctor", f"sqlite:///{store}"], capsys)
+    finally:
+        store.parent.chmod(0o700)
+    assert (code, "tasks: 1 finalized" in out) == (cli.OK, True)
+
+
+@pytest.mark.parametrize("content", [None, b"this is no database, however long it goes on\n" * 99])
+def test_what_the_doctor_cannot_read_is_another_exit_code(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is made, and nothing is said to be well.  Source: issue 3, item 5."""
+    path = tmp_path / "nowhere.db"
+    if content is not None:
+        path.write_bytes(content)
+    code, out, err = run(["doctor", f"sqlite:///{path}"], capsys)
+    assert (code, out) == (cli.MISUSED, "")
+    assert str(path) in err
+    assert path.exists() == (content is not None)
+
+
+# --- resume ---------------------------------------------------------------------------------
+
+
+def test_an_operator_lets_a_task_go_on(
+    trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next start goes on from the decision.  Source: issue 3, bad input."""
+    path, task_id = trouble
+    at = ["resume", task_id, "--store", f"sqlite:///{path}"]
+    code, out, err = run([*at, "--from-scratch"], capsys)
+    assert (code, out, err) == (cli.OK, f"task {task_id} goes on at the next start\n", "")
+    assert run(["doctor", f"sqlite:///{path}"], capsys)[0] == cli.OK
+    code, _, err = run([*at, "--again"], capsys)
+    assert code == cli.FAILED
+    assert f"task '{task_id}' is running, and no operator is asked about it" in err
+
+    async def go_on() -> object:
+        async with asyncio.timeout(10), Engine(agent, store=f"sqlite:///{path}") as engine:
+            return await (await engine.task(task_id, owner="ada")).result()
+
+    assert asyncio.run(go_on()) == "go"
+    code, out, _ = run(["verify", f"sqlite:///{path}"], capsys)
+    assert (code, out) == (cli.OK, f"{path} is sound\n")
+
+
+def test_a_decision_that_is_not_offered_is_refused(
+    trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crash is no entry of the log that could be skipped.  Source: issue 3, bad input."""
+    path, task_id = trouble
+    code, out, err = run(["resume", task_id, "--store", f"sqlite:///{path}", "--skip"], capsys)
+    assert (code, out) == (cli.FAILED, "")
+    assert "'again'" in err
+    assert run(["doctor", f"sqlite:///{path}"], capsys)[0] == cli.FAILED
+
+
+def test_a_task_that_is_not_there_cannot_be_resumed(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Source: issue 3, bad input."""
+    code, _, err = run(["resume", "t", "--store", f"sqlite:///{store}", "--again"], capsys)
+    assert (code, err) == (cli.FAILED, "interlock: no task 't'\n")
+    nowhere = store.with_name("nowhere.db")
+    code, _, err = run(["resume", "t", "--store", f"sqlite:///{nowhere}", "--again"], capsys)
+    assert (code, err) == (cli.FAILED, f"interlock: there is no file {nowhere}\n")
+
+
+async def test_a_running_server_is_not_written_behind(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lock says who has it, and what to do.  Source: issue 3, bad input."""
+    async with asyncio.timeout(10), Engine(agent, store=f"sqlite:///{store}"):
+        arguments = ["resume", "t", "--store", f"sqlite:///{store}", "--again"]
+        code, _, err = await asyncio.to_thread(run, arguments, capsys)
+    assert code == cli.FAILED
+    assert f"{store} is open already, in process {os.getpid()}; stop it first" in err
+
+
+@pytest.mark.parametrize("how", [[], ["--again", "--skip"]])
+def test_one_decision_is_needed(how: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Source: ours."""
+    code, _, err = run(["resume", "t", "--store", "sqlite:///tasks.db", *how], capsys)
+    assert code == cli.MISUSED
+    assert "--again" in err
 
 
 # --- demo -----------------------------------------------------------------------------------
