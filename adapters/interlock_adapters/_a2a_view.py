@@ -47,7 +47,16 @@ _SAID: Final = _ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
 #: Triggers that close the ask whose key they name.
 _CLOSING: Final = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 #: Triggers after which the status is what it was.
-_QUIET: Final = frozenset({Trigger.EMIT, Trigger.RECOVER, Trigger.FINALIZE})
+_QUIET: Final = frozenset(
+    {
+        Trigger.EMIT,
+        Trigger.RECOVER,
+        Trigger.CALL,
+        Trigger.CALLED,
+        Trigger.NOTE,
+        Trigger.FINALIZE,
+    }
+)
 
 #: Why a task stops, as the record's own codes, and what is said about it: while the turn
 #: is still to end, and once it has.

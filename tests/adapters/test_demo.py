@@ -14,14 +14,15 @@ from typing import Final
 
 import pytest
 
-from interlock import AskKind, JsonObject
-from interlock_adapters.demo.client import Question, Said
+from interlock import AskKind, JsonObject, Phase
+from interlock_adapters.demo.client import Question, Said, agent_at
 from interlock_adapters.demo.keyboard import Keyboard
+from interlock_adapters.demo.killed import Killable, ledger_of
 from interlock_adapters.demo.person import OutOfScript, Scripted, value_of
 from interlock_adapters.demo.served import NotServed
 from interlock_adapters.demo.story import Demo, play
 from interlock_adapters.demo.teller import Teller, described, fields_of, in_order, shown
-from interlock_adapters.demo.travel import Trip, flights_to, itinerary
+from interlock_adapters.demo.travel import Ledger, Trip, flights_to, itinerary
 
 ARROW: Final = re.compile(r"#(\d+)  (\S+) ─(\w*)→ (\w+)")
 
@@ -118,7 +119,10 @@ async def test_the_demo_goes_through_ask_approval_completion_and_cancel(folder: 
     await play(Demo(auto=True, pace_s=0), stream)
     told = stream.getvalue()
     search = [*TO_THE_FORM[:2], "running cancel cancelling", STOPPED]
-    assert moves_in(told) == [*APPROVED, *search]
+    # The third trip goes through the same moves, although its server dies on the way.
+    assert moves_in(told) == [*APPROVED, *search, *APPROVED]
+    assert "kill -9 " in told
+    assert "3 calls made outside, 0 calls repeated" in told
     assert "refused  message.parts: at /nights" in told
     assert "flights, the last piece" in told
     assert "days 2 to 3: Lisbon, on foot" in told
@@ -238,6 +242,51 @@ async def test_whoever_interrupts_twice_leaves_at_once(typist: Typist) -> None:
     with pytest.raises(asyncio.CancelledError):
         await typed(typist, ("city: ", interrupt), ("cancelling", interrupt))
     assert [thread for thread in threading.enumerate() if thread.name == "demo"] == []
+
+
+async def test_a_demo_that_was_killed_goes_on_when_it_is_started_again(
+    typist: Typist, folder: Path
+) -> None:
+    """Where it was, with whoever sits at the terminal.  Source: the famous minute of issue 3."""
+    path = folder / "kept.db"
+    with Killable(path, 0) as server:
+        server.start()
+        async with agent_at(server.url) as agent:
+            async for sight in agent.task("Plan me a trip, please.").sights():
+                if isinstance(sight, Question):
+                    break
+            server.kill()
+    audience = Audience(
+        ("city: ", typist.types("Porto")),
+        ("nights: ", typist.types("2")),
+        ("[a]pprove", typist.types("a")),
+    )
+    await play(Demo(auto=False, pace_s=0, path=path), audience, typist.terminal)
+    told = audience.getvalue()
+    assert "The trip that was left" in told
+    assert "to Porto" in told
+    assert "3 calls made outside, 0 calls repeated" in told
+
+
+async def test_a_server_that_is_told_to_end_parks_its_work_and_exits_with_0(folder: Path) -> None:
+    """What is being done is finished first, and nothing is done twice.  Source: issue 3, drain."""
+    path = folder / "kept.db"
+    with Killable(path, 0.5) as server:
+        server.start()
+        async with agent_at(server.url) as agent:
+            task = agent.task("Plan me a trip, please.")
+            person = Scripted(Teller(io.StringIO()), [{"city": "Porto", "nights": 2}])
+            # The stream ends whole, and the client takes it up where it was by itself.
+            async for sight in task.sights():
+                if isinstance(sight, Question):
+                    reply = await person.reply(sight)
+                    assert reply is not None
+                    await task.say(reply)
+                if isinstance(sight, Said) and "Looking for flights" in sight.text:
+                    assert await asyncio.to_thread(server.end) == 0
+                    server.start()
+        assert task.phase is Phase.COMPLETED
+        assert Ledger(ledger_of(path)).counts() == (3, 0)
 
 
 # --- its parts ------------------------------------------------------------------------------

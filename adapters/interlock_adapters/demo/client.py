@@ -17,6 +17,7 @@ from a2a.client.card_resolver import A2ACardResolver
 from a2a.types import (
     AgentCard,
     CancelTaskRequest,
+    ListTasksRequest,
     Message,
     Part,
     Role,
@@ -99,6 +100,16 @@ class Remote:
         """A task that begins when it is first watched."""
         return RemoteTask(self._watching, self._calling, text)
 
+    async def unfinished(self) -> "RemoteTask | None":
+        """The newest task that is not over, if there is one."""
+        page = await self._calling.list_tasks(ListTasksRequest(history_length=0))
+        for task in page.tasks:
+            if Phase(task.metadata.fields[PHASE].string_value) not in OVER:
+                found = RemoteTask(self._watching, self._calling, "")
+                found.task_id = task.id
+                return found
+        return None
+
 
 @asynccontextmanager
 async def agent_at(url: str) -> AsyncGenerator[Remote]:
@@ -126,9 +137,15 @@ class RemoteTask:
         self._said = Said("")
 
     async def sights(self) -> AsyncGenerator[Sight]:
-        """Send the message, and show what becomes of it until the task is over."""
-        message = _message(Part(text=self._text))
-        stream = self._watching.send_message(SendMessageRequest(message=message))
+        """Send the message, and show what becomes of it until the task is over.
+
+        If the stream breaks it may be called once more, and goes on after what was seen.
+        """
+        if self.task_id:
+            stream = self._resumed()
+        else:
+            message = _message(Part(text=self._text))
+            stream = self._watching.send_message(SendMessageRequest(message=message))
         while True:
             async for response in stream:
                 for sight in self._sights_of(response):
@@ -162,7 +179,8 @@ class RemoteTask:
         await self._calling.cancel_task(CancelTaskRequest(id=self.task_id))
 
     def _resumed(self) -> AsyncIterator[StreamResponse]:
-        context = ClientCallContext(service_parameters={_SEEN: self._event})
+        seen = {_SEEN: self._event} if self._event else {}
+        context = ClientCallContext(service_parameters=seen)
         return self._watching.subscribe(SubscribeToTaskRequest(id=self.task_id), context=context)
 
     # --- reading ------------------------------------------------------------------------

@@ -1,7 +1,13 @@
-"""The demo: a task that is asked for, approved and done; and one that is stopped half-way."""
+"""The demo: a trip that is asked for, approved and done, a search that is stopped, and a kill.
+
+The third act is a server of its own, killed in mid-flight and started again.
+"""
 
 import asyncio
 import contextlib
+import getpass
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
@@ -9,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+import httpx
+from a2a.client.errors import A2AClientError
 from a2a.utils.errors import A2AError
 
 from interlock import Engine, JsonValue, Phase
@@ -17,10 +25,11 @@ from interlock_adapters._ink import GREEN, YELLOW
 from interlock_adapters.a2a import A2ASettings
 from interlock_adapters.demo.client import Question, Remote, RemoteTask, agent_at
 from interlock_adapters.demo.keyboard import Keyboard, on_interrupt
+from interlock_adapters.demo.killed import CAN_BE_KILLED, Killable, ledger_of
 from interlock_adapters.demo.person import AtTerminal, OutOfScript, Person, Scripted
 from interlock_adapters.demo.served import NotServed, served
 from interlock_adapters.demo.teller import Teller
-from interlock_adapters.demo.travel import EVERY_AIRLINE, travel_agent
+from interlock_adapters.demo.travel import EVERY_AIRLINE, Ledger, travel_agent
 
 #: Seconds for the whole of a demo that nobody has to type anything in.
 AUTO_S: Final = 60.0
@@ -29,6 +38,9 @@ SETTINGS: Final = A2ASettings(
     name="a travel agent", description="Plans a trip, and books it when you say so."
 )
 _TRIP: Final = "Plan me a trip, please."
+_ANSWER: Final[JsonValue] = {"city": "Lisbon", "nights": 3}
+#: What the agent says when it has done half of its work, and is doing more.
+_MID_FLIGHT: Final = "itinerary"
 _SEARCH: Final = f"Ask {EVERY_AIRLINE} in the world for a better price."
 
 
@@ -36,6 +48,8 @@ class DemoFailed(Exception):
     """It did not go as it should; the message says how."""
 
 
+#: What a client hears of a server that has died.
+_CUT_OFF: Final = (A2AClientError, httpx.HTTPError)
 #: What `play` raises; anything else is a bug of ours.
 FAILURES: Final = (DemoFailed, NotServed, OutOfScript, A2AError)
 
@@ -61,47 +75,77 @@ async def play(demo: Demo, stream: TextIO, stdin_fd: int = 0) -> None:
         A2AError: the client and the server did not understand each other.
     """
     teller = Teller(stream)
-    with _kept(demo.path) as path:
-        engine = Engine(travel_agent(demo.pace_s), store=f"sqlite:///{path}")
+    with _kept(demo) as path:
+        ledger = Ledger(ledger_of(path))
+        engine = Engine(travel_agent(demo.pace_s, ledger), store=f"sqlite:///{path}")
         async with served(engine, SETTINGS) as url, agent_at(url) as agent:
-            where = "in a temporary file" if demo.path is None else str(path)
+            where = str(path) if demo.path or not demo.auto else "in a temporary file"
             teller.title(agent.card.name, url, f"SQLite, {where}")
             if demo.auto:
-                journeys = await _scripted(agent, teller)
+                journeys = await _scripted(agent, teller, path.with_name("killed.db"), demo.pace_s)
             else:
                 journeys = await _typed(agent, teller, Keyboard(stdin_fd))
+                teller.done(*ledger.counts())
             teller.machine(journeys)
 
 
 @contextlib.contextmanager
-def _kept(path: Path | None) -> Generator[Path]:
-    if path is not None:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder:
-        yield Path(folder) / "tasks.db"
+def _kept(demo: Demo) -> Generator[Path]:
+    """Where the tasks are: for somebody at a terminal in a file that survives a kill."""
+    if demo.path is not None:
+        yield demo.path
+    elif demo.auto:
+        with tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder:
+            yield Path(folder) / "tasks.db"
+    else:
+        kept = Path(tempfile.gettempdir()) / f"interlock-demo-of-{getpass.getuser()}"
+        kept.mkdir(mode=0o700, exist_ok=True)
+        yield kept / "tasks.db"
+        shutil.rmtree(kept, ignore_errors=True)  # Not after a failure or a kill: it goes on.
 
 
-async def _scripted(agent: Remote, teller: Teller) -> list[Journey]:
+async def _scripted(agent: Remote, teller: Teller, path: Path, pace_s: float) -> list[Journey]:
     try:
         async with asyncio.timeout(AUTO_S):
             teller.act("A trip: asked for, approved, done")
-            answers: list[JsonValue] = [
-                {"city": "Lisbon", "nights": 99},
-                {"city": "Lisbon", "nights": 3},
-            ]
+            answers: list[JsonValue] = [{"city": "Lisbon", "nights": 99}, _ANSWER]
             trip = await _act(agent.task(_TRIP), _TRIP, Scripted(teller, answers), teller)
             _expect(trip, Phase.COMPLETED)
             teller.act("A search: stopped half-way")
             person = Scripted(teller, [], stop_at="On hold")
             search = await _act(agent.task(_SEARCH), _SEARCH, person, teller)
             _expect(search, Phase.CANCELLED)
+            if CAN_BE_KILLED:
+                teller.act("A trip: its server is killed in mid-flight")
+                await _killed(teller, path, pace_s)
     except TimeoutError:
         raise DemoFailed(f"it was not over within {AUTO_S:g} s") from None
     return [
         Journey("the trip", trip.moves, GREEN),
         Journey("the search", search.moves, YELLOW, marks="abcdefgh"),
     ]
+
+
+async def _killed(teller: Teller, path: Path, pace_s: float) -> None:
+    """A trip whose server dies while the agent works; what it did is not done again."""
+    with Killable(path, pace_s) as server:
+        server.start()
+        async with agent_at(server.url) as agent:
+            task = agent.task(_TRIP)
+            person = Scripted(teller, [_ANSWER], stop_at=_MID_FLIGHT)
+            teller.says(_TRIP)
+            with contextlib.suppress(*_CUT_OFF):
+                async for sight in task.sights():
+                    teller.show(sight)
+                    if isinstance(sight, Question):
+                        await _settle(task, sight, person, teller, asyncio.Event())
+                    elif person.has_enough(sight):
+                        teller.says(f"(kill -9 {server.pid}, and start it again)")
+                        server.kill()
+                        server.start()
+            await _act(task, "(go on after what I saw)", person, teller)
+            _expect(task, Phase.COMPLETED)
+    teller.done(*Ledger(ledger_of(path)).counts())
 
 
 async def _typed(agent: Remote, teller: Teller, keyboard: Keyboard) -> list[Journey]:
@@ -115,10 +159,16 @@ async def _typed(agent: Remote, teller: Teller, keyboard: Keyboard) -> list[Jour
             main.cancel()  # Whoever presses it twice means it.
         interrupted.set()
 
-    teller.act("A trip: you are the client")
-    teller.hint("c or Ctrl-C cancels the task; Ctrl-C twice leaves\n")
+    task, says = await agent.unfinished(), "(go on)"
+    if task is None:
+        task, says = agent.task(_TRIP), _TRIP
+        teller.act("A trip: you are the client")
+    else:
+        teller.act("The trip that was left: you are the client")
+    teller.hint("c or Ctrl-C cancels the task; Ctrl-C twice leaves")
+    teller.hint(f"kill it in mid-flight (kill -9 {os.getpid()}) and start it again: it goes on\n")
     with on_interrupt(interrupt):
-        trip = await _act(agent.task(_TRIP), _TRIP, person, teller, interrupted)
+        trip = await _act(task, says, person, teller, interrupted)
     ink = GREEN if trip.phase is Phase.COMPLETED else YELLOW
     return [Journey("your trip", trip.moves, ink)]
 

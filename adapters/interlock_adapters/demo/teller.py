@@ -86,6 +86,12 @@ class Teller:
         """Leave a prompt that was not answered."""
         self._print("")
 
+    def done(self, calls: int, repeated: int) -> None:
+        """What was done outside, and how often anything was done once more."""
+        noun = "call" if repeated == 1 else "calls"
+        text = f"{calls} calls made outside, {repeated} {noun} repeated"
+        self._print(f"\n{_INDENT}{self._in(RED if repeated else GREEN, text)}")
+
     def machine(self, journeys: Sequence[Journey]) -> None:
         """The whole lifecycle, with the journeys lit, and what their marks mean."""
         self.act("The machine, and the way through it")

@@ -1,12 +1,16 @@
 """A travel agent that books nothing: scripted, deterministic, without a key or a network.
 
 It does what agents do to people: it asks with a form, shows what it found while it goes on
-looking, wants leave for what costs money, and can be stopped in the middle of its work.
+looking, wants leave for what costs money, and can be stopped in the middle of its work.  What
+it does outside goes through its task, so that it is done once, whatever dies meanwhile.
 """
 
 import asyncio
+import os
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from pydantic import BaseModel, Field
@@ -48,8 +52,49 @@ class Flight(BaseModel):
     price_eur: int
 
 
-def travel_agent(pace_s: float) -> TravelAgent:
+class Ledger:
+    """What was really done outside: a line for each time, which no death of ours undoes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Final = path
+
+    def enter(self, key: str) -> None:
+        """It is done."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def counts(self) -> tuple[int, int]:
+        """How many things were done, and how often one was done once more."""
+        lines = self._path.read_text(encoding="utf-8").split() if self._path.exists() else []
+        times = Counter(lines)
+        return len(times), sum(times.values()) - len(times)
+
+
+class Airline:
+    """The outside: it takes its time, and knows every call by its key."""
+
+    def __init__(self, ledger: Ledger, pace_s: float) -> None:
+        self._ledger: Final = ledger
+        self._pace_s: Final = pace_s
+
+    async def search(self, city: str, which: int, *, key: str) -> Flight:
+        """One of the flights to a city."""
+        await asyncio.sleep(self._pace_s)
+        self._ledger.enter(key)
+        return flights_to(city)[which]
+
+    async def book(self, flight: str, city: str, *, key: str) -> str:
+        """Book a flight, in words."""
+        await asyncio.sleep(self._pace_s)
+        self._ledger.enter(key)
+        return f"Booked {flight} to {city}"
+
+
+def travel_agent(pace_s: float, ledger: Ledger) -> TravelAgent:
     """The agent; each step of its work takes `pace_s` seconds, so that people can watch."""
+    airline = Airline(ledger, pace_s)
 
     async def travel(task: TaskContext) -> str:
         if EVERY_AIRLINE in task.input.text:
@@ -57,10 +102,12 @@ def travel_agent(pace_s: float) -> TravelAgent:
         await _work(task, "Unfolding the map", 0.1, pace_s)
         trip = await task.ask("Where shall it go, and for how many nights?", Trip)
 
-        await _work(task, f"Looking for flights to {trip.city}", 0.3, pace_s)
-        first, second = flights_to(trip.city)
+        await task.progress(f"Looking for flights to {trip.city}", 0.3)
+        search = airline.search
+        first = await task.call(search, trip.city, 0, idempotent=True, key_as="key")
         await task.emit(first.model_dump(), artifact_id="flights", name="flights")
-        await _work(task, "Looking for a better one", 0.5, pace_s)
+        await task.progress("Looking for a better one", 0.5)
+        second = await task.call(search, trip.city, 1, idempotent=True, key_as="key")
         await task.emit(second.model_dump(), artifact_id="flights", append=True, last_chunk=True)
         await _work(task, "Writing the itinerary", 0.7, pace_s)
         await task.emit(itinerary(trip, second), name="itinerary")
@@ -72,11 +119,10 @@ def travel_agent(pace_s: float) -> TravelAgent:
             schema=BOOKING,
             allow_edit=True,
         )
-        await _work(task, "Booking", 0.9, pace_s)
-        return (
-            f"Booked {booked['flight']} to {booked['city']} for {booked['price_eur']} EUR, "
-            f"{trip.nights} nights. Have a good trip!"
-        )
+        await task.progress("Booking", 0.9)
+        flight, city = str(booked["flight"]), str(booked["city"])
+        done = await task.call(airline.book, flight, city, key_as="key")
+        return f"{done} for {booked['price_eur']} EUR, {trip.nights} nights. Have a good trip!"
 
     return travel
 

@@ -50,10 +50,10 @@ ERRORS: Final[list[tuple[EngineError, type[Exception]]]] = [
 ]
 #: Errors that a client has no business with.
 OURS: Final = {
-    "agent_failed", "conflict", "denied", "engine_bug", "engine_error", "refused", "rejected",
-    "replay_diverged",
+    "agent_failed", "call_failed", "call_in_doubt", "conflict", "denied", "engine_bug",
+    "engine_error", "refused", "rejected", "replay_diverged",
     "result_invalid", "retryable", "store_corrupt", "store_error", "store_locked",
-    "store_too_new", "task_not_completed",
+    "store_too_new", "task_not_completed", "unstorable",
 }  # fmt: skip
 
 
