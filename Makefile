@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin/
 FLOOR := 98
+FAULTS_KILLS ?= 500
+SEED ?= 1
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports rewrite smoke bench fuzz-long coverage
+.PHONY: help demo test check format lint types imports rewrite smoke bench fuzz-long faults coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,10 +43,14 @@ rewrite: $(VENV)/.dev  ## Redraw golden files and scripts; then read the diff
 smoke: $(VENV)/.dev  ## Build the wheel; install and import it alone, then with each extra
 	$(BIN)python -m pytest tests/smoke
 bench: $(VENV)/.dev  ## Measure; informs, never gates
-	$(BIN)python bench/lifecycle.py
-	$(BIN)python bench/latency.py
-	$(BIN)python bench/a2a.py
+	$(BIN)python -m bench.lifecycle
+	$(BIN)python -m bench.latency
+	$(BIN)python -m bench.a2a
+	$(BIN)python -m bench.durable
+	$(BIN)python -m bench.parked
 fuzz-long: $(VENV)/.dev  ## The properties again, random and with thousands of examples
 	$(BIN)python -m pytest tests/properties --hypothesis-profile=long
+faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is left
+	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults --kills $(FAULTS_KILLS) --seed $(SEED) $(if $(FAULTS_ROUND),--round $(FAULTS_ROUND))
 coverage: $(VENV)/.dev  ## Branch coverage of engine/, with a floor
 	$(BIN)python -m pytest --cov --cov-report=term-missing --cov-fail-under=$(FLOOR)

@@ -1,0 +1,155 @@
+"""The same agent three times: async, on a thread, as a generator.  It does what it is told.
+
+Its input is a list of steps, each `{"do": ..., "name": ...}` with a name of its own, and its
+result is what each step gave.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from faults.failpoints import passed
+from faults.world import Effect, do
+from interlock import Ask, Authorize, Emit, Progress, Result, SyncTaskContext, TaskContext
+from interlock.errors import Denied
+
+Step = dict[str, Any]
+
+
+def charge(name: str, *, call: str) -> str:
+    """Must not be done twice."""
+    return _done(Effect(call, "charge", idempotent=False, pid=os.getpid(), what=name))
+
+
+def fetch(name: str, *, call: str) -> str:
+    """May be done again, under the same key."""
+    return _done(Effect(call, "fetch", idempotent=True, pid=os.getpid(), what=name))
+
+
+async def order(name: str, *, call: str) -> str:
+    """Must not be done twice, and is awaited."""
+    return _done(Effect(call, "order", idempotent=False, pid=os.getpid(), what=name))
+
+
+def book(leave: str, arguments: dict[str, Any], *, call: str) -> str:
+    """Needs leave, and must not be done twice."""
+    return _done(
+        Effect(call, "book", idempotent=False, pid=os.getpid(), what=arguments, leave=leave)
+    )
+
+
+def _done(effect: Effect) -> str:
+    passed("before_effect")
+    do(effect)
+    passed("after_effect")
+    return f"{effect.name} done"
+
+
+CALLS: Final[dict[str, Any]] = {"charge": charge, "fetch": fetch, "order": order}
+
+
+async def by_coroutine(task: TaskContext) -> Any:
+    """An async function."""
+    results: list[Any] = []
+    for step in _steps(task.input.data):
+        match step["do"]:
+            case "ask":
+                results.append(await task.ask(step["name"], key=step["name"]))
+            case "authorize":
+                results.append(await _booked(task, step))
+            case "emit":
+                await task.emit(step["name"])
+            case "progress":
+                await task.progress(step["name"])
+            case "note":
+                results.append([await task.journal_time(), await task.journal_random()])
+            case does:
+                results.append(
+                    await task.call(
+                        CALLS[does], step["name"], idempotent=does == "fetch", key_as="call"
+                    )
+                )
+    return {"results": results}
+
+
+async def _booked(task: TaskContext, step: Step) -> str:
+    leave = step["name"]
+    try:
+        approved = await task.authorize("book", step["arguments"], **_terms(step))
+    except Denied:
+        return "denied"
+    return await task.call(book, leave, approved, key_as="call")
+
+
+def by_thread(task: SyncTaskContext) -> Any:
+    """A plain function."""
+    results: list[Any] = []
+    for step in _steps(task.input.data):
+        match step["do"]:
+            case "ask":
+                results.append(task.ask(step["name"], key=step["name"]))
+            case "authorize":
+                try:
+                    approved = task.authorize("book", step["arguments"], **_terms(step))
+                    results.append(task.call(book, step["name"], approved, key_as="call"))
+                except Denied:
+                    results.append("denied")
+            case "emit":
+                task.emit(step["name"])
+            case "progress":
+                task.progress(step["name"])
+            case "note":
+                results.append([task.journal_time(), task.journal_random()])
+            case does:
+                results.append(
+                    task.call(CALLS[does], step["name"], idempotent=does == "fetch", key_as="call")
+                )
+                time.sleep(0.001)
+    return {"results": results}
+
+
+async def by_generator(task: TaskContext) -> AsyncGenerator[Any, Any]:
+    """A generator of requests."""
+    results: list[Any] = []
+    for step in _steps(task.input.data):
+        match step["do"]:
+            case "ask":
+                results.append((yield Ask(step["name"], key=step["name"])))
+            case "authorize":
+                try:
+                    approved = yield Authorize(
+                        tool="book", arguments=step["arguments"], **_terms(step)
+                    )
+                    results.append(await task.call(book, step["name"], approved, key_as="call"))
+                except Denied:
+                    results.append("denied")
+            case "emit":
+                yield Emit(step["name"])
+            case "progress":
+                yield Progress(step["name"])
+            case "note":
+                results.append([await task.journal_time(), await task.journal_random()])
+            case does:
+                results.append(
+                    await task.call(
+                        CALLS[does], step["name"], idempotent=does == "fetch", key_as="call"
+                    )
+                )
+    yield Result({"results": results})
+
+
+def _terms(step: Step) -> dict[str, Any]:
+    return {"key": step["name"], "allow_edit": True, "on_deny": step["on_deny"]}
+
+
+def _steps(given: Any) -> list[Step]:
+    steps: list[Step] = given["steps"]
+    return steps
+
+
+AGENTS: Final[dict[str, Any]] = {
+    "coroutine": by_coroutine,
+    "thread": by_thread,
+    "generator": by_generator,
+}
