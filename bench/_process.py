@@ -1,11 +1,19 @@
-"""A server process of a bench, and the CPU time that it has used."""
+"""The processes of a bench: a server and the CPU time that it has used, or one part of it."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
+
+import uvloop
+
+T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[1]
 #: What its wrappers cost is not what is compared.
@@ -51,3 +59,26 @@ class ServerProcess:
         """What it holds now, in MB of a million bytes."""
         statm = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii")
         return int(statm.split()[1]) * 4096 / 1e6
+
+
+def in_process(part: Callable[[], Awaitable[T]]) -> T:
+    """Run the part in a fresh process, which is killed once it has said what it found."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_run, args=(theirs, part))
+    process.start()
+    theirs.close()
+    try:
+        found: T = ours.recv()
+    finally:
+        process.join()
+    return found
+
+
+def _run(found: Connection, part: Callable[[], Awaitable[object]]) -> None:
+    async def run() -> None:
+        found.send(await part())
+        # Now, while an engine that was left open still is.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    uvloop.run(run())

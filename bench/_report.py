@@ -20,7 +20,7 @@ VERSIONS_OF: Final = ("a2a-sdk", "transitions", "pydantic", "uvicorn", "uvloop",
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One promise about a number: the measured value must not be above the limit."""
+    """One promise about a number: the measured value is not above the limit, or not below."""
 
     name: str
     measured: float
@@ -28,17 +28,20 @@ class Bar:
     unit: str = ""
     #: What we would like to see; printed, never judged.
     aim: float | None = None
+    #: Whether the limit is the least that will do, not the most.
+    least: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether the promise is kept."""
-        return self.measured <= self.limit
+        return self.measured >= self.limit if self.least else self.measured <= self.limit
 
     def line(self) -> str:
         """The verdict in one line."""
         aim = "" if self.aim is None else f" (aim {self.aim:g})"
         verdict = "PASS" if self.passed else "FAIL"
-        return f"{verdict}  {self.name}: {self.measured:.3g}{self.unit} <= {self.limit:g}{aim}"
+        sign = ">=" if self.least else "<="
+        return f"{verdict}  {self.name}: {self.measured:.3g}{self.unit} {sign} {self.limit:g}{aim}"
 
 
 @dataclass(frozen=True, slots=True)
