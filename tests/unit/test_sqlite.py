@@ -1104,9 +1104,11 @@ async def test_a_name_that_is_not_unicode_names_nothing(store: SqliteStore) -> N
             ],
         ),
         (
-            "UPDATE task SET snapshot = replace(snapshot, '\"calls\":', '\"cells\":') "
-            "WHERE task_id = 'a'",
-            ["task 'a': its record has a field that no record has"],
+            "UPDATE task SET snapshot = replace(snapshot, '\"calls\":', '\"cells\":')",
+            [
+                f"task '{task_id}': its record has a field that no record has"
+                for task_id in ("a", "b", "c")
+            ],
         ),
         (
             "DELETE FROM task WHERE task_id = 'b'",
