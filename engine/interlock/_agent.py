@@ -11,10 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from pydantic import BaseModel
-
 from interlock._form import FormLike
-from interlock._json import own_copy
+from interlock._json import dumped, own_copy
 from interlock._record import OnDeny
 from interlock.errors import ResultInvalid
 from interlock.models import JsonObject, JsonValue, Part
@@ -167,22 +165,3 @@ def _parts(value: Any) -> list[JsonObject]:
 
 def _part(part: Any) -> JsonObject:
     return part.to_json() if isinstance(part, Part) else {"data": dumped(part)}
-
-
-def dumped(value: Any) -> Any:
-    """The value with every model in it as JSON; what else has no JSON is left to be refused.
-
-    Not `to_jsonable_python`: that would take bytes and sets, and call them text and lists.
-    """
-    match value:
-        case Part():
-            return value.to_json()
-        case BaseModel():
-            return value.model_dump(mode="json")
-        case dict():
-            items = cast("dict[object, object]", value).items()
-            return {key: dumped(inner) for key, inner in items}
-        case list() | tuple():
-            return [dumped(inner) for inner in cast("Sequence[object]", value)]
-        case _:
-            return value

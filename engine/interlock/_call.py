@@ -14,9 +14,8 @@ from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
-from interlock._agent import dumped
 from interlock._form import faults_of
-from interlock._json import digest, own_copy
+from interlock._json import digest, dumped, own_copy
 from interlock._memory import CALL, Ended
 from interlock.errors import (
     CallFailed,

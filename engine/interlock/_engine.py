@@ -9,25 +9,30 @@ It is long because it is the whole of that face, with its errors; each call is s
 
 import asyncio
 import secrets
-import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
-from pydantic import ValidationError
-
 from interlock._agent import Agent, Content, kind_of
 from interlock._cell import Cell, always
 from interlock._clock import Clock, SystemClock
 from interlock._conclusion import OPERATOR_NAME
+from interlock._edge import (
+    actor_of,
+    check_place,
+    is_metadata,
+    is_time,
+    name_problems,
+    named,
+    stored_parts,
+    text_problems,
+)
 from interlock._event import Data, Event, Signal
-from interlock._form import faults_of
 from interlock._handle import TaskHandle
 from interlock._json import digest, encoded, fingerprint, own_copy
 from interlock._machine import LIFECYCLE
-from interlock._memory import OWN
 from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
@@ -57,13 +62,10 @@ from interlock.errors import (
     TokenReused,
     UnknownTask,
 )
-from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Limits, Part, parts_of
+from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Limits, Part
 
 #: Events read from the store at a time for a watcher.
 EVENTS_PAGE: Final = 500
-
-#: Characters of an owner, a context id or a token: names, not payloads.
-NAME_CHARS_MAX: Final = 1_024
 
 #: How an operator lets a task go on (see `Engine.resume`).
 Resumption: TypeAlias = Literal["again", "skip", "from_scratch"]
@@ -288,7 +290,7 @@ class Engine:
         said = answer.model_dump(mode="json")
         data = self._said(said, token, message)
         data["value"] = said["value"]
-        who = _actor(actor, owner)
+        who = actor_of(actor, owner)
         with await self._visible(task_id, owner) as cell:
             turn = cell.turn
             problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
@@ -321,7 +323,7 @@ class Engine:
         data = self._said(said, token, message)
         data["digest"] = decision.digest
         data["reason"] = decision.reason
-        who = _actor(actor, owner)
+        who = actor_of(actor, owner)
         with await self._visible(task_id, owner) as cell:
             if isinstance(decision, Denial):
                 data["grace_s"] = self.limits.grace_s
@@ -375,17 +377,17 @@ class Engine:
             IllegalTrigger: it is over.
             LimitReached, StoreError: as for `submit`.
         """
-        if problems := _text_problems(reason=reason):
+        if problems := text_problems(reason=reason):
             raise InvalidInput(problems)
         self._checked(reason, "the reason")
-        who = _actor(actor, owner)
+        who = actor_of(actor, owner)
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
             if cell.record.phase is Phase.CANCELLING:
                 # The table takes a repeat; the log need not grow with each.
                 return cell.record
             choose = always(Trigger.CANCEL, data)
-            return await self._opened().writer.fire(cell, choose, _who(who))
+            return await self._opened().writer.fire(cell, choose, named(who))
 
     # --- what people see of a task ----------------------------------------------------
 
@@ -428,7 +430,7 @@ class Engine:
             UnknownTask: this owner has no such task.
             InvalidInput: `after` is no number, or negative.
         """
-        _check_place(after)
+        check_place(after)
         await self.record(task_id, owner=owner)
         cell = self._opened().writer.at_hand(task_id)
         if cell is not None and cell.events is not None:
@@ -451,7 +453,7 @@ class Engine:
             InvalidInput: `after` is no number, or negative.
             LimitReached: the task has too many watchers.
         """
-        _check_place(after)
+        check_place(after)
         runtime = self._opened()
         with await self._visible(task_id, owner) as cell:
             if cell.subscribers >= self.limits.subscribers_max:
@@ -579,14 +581,14 @@ class Engine:
         task_s: float | None,
     ) -> tuple[Submitted, str]:
         """What a submission puts into the log, and the digest of its body."""
-        parts = _parts(content)
+        parts = stored_parts(content)
         names = {"owner": owner, "context_id": context_id, "token": token}
-        problems = _name_problems(names, needed="owner")
+        problems = name_problems(names, needed="owner")
         if not parts:
             problems.append("the content has no part; at least one is needed")
-        if task_s is not None and not _is_time(task_s):
+        if task_s is not None and not is_time(task_s):
             problems.append("task_s is no number of seconds; more than 0, and finite, is accepted")
-        if not _is_metadata(metadata):
+        if not is_metadata(metadata):
             kind = type(metadata).__name__
             problems.append(
                 f"the metadata is of type {kind}; a mapping with keys of text is accepted"
@@ -612,9 +614,9 @@ class Engine:
         self, said: JsonObject, token: str | None, message: Sequence[Part]
     ) -> dict[str, JsonValue]:
         """What every answer and decision puts into the log."""
-        if problems := _text_problems(token=token):
+        if problems := text_problems(token=token):
             raise InvalidInput(problems)
-        parts: list[JsonValue] = [*_parts(message)]
+        parts: list[JsonValue] = [*stored_parts(message)]
         self._checked([said, parts, token], "the answer")
         return {"key": said["ask"], "token": token, "message": parts}
 
@@ -643,7 +645,7 @@ class Engine:
     ) -> TaskRecord:
         """Fire an answer; a repeat of one that was accepted is told so instead of refused."""
         record, token = cell.record, data["token"]
-        who = _who(actor)
+        who = named(actor)
         body = digest([record.task_id, said])
         claim = None if token is None else Claim(record.owner, token, record.task_id, body)
         try:
@@ -712,87 +714,3 @@ class Engine:
 
 def _owns(owner: str | None, record: TaskRecord) -> bool:
     return owner is None or record.owner == owner
-
-
-def _actor(actor: str | None, owner: str | None) -> str | None:
-    """Who acts: the actor, and where none is named the owner; None when there is neither.
-
-    Raises:
-        InvalidInput: the actor is no name.
-    """
-    if actor is None or actor == "":
-        return owner
-    problems = _name_problems({"actor": actor})
-    if not problems and not _is_unicode(actor):
-        problems.append("actor has half a character; whole text is accepted")
-    if problems:
-        raise InvalidInput(problems)
-    return actor
-
-
-def _who(actor: str | None) -> str:
-    if not actor:
-        raise InvalidInput(["a caller without an owner must say who acts"])
-    return actor
-
-
-# --- the checks of what no type checker saw: stored once, it could never be read again --------
-
-
-def _parts(content: Content) -> list[JsonObject]:
-    try:
-        return [part.to_json() for part in parts_of(content)]
-    except ValidationError as error:
-        raise InvalidInput(faults_of(error)) from None
-
-
-def _name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]:
-    """What is wrong with owners, tokens and the like; only the `needed` one may not be None."""
-    accepted = f"a text of 1 to {NAME_CHARS_MAX} characters is accepted"
-    problems: list[str] = []
-    for what, name in names.items():
-        if name is None and what != needed:
-            continue
-        if not isinstance(name, str):
-            problems.append(f"{what} is of type {type(name).__name__}; {accepted}")
-        elif not 1 <= len(name) <= NAME_CHARS_MAX:
-            problems.append(f"{what} has {len(name)} characters; {accepted}")
-        elif what in {"owner", "actor"} and name.startswith(OWN):
-            problems.append(f"{what} begins with {OWN!r}, and such names are the engine's own")
-    return problems
-
-
-def _text_problems(**texts: object) -> list[str]:
-    return [
-        f"{what} is of type {type(text).__name__}; text is accepted"
-        for what, text in texts.items()
-        if text is not None and not isinstance(text, str)
-    ]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_time(seconds: object) -> bool:
-    """Whether a deadline can be made of it: a whole number may be beyond all floats."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return False
-    return 0 < seconds <= sys.float_info.max
-
-
-def _is_metadata(metadata: object) -> bool:
-    if metadata is None:
-        return True
-    if not isinstance(metadata, Mapping):
-        return False
-    return all(isinstance(key, str) for key in cast("Mapping[object, object]", metadata))
-
-
-def _check_place(after: object) -> None:
-    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
-        raise InvalidInput([f"after is {after!r:.80}; 0 and more is accepted"])

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from pydantic import BaseModel
 
 from interlock.errors import ResultInvalid
-from interlock.models import JsonValue
+from interlock.models import JsonValue, Part
 
 #: Made once: `json.dumps` would make one for each value, which is a third of what it costs.
 _canonical: Final = json.JSONEncoder(
@@ -37,6 +40,25 @@ def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:
     """
     copy: JsonValue = json.loads(encoded(value, what=what, bytes_max=bytes_max))
     return copy
+
+
+def dumped(value: Any) -> Any:
+    """The value with every model in it as JSON; what else has no JSON is left to be refused.
+
+    Not `to_jsonable_python`: that would take bytes and sets, and call them text and lists.
+    """
+    match value:
+        case Part():
+            return value.to_json()
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case dict():
+            items = cast("dict[object, object]", value).items()
+            return {key: dumped(inner) for key, inner in items}
+        case list() | tuple():
+            return [dumped(inner) for inner in cast("Sequence[object]", value)]
+        case _:
+            return value
 
 
 def same(one: JsonValue, other: JsonValue) -> bool:

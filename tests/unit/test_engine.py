@@ -36,7 +36,8 @@ from interlock import (
     Watch,
 )
 from interlock._cell import EVENTS_KEPT_MAX
-from interlock._engine import EVENTS_PAGE, NAME_CHARS_MAX, store_at
+from interlock._edge import NAME_CHARS_MAX
+from interlock._engine import EVENTS_PAGE, store_at
 from interlock.errors import (
     AnswerInvalid,
     Conflict,
