@@ -35,7 +35,7 @@ from interlock._event import AGENT, ENGINE, TIMER, Data, Event
 from interlock._machine import Move
 from interlock._memory import OPERATOR, Memory
 from interlock._outbox import Courier, Deliverer
-from interlock._payload import Recovered
+from interlock._payload import NothingLeft, Recovered
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
 from interlock._retention import Sweeper
@@ -67,7 +67,9 @@ class Runtime:
         self.clock: Final = clock
         self.store: Final = store
         self.admission: Final = Admission(limits)
-        self.writer: Final = Writer(store, clock, inbox_max=limits.inbox_max, act=self.act)
+        self.writer: Final = Writer(
+            store, clock, inbox_max=limits.inbox_max, act=self.act, follow=self._follow
+        )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
         self.abandoned: Final[set[Turn]] = set()
         self._agent: Final = agent
@@ -343,7 +345,8 @@ class Runtime:
             case StopTurn():
                 self._stop_turn(cell)
             case Release():
-                self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
+                if cell.record.phase in OUTCOMES:
+                    self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
             case _:
                 assert_never(effect)
 
@@ -376,6 +379,15 @@ class Runtime:
             cell.turn.stop()
         else:
             self.writer.post(cell, Post(_stopped, ENGINE, insists=True))
+
+    def _follow(self, cell: Cell, move: Move) -> Post | None:
+        """Where nothing is held for a task that is over, the same commit lets go of it."""
+        if cell.watched or move.record.phase not in OUTCOMES:
+            return None
+        if cell.turn is not None and not cell.turn.over:
+            return None
+        nothing_left: NothingLeft = {"turn_alive": False, "deliveries_left": 0}
+        return Post(always(Trigger.FINALIZE, dict(nothing_left)), ENGINE)
 
     def _finalization(self, cell: Cell) -> Choice:
         def choose(record: TaskRecord) -> tuple[Trigger, Data]:

@@ -40,6 +40,9 @@ STORE_RETRY_S: Final = 1.0
 #: Acts on what was committed; told the record before it.
 Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
 
+#: What is fired at once after a move that is not committed yet, in the same commit.
+Follow: TypeAlias = Callable[[Cell, Move], Post | None]
+
 _log: Final = logging.getLogger("interlock.writer")
 
 
@@ -54,11 +57,20 @@ class _Retry:
 class Writer:
     """Every cell of this process, and the workers that empty their inboxes."""
 
-    def __init__(self, store: Store, clock: Clock, *, inbox_max: int, act: Act) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        inbox_max: int,
+        act: Act,
+        follow: Follow = lambda _cell, _move: None,
+    ) -> None:
         self._store: Final = store
         self._clock: Final = clock
         self._inbox_max: Final = inbox_max
         self._act: Final = act
+        self._follow: Final = follow
         self._cells: Final[dict[str, Cell]] = {}
         #: How many are reading a task from the store just now.
         self._readers: Final[Counter[str]] = Counter()
@@ -225,6 +237,10 @@ class Writer:
                 cell.inbox.appendleft(post)
             else:
                 accepted.append(post)
+            following = self._follow(cell, move)
+            if following is not None:
+                # It belongs to the same step, and so to the same commit.
+                cell.inbox.appendleft(following)
         if moves and not await self._committed(cell, record, moves, accepted, refused):
             return
         for post in accepted:

@@ -47,8 +47,8 @@ from interlock import (
     Trigger,
     fire,
 )
-from interlock._cell import Cell
-from interlock._effects import Effect, Release
+from interlock._cell import Cell, Post, always
+from interlock._event import ENGINE
 from interlock._runtime import Runtime
 from interlock._turn import Turn
 from interlock.errors import CallFailed, Denied, EngineError, Retryable
@@ -476,14 +476,14 @@ def _fire_without_end(record: TaskRecord, signal: Signal) -> Move:
 
 def test_a_planted_double_finalisation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The auditor notices a task that is finalized twice.  Source: I04, I05."""
-    once = Runtime._do
+    once = Runtime._follow
 
-    def twice(self: Runtime, cell: Cell, effect: Effect) -> None:
-        once(self, cell, effect)
-        if isinstance(effect, Release):
-            once(self, cell, effect)
+    def twice(self: Runtime, cell: Cell, move: Move) -> Post | None:
+        if move.event.trigger is Trigger.FINALIZE and move.event.source is not Phase.FINALIZED:
+            return Post(always(Trigger.FINALIZE, move.event.data), ENGINE)
+        return once(self, cell, move)
 
-    monkeypatch.setattr(Runtime, "_do", twice)
+    monkeypatch.setattr(Runtime, "_follow", twice)
     monkeypatch.setattr("interlock._writer.fire", _fire_without_end)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(EngineMachine, settings=SEARCH)

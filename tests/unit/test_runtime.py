@@ -5,7 +5,7 @@ import contextvars
 import json
 import logging
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,12 @@ import pytest
 from interlock import (
     Ask,
     Authorize,
+    DeliveryFailed,
     Emit,
     Ended,
     Event,
     Limits,
+    NewWatch,
     Phase,
     Progress,
     Result,
@@ -26,7 +28,9 @@ from interlock import (
     TaskContext,
     TaskHandle,
     TaskRecord,
+    TaskView,
     Trigger,
+    Watch,
 )
 from interlock._agent import Agent, Request
 from interlock._writer import STORE_RETRY_S
@@ -748,7 +752,7 @@ async def test_a_cancel_and_the_end_may_be_stored_together() -> None:
         go_on.set()
         await pause()
         gate.open()
-        assert (await soon(cancelling)).phase is Phase.CANCELLED
+        assert (await soon(cancelling)).shown is Phase.CANCELLED
         assert triggers(await finalized(world, handle))[2:] == [
             *("emit", "cancel", "stopped", "finalize"),
         ]
@@ -940,25 +944,31 @@ async def test_a_task_that_was_being_cancelled_is_cancelled() -> None:
 
 
 async def test_a_task_that_was_over_is_finalized() -> None:
-    """The crash came in between."""
+    """The crash came before what it owed was delivered."""
+
+    class Receiver:
+        """Takes what it is given, unless it is deaf."""
+
+        deaf = True
+
+        async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+            """See `Deliverer`."""
+            del watch, view, events
+            if self.deaf:
+                raise DeliveryFailed("nobody hears")
 
     async def agent(_task: TaskContext) -> str:
         return "done"
 
-    async with opened(agent) as first:
-        gate = first.store.hold("commit")
-        submitting = asyncio.ensure_future(first.submit())
-        await gate.reached()
-        for _ in range(3):
-            following = first.store.hold("commit")
-            gate.open()
-            gate = following
-            await gate.reached()
-        handle = await soon(submitting)
-        assert first.stored(handle).phase is Phase.COMPLETED
+    receiver = Receiver()
+    async with opened(agent, deliverers={"hook": receiver}) as first:
+        watch = NewWatch("w", "hook", {})
+        handle = await first.engine.submit("go", owner="ada", watches=[watch])
+        assert (await soon(handle.over())).phase is Phase.COMPLETED
+        receiver.deaf = False
         store = first.crash()
-        gate.open()
-        async with opened(agent, store=store) as second:
+        clock = ManualClock(first.clock.now() + 10_000.0)
+        async with opened(agent, store=store, clock=clock, deliverers={"hook": receiver}) as second:
             log = await finalized(second, handle)
             assert triggers(log)[-2:] == ["complete", "finalize"]
 
