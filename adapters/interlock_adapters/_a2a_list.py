@@ -10,6 +10,7 @@ from typing import Final
 from a2a.types import ListTasksRequest, TaskState
 
 from interlock import Engine, TaskQuery
+from interlock.errors import StoreCorrupt, UnknownTask
 from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_map import PHASES_OF, invalid
 from interlock_adapters._a2a_request import history_length_of
@@ -32,15 +33,18 @@ async def page_json(engine: Engine, params: ListTasksRequest, owner: str) -> Jso
     page = await engine.page(query)
     tasks: list[Json] = []
     size, cursor = 0, page.next_cursor
-    for record in page.records:
+    for number, record in enumerate(page.records):
         if size > PAGE_BYTES_MAX:
             # What does not fit is not even read; the next page begins with it.
-            last = page.records[len(tasks) - 1]
+            last = page.records[number - 1]
             cursor = last.updated_at, last.task_id
             break
         # One task may be much work already, and a store in memory never waits.
         await asyncio.sleep(0)
-        events = await engine.events(record.task_id, owner=owner)
+        try:
+            events = await engine.events(record.task_id, owner=owner)
+        except (StoreCorrupt, UnknownTask):
+            continue  # One that cannot be read, or was purged just now, hides no other.
         # As of the page: what happened since may not fit the filter.
         task = task_json(
             events[: record.seq], history_length=length, with_artifacts=params.include_artifacts

@@ -16,7 +16,8 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from interlock._form import faults_of
 from interlock._json import digest, dumped, own_copy
-from interlock._memory import CALL, Ended
+from interlock._memory import CALL, NOT_MADE, Ended
+from interlock._payload import CallEnded
 from interlock.errors import (
     CallFailed,
     EngineError,
@@ -130,6 +131,12 @@ def raised(error: Exception) -> Ended:
     """What an exception that the function raised comes to in the log."""
     # What foreign errors say may hold a secret; what ours say is meant to be shown.
     return _ended_by(error, words_of(error) if isinstance(error, EngineError) else "")
+
+
+def not_made(key: str) -> CallEnded:
+    """What is written down of a call that was begun and then not made: it is as if it never was."""
+    error: JsonObject = {"code": NOT_MADE, "kind": "", "message": ""}
+    return {"epoch": 0, "key": key, "value": None, "error": error}
 
 
 def words_of(error: BaseException) -> str:

@@ -51,6 +51,11 @@ class Post:
         if self.done is not None and not self.done.done():
             self.done.set_result(record)
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether somebody waited for it and does no more."""
+        return self.done is not None and self.done.cancelled()
+
     def refuse(self, error: Exception) -> None:
         """Tell who waits that it did not happen."""
         if self.done is not None and not self.done.done():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from interlock._agent import result_parts
-from interlock._call import words_of
+from interlock._call import MESSAGE_CHARS_MAX, words_of
 from interlock._cell import Choice
 from interlock._clock import Clock
 from interlock._event import Data
@@ -103,16 +103,21 @@ def _failure(
 ) -> tuple[Trigger, Data]:
     match error:
         case Rejected():
-            return Trigger.REJECT, {"code": error.code, "message": words_of(error)}
+            return Trigger.REJECT, {"code": _code(error), "message": words_of(error)}
         case Retryable() if record.attempt < limits.retry.attempts_max:
             return Trigger.RETRY, {
-                "code": error.code,
+                "code": _code(error),
                 "message": words_of(error),
                 "not_before": clock.now() + limits.retry.delay_s(record.attempt),
             }
         case EngineError():
             # Our own errors say what is so, in words that are safe to show.
-            return Trigger.FAIL, {"code": error.code, "message": words_of(error)}
+            return Trigger.FAIL, {"code": _code(error), "message": words_of(error)}
         case _:
             kind = type(error).__name__
             return Trigger.FAIL, {"code": "agent_error", "message": f"the agent raised {kind}"}
+
+
+def _code(error: EngineError) -> str:
+    """The code, which a class of the agent's own may have spoilt."""
+    return str(error.code)[:MESSAGE_CHARS_MAX].encode(errors="replace").decode()

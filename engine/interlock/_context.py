@@ -18,7 +18,7 @@ from interlock._call import Call, InDoubt
 from interlock._clock import Clock
 from interlock._event import Data
 from interlock._form import Form, FormLike, faults_of, form_of
-from interlock._journal import WITHIN, Journal, own_key
+from interlock._journal import Journal, own_key
 from interlock._json import digest, encoded, own_copy
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked, CallBegun, CallEnded, Emitted, Progressed
@@ -317,7 +317,7 @@ class TaskContext:
             ResultInvalid: the content is too large.
             Refused: the log of the task is full.
         """
-        within = WITHIN.get()
+        within = self.journal.within()
         self._emits += within is None
         n = self._emits if within is None else 0
         try:
@@ -366,7 +366,7 @@ class TaskContext:
             "log_events_max": self._desk.limits.log_events_max,
         }
         encoded(progressed, what="the line", bytes_max=self._desk.limits.payload_bytes_max)
-        if (within := WITHIN.get()) is not None:
+        if (within := self.journal.within()) is not None:
             progressed["within"] = within
             await self._desk.report(Trigger.PROGRESS, progressed)
             return
@@ -461,7 +461,7 @@ class TaskContext:
         Raises:
             InvalidInput: a call is being made here.
         """
-        if (within := WITHIN.get()) is not None:
+        if (within := self.journal.within()) is not None:
             raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
 
     async def _inquired(self, prompt: str, key: str) -> InDoubt:

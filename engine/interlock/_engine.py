@@ -10,7 +10,7 @@ It is long because it is the whole of that face, with its errors; each call is s
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
@@ -262,7 +262,18 @@ class Engine:
                 raise
             return await self._repeated(earlier, body)
         except TokenTaken as taken:
-            return await self._repeated(taken.claim, body)
+            with suppress(UnknownTask):
+                return await self._repeated(taken.claim, body)
+            # The earlier one was purged in this instant, and its token with it.
+            return await self.submit(
+                content,
+                owner=owner,
+                context_id=context_id,
+                token=token,
+                metadata=metadata,
+                task_s=task_s,
+                watches=watches,
+            )
         return TaskHandle(self, move.record, created=True)
 
     async def answer(

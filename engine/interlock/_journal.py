@@ -9,13 +9,14 @@ import inspect
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
-from interlock._call import Call, InDoubt, call_of, name_of, raised
+from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
 from interlock._event import Data
 from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
 from interlock._payload import CallBegun, CallEnded, Noted
@@ -24,8 +25,8 @@ from interlock._thread import on_a_thread
 from interlock.errors import CallInDoubt, EngineError, InvalidInput, ReplayDiverged
 from interlock.models import JsonValue, Limits
 
-#: The key of the call that is being made here, if one is.
-WITHIN: Final[ContextVar[str | None]] = ContextVar("interlock_within", default=None)
+#: The call that is being made here, if one is; what was begun inside of it may outlive it.
+_WITHIN: Final[ContextVar["_Within | None"]] = ContextVar("interlock_within", default=None)
 
 KEY_CHARS_MAX: Final = 256
 #: Without halves of characters, which cannot be stored.
@@ -104,7 +105,7 @@ class Journal:
             ReplayDiverged: this turn is run again and calls something else than before.
             Refused: the log of the task is full.
         """
-        if (within := WITHIN.get()) is not None:
+        if (within := self.within()) is not None:
             # At a replay it is not made, and what it called is not counted.
             raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
         bytes_max = self._desk.limits.payload_bytes_max
@@ -141,23 +142,22 @@ class Journal:
         """Make a call that is begun, on a thread if it is a plain function, and write it down."""
         said: CallEnded | None = None
         go_on = True
-        within = WITHIN.set(call.key)
         try:
-            if inspect.iscoroutinefunction(fn):
-                value: object = await fn(*args, **kwargs)
-            else:
-                work = on_a_thread(partial(_tried, fn, args, kwargs), f"call {call.key}")
-                go_on = await self._desk.wait_for(work)
-                value = work.result()()
-                if inspect.isawaitable(value):
-                    value = await value
+            with self.making(call):
+                if inspect.iscoroutinefunction(fn):
+                    value: object = await fn(*args, **kwargs)
+                else:
+                    work = on_a_thread(partial(_tried, fn, args, kwargs), f"call {call.key}")
+                    go_on = await self._desk.wait_for(work)
+                    value = work.result()()
+                    if inspect.isawaitable(value):
+                        value = await value
             ended = call.returned(value)
             said = _said(call, ended)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             ended = raised(error)
             said = _said(call, ended)
         finally:
-            WITHIN.reset(within)
             await self._desk.end(said)
         if not go_on:
             raise asyncio.CancelledError
@@ -177,7 +177,7 @@ class Journal:
 
     async def note(self, kind: str, make: Callable[[], JsonValue]) -> JsonValue:
         """A value that is made once and then remembered."""
-        if WITHIN.get() is not None:
+        if self.within() is not None:
             return make()  # What it makes of it is remembered.
         key = self._desk.memory.note_key(self._key(kind, None))
         notes = self._desk.memory.notes
@@ -190,6 +190,29 @@ class Journal:
             }
             await self._desk.report(Trigger.NOTE, noted)
         return notes[key]
+
+    def within(self) -> str | None:
+        """The key of the call of this turn that is being made here, if one is."""
+        inside = _WITHIN.get()
+        if inside is None or inside.journal is not self or inside.over:
+            return None
+        return inside.key
+
+    @contextmanager
+    def making(self, call: Call) -> Generator[None]:
+        """A block in which a call is made."""
+        inside = _Within(self, call.key)
+        before = _WITHIN.set(inside)
+        try:
+            yield
+        finally:
+            inside.over = True
+            _WITHIN.reset(before)
+
+    async def unmade(self, begun: Sequence[Call]) -> None:
+        """Write down that calls were begun and not made."""
+        for call in begun:
+            await self._desk.end(not_made(call.key))
 
     def _key(self, name: str, key: str | None) -> str:
         """The key of the next call of that name: given, or counted in the order of the calls."""
@@ -230,6 +253,15 @@ class Journal:
                 return ended
             question = f"{prompt}\n({'; '.join(problems)})"
         raise AssertionError("counting never ends")
+
+
+@dataclass(slots=True)
+class _Within:
+    """A call that is being made."""
+
+    journal: Journal
+    key: str
+    over: bool = False
 
 
 def _tried(

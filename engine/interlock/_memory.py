@@ -1,6 +1,7 @@
 """What a task's log says its agent has already done: the memory of a turn."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,6 +21,8 @@ OPERATOR: Final = OWN + "operator-"
 IN_DOUBT: Final = OWN + "in-doubt-"
 #: The kinds of entries that an agent asks for by key.
 ASK, CALL, NOTE = "ask", "call", "note"
+#: The code of what a call came to that was begun and then not made.
+NOT_MADE: Final = "not_made"
 #: What an operator may decide (see `Engine.resume`).
 AGAIN, SKIP, FROM_SCRATCH = "again", "skip", "from_scratch"
 
@@ -50,6 +53,9 @@ class Called:
     digest: str
     attempt: int
     idempotent: bool
+    #: The events with which it was begun, and ended.
+    begun_at: int
+    ended_at: int = 0
     #: How often it was begun.
     begun: int = 1
     #: None: it may have been done and it may not.
@@ -156,13 +162,17 @@ class Memory:
         """Whether a call failed in an earlier attempt, and was not made again there."""
         if call.attempt == self.attempt or not call.failed:
             return False
-        later = list(self.calls)[list(self.calls).index(key) + 1 :]
-        same = (self.calls[other] for other in later)
+        # A key of the agent's own names a call that is no other, whatever it is called with.
+        counted = re.compile(re.escape(call.name) + r"-[0-9]+(@[0-9]+)?")
+        if not counted.fullmatch(key):
+            return True
         return not any(
             (other.name, other.digest) == (call.name, call.digest)
             and other.attempt == call.attempt
+            and other.begun_at > call.ended_at
             and not other.failed
-            for other in same
+            and counted.fullmatch(name)
+            for name, other in self.calls.items()
         )
 
     def note_key(self, base: str) -> str:
@@ -180,20 +190,23 @@ class Memory:
         data = event.data
         match event.trigger:
             case Trigger.CALL:
-                self._begun(data)
+                self._begun(data, event.seq)
+            case Trigger.CALLED if data.get("error", {}).get("code") == NOT_MADE:
+                del self.calls[data["key"]]
             case Trigger.CALLED:
                 self.calls[data["key"]].ended = Ended(data["value"], data.get("error"))
+                self.calls[data["key"]].ended_at = event.seq
             case _:
                 self.notes[data["key"]] = data["value"]
 
-    def _begun(self, data: Data) -> None:
+    def _begun(self, data: Data, seq: int) -> None:
         known = self.calls.get(data["key"])
         if known is not None:
             known.begun += 1
             return
         fingerprint = digest([data["name"], data["arguments"]])
         self.calls[data["key"]] = Called(
-            data["name"], fingerprint, self.attempt, data["idempotent"]
+            data["name"], fingerprint, self.attempt, data["idempotent"], seq
         )
 
     def _reply(self, event: Event) -> None:

@@ -114,11 +114,13 @@ class Runtime:
         await self._sweeper.close()
         for alarm in self._late.values():
             alarm.cancel()
-        await self._cut_off_turns()
+        left = await self._cut_off_turns()
         await self.courier.stop()
         while self._errands:
             await asyncio.wait(self._errands)
         await self.writer.close()
+        for turn in left:
+            turn.fenced = True
 
     async def arrive(self, move: Move, commit: Commit) -> None:
         """Store a new task for which there is room, and take it in.
@@ -197,8 +199,8 @@ class Runtime:
                 change.cancel()
         alarm.cancel()
 
-    async def _cut_off_turns(self) -> None:
-        """End every turn without a report; a thread that will not end is left behind."""
+    async def _cut_off_turns(self) -> set[Turn]:
+        """End every turn without a conclusion; gives those that will not end."""
         turns = set(self.abandoned)
         for cell in self.writer.cells():
             if cell.turn is not None:
@@ -210,11 +212,10 @@ class Runtime:
             _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
             runs.discard(late)
         alarm.cancel()
-        for turn in turns:
-            turn.fenced = True
+        left = {turn for turn in turns if not turn.done.done()}
+        for turn in left:
             turn.let_go()
-        for cell in self.writer.cells():
-            cell.turn = None
+        return left  # What they have reported is written down yet.
 
     def _alarm(self, after_s: float) -> tuple["asyncio.Future[None]", Alarm]:
         """A future that is done when the time is over, and the alarm that does it."""
@@ -232,7 +233,7 @@ class Runtime:
 
     def withdraw(self, turn: Turn, key: str) -> None:
         """Close an ask that the agent no longer waits for."""
-        post = Post(always(Trigger.WITHDRAW, {"key": key}), AGENT, turn=turn)
+        post = Post(always(Trigger.WITHDRAW, {"key": key}), AGENT, turn=turn, insists=True)
         self.writer.post(self._cell_of(turn), post)
 
     def ended(self, turn: Turn, end: TurnEnd) -> None:
@@ -325,7 +326,8 @@ class Runtime:
         cell.turn = None
         if any(move.event.trigger is Trigger.ABANDON for move in moves):
             _log.warning("task %s: its turn would not end and was abandoned", turn.task_id)
-            self.abandoned.add(turn)
+            if not turn.over:
+                self.abandoned.add(turn)
         turn.fence()
 
     def _do(self, cell: Cell, effect: Effect) -> None:
@@ -380,14 +382,14 @@ class Runtime:
         else:
             self.writer.post(cell, Post(_stopped, ENGINE, insists=True))
 
-    def _follow(self, cell: Cell, move: Move) -> Post | None:
+    def _follow(self, cell: Cell, move: Move) -> Sequence[Post]:
         """Where nothing is held for a task that is over, the same commit lets go of it."""
         if cell.watched or move.record.phase not in OUTCOMES:
-            return None
+            return ()
         if cell.turn is not None and not cell.turn.over:
-            return None
+            return ()
         nothing_left: NothingLeft = {"turn_alive": False, "deliveries_left": 0}
-        return Post(always(Trigger.FINALIZE, dict(nothing_left)), ENGINE)
+        return (Post(always(Trigger.FINALIZE, dict(nothing_left)), ENGINE),)
 
     def _finalization(self, cell: Cell) -> Choice:
         def choose(record: TaskRecord) -> tuple[Trigger, Data]:

@@ -128,6 +128,8 @@ class Store(Protocol):
         Raises:
             Conflict: the task is not at `expected_seq`; nothing was written.
             TokenTaken: a claim is taken; nothing was written.
+            Unstorable: it cannot be written, however often it is tried.
+            StoreError: nothing was written, and it may be tried again.
         """
 
     async def get(self, task_id: str) -> TaskRecord | None:

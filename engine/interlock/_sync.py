@@ -9,7 +9,6 @@ from interlock._agent import MISSING, Content
 from interlock._call import Call, raised
 from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
-from interlock._journal import WITHIN
 from interlock._memory import Ended
 from interlock._record import OnDeny
 from interlock.models import JsonObject, JsonValue
@@ -201,7 +200,20 @@ class SyncTaskContext:
     ) -> Any:
         """See `TaskContext.call`; a plain function runs on the agent's own thread."""
         journal = self._context.journal
-        call, ended = self._run(journal.begun(fn, args, kwargs, key=key, idempotent=idempotent))
+        begun: list[Call] = []
+
+        async def begin() -> tuple[Call, Ended | None]:
+            call, ended = await journal.begun(fn, args, kwargs, key=key, idempotent=idempotent)
+            if ended is None:
+                begun.append(call)
+            return call, ended
+
+        try:
+            call, ended = self._run(begin())
+        except BaseException:
+            # It may have begun before this thread was told to end.
+            self._run(journal.unmade(begun), insists=True)
+            raise
         if ended is None:
             kwargs |= self._context.key_argument(call, key_as)
             if inspect.iscoroutinefunction(fn):
@@ -221,16 +233,15 @@ class SyncTaskContext:
     def _made(self, call: Call, work: Callable[[], Any]) -> Ended:
         """Make a call that is begun, here, and write down what it came to."""
         said: Ended | None = None
-        within = WITHIN.set(call.key)
         try:
-            value = work()
-            if inspect.isawaitable(value):
-                value = self._run(_awaited(value))
+            with self._context.journal.making(call):
+                value = work()
+                if inspect.isawaitable(value):
+                    value = self._run(_awaited(value))
             ended = said = call.returned(value)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             ended = said = raised(error)
         finally:
-            WITHIN.reset(within)
             self._run(self._context.journal.ended(call, said), insists=True)
         return ended
 

@@ -6,9 +6,11 @@ Whatever the task's log says was already done is handed back to the agent from m
 
 import asyncio
 import contextvars
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
+from interlock._call import not_made
 from interlock._clock import Alarm, Clock
 from interlock._context import TaskContext
 from interlock._drive import driven
@@ -261,7 +263,7 @@ class Turn:
         Raises:
             TaskStopped, TaskParked: it was.
         """
-        if self.stopping:
+        if self.stopping or self.fenced:
             raise TaskStopped
         if self._draining and not self.calls:
             self.park()
@@ -272,14 +274,21 @@ class Turn:
         """Write down that a call begins, as soon as nobody is asked anything."""
         while True:
             self._check_alive()
+            if self._end is not None:
+                raise TaskStopped  # The agent has ended, and this is nobody's any more.
             if self.record.phase in WAITING or self._draining:
                 wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._held.append(wait)
                 await wait
                 continue
             self.calls += 1
+            # It goes on although whoever waits for it gives up: what is written is then undone.
+            report = asyncio.ensure_future(self.report(Trigger.CALL, dict(call)))
             try:
-                await self.report(Trigger.CALL, dict(call))
+                await asyncio.shield(report)
+            except asyncio.CancelledError:
+                report.add_done_callback(partial(self._unmade, call["key"]))
+                raise
             except BaseException as error:
                 self._left()
                 if isinstance(error, Refused) and error.phase in WAITING:
@@ -287,13 +296,31 @@ class Turn:
                 raise
             return
 
+    def _unmade(self, key: str, report: "asyncio.Future[None]") -> None:
+        """Nobody waited any more until a call was begun, so it is not made."""
+        if report.cancelled() or report.exception() is not None:
+            self._left()
+        else:
+            self._ending(not_made(key))
+
     async def end(self, call: CallEnded | None) -> None:
         """Write down what a call came to that was begun here; None where nobody saw it end."""
-        try:
-            if call is not None:
-                await self.record_end(call)
-        finally:
+        if call is None:
             self._left()
+        else:
+            await asyncio.shield(self._ending(call))
+
+    def _ending(self, call: CallEnded) -> "asyncio.Future[None]":
+        """Until it is durable the call counts as being made, whoever waits for that."""
+
+        def ended(recording: "asyncio.Future[None]") -> None:
+            if not recording.cancelled():
+                recording.exception()  # Seen: whoever waited is told.
+            self._left()
+
+        recording = asyncio.ensure_future(self.record_end(call))
+        recording.add_done_callback(ended)
+        return recording
 
     def _left(self) -> None:
         """A call is not being made any more: what waited for that goes on."""

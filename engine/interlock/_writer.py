@@ -41,7 +41,7 @@ STORE_RETRY_S: Final = 1.0
 Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
 
 #: What is fired at once after a move that is not committed yet, in the same commit.
-Follow: TypeAlias = Callable[[Cell, Move], Post | None]
+Follow: TypeAlias = Callable[[Cell, Move], Sequence[Post]]
 
 _log: Final = logging.getLogger("interlock.writer")
 
@@ -64,7 +64,7 @@ class Writer:
         *,
         inbox_max: int,
         act: Act,
-        follow: Follow = lambda _cell, _move: None,
+        follow: Follow = lambda _cell, _move: (),
     ) -> None:
         self._store: Final = store
         self._clock: Final = clock
@@ -237,10 +237,8 @@ class Writer:
                 cell.inbox.appendleft(post)
             else:
                 accepted.append(post)
-            following = self._follow(cell, move)
-            if following is not None:
-                # It belongs to the same step, and so to the same commit.
-                cell.inbox.appendleft(following)
+            # What belongs to the same step comes into the same commit.
+            cell.inbox.extendleft(self._follow(cell, move))
         if moves and not await self._committed(cell, record, moves, accepted, refused):
             return
         for post in accepted:
@@ -313,7 +311,9 @@ class Writer:
             def retry() -> None:
                 self._retries.discard(again_later)
                 cell.watchers -= 1
-                cell.inbox.extendleft(reversed(again))
+                # What an agent gave up meanwhile it has taken back, or means no more.
+                wanted = [post for post in again if not post.is_given_up]
+                cell.inbox.extendleft(reversed(wanted))
                 self._wake(cell)
 
             again_later = _Retry(again, self._clock.call_later(STORE_RETRY_S, retry))

@@ -7,7 +7,7 @@ It models the world (what was acknowledged, where each agent stands), not the co
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -478,9 +478,9 @@ def test_a_planted_double_finalisation_is_caught(monkeypatch: pytest.MonkeyPatch
     """The auditor notices a task that is finalized twice.  Source: I04, I05."""
     once = Runtime._follow
 
-    def twice(self: Runtime, cell: Cell, move: Move) -> Post | None:
+    def twice(self: Runtime, cell: Cell, move: Move) -> Sequence[Post]:
         if move.event.trigger is Trigger.FINALIZE and move.event.source is not Phase.FINALIZED:
-            return Post(always(Trigger.FINALIZE, move.event.data), ENGINE)
+            return (Post(always(Trigger.FINALIZE, move.event.data), ENGINE),)
         return once(self, cell, move)
 
     monkeypatch.setattr(Runtime, "_follow", twice)

@@ -111,6 +111,11 @@ def _approvals(log: Sequence[Event]) -> Iterator[str]:
             yield f"I14: event {event.seq} approves other arguments without leave"
 
 
+def _was_not_made(event: Event) -> bool:
+    error: dict[str, object] = event.data.get("error", {})
+    return error.get("code") == "not_made"
+
+
 def _calls(log: Sequence[Event]) -> Iterator[str]:
     """A call ends once, and is begun again only if it may be, or a person says so."""
     begun: Counter[str] = Counter()
@@ -129,6 +134,8 @@ def _calls(log: Sequence[Event]) -> Iterator[str]:
                     yield f"I16: event {event.seq} begins {key}, whose end is known"
                 if begun[key] > 1 + leave[key] and not event.data["idempotent"]:
                     yield f"I16: event {event.seq} begins {key} again without anybody's leave"
+            case Trigger.CALLED if _was_not_made(event):
+                begun[key] -= 1  # It is as if it had never been.
             case Trigger.CALLED:
                 if not begun[key] or key in ended:
                     yield f"I15: event {event.seq} ends {key}, which was not begun"
