@@ -442,11 +442,13 @@ class Engine:
             InvalidInput: `after` is no number, or negative.
         """
         check_place(after)
-        await self.record(task_id, owner=owner)
+        record = await self.record(task_id, owner=owner)
         cell = self._opened().writer.at_hand(task_id)
         if cell is not None and cell.events is not None:
             return cell.events[after:]
         events = await self._store.events(task_id, after)
+        if not events and after < record.seq:
+            raise UnknownTask(task_id)  # It was purged in this instant.
         # The store is ahead of who wrote to it by an instant, and then nobody can be answered.
         return events if cell is None else [e for e in events if e.seq <= cell.record.seq]
 

@@ -9,9 +9,10 @@ from a2a.types import InvalidParamsError, ListTasksRequest, Task, TaskState
 
 from a2a_faces import BINDINGS, JSONRPC, Faces, asks_of, data, faced, message, refused, travel
 from interlock import Event, TaskContext
+from interlock.errors import StoreCorrupt
 from interlock_adapters._a2a_list import PAGE_BYTES_MAX
 from interlock_adapters._a2a_operations import Operations
-from support import FlakyStore, pause
+from support import FlakyStore, pause, soon
 
 
 @pytest.fixture
@@ -185,3 +186,48 @@ async def test_a_page_token_is_for_its_own_query(faces: Faces, binding: str) -> 
     for forged in ("x", "W10", token[:-4], "e30"):
         call = faces.peer(binding).list(ListTasksRequest(page_token=forged))
         await refused(faces, call, InvalidParamsError)
+
+
+async def echo(task: TaskContext) -> str:
+    """Says what it was told."""
+    return task.input.text
+
+
+@pytest.mark.parametrize("error", [StoreCorrupt("event 2 cannot be read"), None])
+async def test_a_task_that_cannot_be_read_hides_no_other(error: StoreCorrupt | None) -> None:
+    """Not one whose log is spoilt, or which another process purged.  Source: a second review."""
+    store = FlakyStore()
+    async with faced(echo, store=store) as faces:
+        ada = faces.peer(JSONRPC)
+        made: list[str] = []
+        for _ in range(3):
+            made.append((await ada.send(message("a trip"))).id)
+            await faces.world.elapse(1.0)
+        if error is None:
+            gate = store.hold("get")
+            listing = asyncio.ensure_future(ada.list(ListTasksRequest()))
+            await gate.reached()
+            del store._tasks[made[2]]
+            gate.open()
+            page = await soon(listing)
+        else:
+            store.fail("events", error)
+            page = await ada.list(ListTasksRequest())
+        assert [task.id for task in page.tasks] == [made[1], made[0]]
+
+
+async def test_a_task_that_is_purged_while_its_log_is_read_is_not_listed() -> None:
+    """Nor a nameless one in its place.  Source: a second review."""
+    store = FlakyStore()
+    async with faced(echo, store=store) as faces:
+        ada = faces.peer(JSONRPC)
+        made: list[str] = []
+        for _ in range(2):
+            made.append((await ada.send(message("a trip"))).id)
+            await faces.world.elapse(1.0)
+        gate = store.hold("events")
+        listing = asyncio.ensure_future(ada.list(ListTasksRequest()))
+        await gate.reached()
+        del store._tasks[made[1]]
+        gate.open()
+        assert [task.id for task in (await soon(listing)).tasks] == made[:1]
