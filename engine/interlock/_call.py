@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from interlock._form import faults_of
-from interlock._json import digest, dumped, own_copy
+from interlock._json import digest, dumped, own_copy, storable
 from interlock._memory import CALL, NOT_MADE, Ended
 from interlock._payload import CallEnded
 from interlock.errors import (
@@ -145,7 +145,7 @@ def words_of(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001  a subclass's own code runs here
         text = ""
-    return text[:MESSAGE_CHARS_MAX].encode(errors="replace").decode()
+    return storable(text, MESSAGE_CHARS_MAX)
 
 
 def call_of(

@@ -10,6 +10,7 @@ from interlock._cell import Choice
 from interlock._clock import Clock
 from interlock._event import Data
 from interlock._journal import KEY_CHARS_MAX
+from interlock._json import storable
 from interlock._memory import AGAIN, FROM_SCRATCH, OPERATOR, OWN, SKIP
 from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
@@ -79,7 +80,7 @@ def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None =
     }
     if about is not None:
         # Whoever raised it; a key of ours is short and clean.
-        key = about.key[:KEY_CHARS_MAX].encode(errors="replace").decode()
+        key = storable(about.key, KEY_CHARS_MAX)
         asked["about"] = {"kind": about.kind, "key": key}
         choices.append(SKIP)
         skip = f", or ignoring what the log has of {key!r}"
@@ -120,4 +121,4 @@ def _failure(
 
 def _code(error: EngineError) -> str:
     """The code, which a class of the agent's own may have spoilt."""
-    return str(error.code)[:MESSAGE_CHARS_MAX].encode(errors="replace").decode()
+    return storable(str(error.code), MESSAGE_CHARS_MAX)

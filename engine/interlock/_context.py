@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, cast, get_args, overload
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast, get_args, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -89,8 +89,9 @@ class Desk(Protocol):
         """See `_journal.Desk`."""
         ...
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> NoReturn:
         """See `_journal.Desk`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ class TaskContext:
             Refused: the task has asked too often.
         """
         made = form_of(form)
-        self._check_alone()
+        self.journal.check_alone()
         base = key = self._key(key)
         question = prompt
         for again in range(2, self._desk.limits.asks_max + 2):
@@ -276,7 +277,7 @@ class TaskContext:
             ResultInvalid: the arguments are not JSON, or too large.
             ReplayDiverged: as for `ask`.
         """
-        self._check_alone()
+        self.journal.check_alone()
         key = self._key(key)
         bytes_max = self._desk.limits.payload_bytes_max
         # Copies, so that what is shown, approved and run cannot be changed by anybody meanwhile.
@@ -455,15 +456,6 @@ class TaskContext:
         self._asks += 1
         return f"ask-{self._asks}" if key is None else own_key(key)
 
-    def _check_alone(self) -> None:
-        """Nothing is asked inside a call: at a replay the call is not made, and nothing asked.
-
-        Raises:
-            InvalidInput: a call is being made here.
-        """
-        if (within := self.journal.within()) is not None:
-            raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
-
     async def _inquired(self, prompt: str, key: str) -> InDoubt:
         """What a person says to something that the agent did not think of."""
         form = form_of(InDoubt)
@@ -512,7 +504,6 @@ class TaskContext:
             key = asked["key"] = self._desk.memory.key_for(asked)
         except ReplayDiverged as error:
             await self._desk.fail(error)
-            raise
         if "tool" in asked:
             asked["digest"] = digest([self.task_id, key, asked["tool"], asked.get("arguments")])
         if key not in self._desk.memory.asked:

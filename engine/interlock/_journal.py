@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol, cast
 
 from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
 from interlock._event import Data
@@ -68,8 +68,9 @@ class Desk(Protocol):
         """Wait until a thread is done; False if the turn was told to end meanwhile."""
         ...
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> NoReturn:
         """End the turn with this error, whatever the agent would make of it."""
+        ...
 
 
 class Inquirer(Protocol):
@@ -105,9 +106,7 @@ class Journal:
             ReplayDiverged: this turn is run again and calls something else than before.
             Refused: the log of the task is full.
         """
-        if (within := self.within()) is not None:
-            # At a replay it is not made, and what it called is not counted.
-            raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
+        self.check_alone()
         bytes_max = self._desk.limits.payload_bytes_max
         base = self._key(name_of(fn), key)
         call = call_of(fn, args, kwargs, key=base, idempotent=idempotent, bytes_max=bytes_max)
@@ -115,7 +114,6 @@ class Journal:
             key, token = self._desk.memory.call_key(base, call.name, call.fingerprint)
         except ReplayDiverged as error:
             await self._desk.fail(error)
-            raise
         call = replace(call, key=key, token=token)
         known = self._desk.memory.calls.get(key)
         if known is not None:
@@ -169,7 +167,6 @@ class Journal:
             return call.value_of(ended)
         except ReplayDiverged as error:
             await self._desk.fail(error)
-            raise
 
     async def ended(self, call: Call, ended: Ended | None) -> None:
         """Write down what a call came to that was made elsewhere; None where nobody knows."""
@@ -197,6 +194,15 @@ class Journal:
         if inside is None or inside.journal is not self or inside.over:
             return None
         return inside.key
+
+    def check_alone(self) -> None:
+        """Nothing is asked or called inside a call: at a replay it is not made, and counts none.
+
+        Raises:
+            InvalidInput: a call is being made here.
+        """
+        if (within := self.within()) is not None:
+            raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
 
     @contextmanager
     def making(self, call: Call) -> Generator[None]:
@@ -241,7 +247,6 @@ class Journal:
             except EngineError:
                 # Nobody can be asked: then nobody has said that it may be made again.
                 await self._desk.fail(CallInDoubt(call.name))
-                raise
             if said.decision == "fail":
                 await self._desk.fail(CallInDoubt(call.name))
             if said.decision == "run_again":

@@ -61,6 +61,11 @@ def dumped(value: Any) -> Any:
             return value
 
 
+def storable(text: str, chars_max: int) -> str:
+    """The beginning of a text, with a question mark for each half of a character."""
+    return text[:chars_max].encode(errors="replace").decode()
+
+
 def same(one: JsonValue, other: JsonValue) -> bool:
     """Whether two JSON values have the same digest: to Python True is 1, to a tool it is not."""
     if type(one) is not type(other):

@@ -75,8 +75,8 @@ class Runtime:
         self._agent: Final = agent
         self._kind: Final = kind_of(agent)
         self._alarms: Final = Alarms(store, clock, self._fire_due)
-        #: Deadlines that the store does not know; see `_time_out_later`.
         self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
+        #: Deadlines that the store does not know; see `_time_out_later`.
         self._late: Final[dict[str, Alarm]] = {}
         self._errands: Final[set[asyncio.Task[None]]] = set()
         # Not that of whoever submits or answers: their variables are nobody else's business,
@@ -269,10 +269,7 @@ class Runtime:
 
         def give_up() -> None:
             if cell.turn is turn and cell.record.phase is Phase.RUNNING and not self._closing:
-                _log.warning("task %s: its turn would not be parked", turn.task_id)
-                self.abandoned.add(turn)
-                cell.turn = None
-                turn.fence()
+                self._part(cell, turn, because="would not be parked")
                 self._start_turn(cell)
 
         self.clock.call_later(self.limits.grace_s, give_up)
@@ -317,15 +314,16 @@ class Runtime:
         # The turn is over, and whoever answers needs another one.
         gave_up = turn.over and any(_asks_an_operator(move.event) for move in moves)
         if phase in OVER or phase is Phase.SUBMITTED or gave_up:
-            self._part(cell, turn, moves)
+            abandoned = any(move.event.trigger is Trigger.ABANDON for move in moves)
+            self._part(cell, turn, because="would not end" if abandoned else None)
         elif phase in WAITING:
             turn.rest()
 
-    def _part(self, cell: Cell, turn: Turn, moves: Sequence[Move]) -> None:
-        """The task no longer belongs to the turn that ran it."""
+    def _part(self, cell: Cell, turn: Turn, *, because: str | None) -> None:
+        """The task no longer belongs to the turn that ran it, or is abandoned by it."""
         cell.turn = None
-        if any(move.event.trigger is Trigger.ABANDON for move in moves):
-            _log.warning("task %s: its turn would not end and was abandoned", turn.task_id)
+        if because is not None:
+            _log.warning("task %s: its turn %s and was abandoned", turn.task_id, because)
             if not turn.over:
                 self.abandoned.add(turn)
         turn.fence()
@@ -384,20 +382,17 @@ class Runtime:
 
     def _follow(self, cell: Cell, move: Move) -> Sequence[Post]:
         """Where nothing is held for a task that is over, the same commit lets go of it."""
-        if cell.watched or move.record.phase not in OUTCOMES:
+        if cell.watched or move.record.phase not in OUTCOMES or _has_a_live_turn(cell):
             return ()
-        if cell.turn is not None and not cell.turn.over:
-            return ()
-        nothing_left: NothingLeft = {"turn_alive": False, "deliveries_left": 0}
-        return (Post(always(Trigger.FINALIZE, dict(nothing_left)), ENGINE),)
+        return (Post(self._finalization(cell), ENGINE),)
 
     def _finalization(self, cell: Cell) -> Choice:
         def choose(record: TaskRecord) -> tuple[Trigger, Data]:
-            left = self.courier.pending(record.task_id)
-            return Trigger.FINALIZE, {
-                "turn_alive": cell.turn is not None,
-                "deliveries_left": left,
+            held: NothingLeft = {
+                "turn_alive": _has_a_live_turn(cell),
+                "deliveries_left": self.courier.pending(record.task_id),
             }
+            return Trigger.FINALIZE, dict(held)
 
         return choose
 
@@ -526,6 +521,10 @@ def _passing_by() -> Generator[None]:
         yield
     except StoreCorrupt as error:
         _log.error("left as it is: %s", error)
+
+
+def _has_a_live_turn(cell: Cell) -> bool:
+    return cell.turn is not None and not cell.turn.over
 
 
 def _asks_an_operator(event: Event) -> bool:

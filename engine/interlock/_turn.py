@@ -7,7 +7,7 @@ Whatever the task's log says was already done is handed back to the agent from m
 import asyncio
 import contextvars
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
 from interlock._call import not_made
@@ -75,6 +75,8 @@ class Turn:
         self.parked = False
         #: It has ended.
         self.over = False
+        #: Done when it has; a thread that never ends keeps it waiting for ever.
+        self.done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         #: How many calls are being made: until they end, it cannot be parked.
         self.calls = 0
         self._draining = False
@@ -82,7 +84,6 @@ class Turn:
         #: How it ended whatever the agent makes of it.
         self._verdict: Raised | None = None
         self._end: TurnEnd | None = None
-        self._done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         self._parking: Alarm | None = None
         #: Who waits until nobody is asked anything.
         self._held: list[asyncio.Future[None]] = []
@@ -122,7 +123,7 @@ class Turn:
         """Say so, once no call is being made either: what it comes to is still written down."""
         if self._end is not None and not self.over and not self.calls:
             self.over = True
-            self._done.set_result(None)
+            self.done.set_result(None)
             self._host.ended(self, self._end)
 
     def stop(self) -> None:
@@ -179,11 +180,6 @@ class Turn:
         self._let_go = True
         if self._task is not None:
             self._task.cancel()
-
-    @property
-    def done(self) -> "asyncio.Future[None]":
-        """Done when it has ended; a thread that never ends keeps it waiting for ever."""
-        return self._done
 
     def hear(self, record: TaskRecord, event: Event) -> None:
         """Take note of what was committed."""
@@ -348,7 +344,7 @@ class Turn:
                 go_on = False
         return go_on
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> NoReturn:
         """End the turn with this error, whatever the agent would make of it."""
         self._verdict = Raised(error)
         self.stop()

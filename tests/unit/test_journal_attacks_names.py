@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from interlock import Answer, Limits, Phase, Retry, TaskContext
+from interlock import Answer, Limits, Phase, Retry, TaskContext, TaskHandle
 from interlock._record import Ended
 from interlock.errors import InvalidInput, Refused, Rejected, Retryable
 from support import Gate, World, opened, pause, soon, triggers, until
@@ -65,26 +65,27 @@ class AstrayTelling:
         await task.ask("go on?")
         return "done"
 
-    async def gone_astray(self) -> Gate:
-        """It has ended, and the writer stands before the gate."""
+    async def sent_astray(self, world: World) -> tuple[TaskHandle, Gate]:
+        """A task of it that has ended so, and the gate before which the writer stands."""
+        self.world = world
+        handle, ask = await world.asking()
+        await pause()
+        self.astray = True
+        await handle.answer(ask.key, "yes")
         await until(lambda: self.gate is not None)
         assert self.gate is not None
         await self.gate.reached()
         await until(lambda: len(self.told) == 2)
         await pause(60)
-        return self.gate
+        return handle, self.gate
 
 
 async def test_what_an_operator_is_asked_may_come_in_one_batch_with_other_things() -> None:
     """The turn is over all the same, and whoever resumes gets another one.  Source: a review."""
     agent = AstrayTelling()
     async with opened(agent, limits=AT_ONCE) as world:
-        agent.world = world
-        handle, ask = await world.asking()
-        await pause()
-        agent.astray = True
-        await handle.answer(ask.key, "yes")
-        (await agent.gone_astray()).open()
+        handle, gate = await agent.sent_astray(world)
+        gate.open()
         (ask,) = (await soon(handle.rest())).asks
         assert ask.key == "interlock:operator-1"
         batch = [event.trigger.value for event in world.store.commits[-1].events]
@@ -99,12 +100,7 @@ async def test_a_cancel_in_one_batch_with_what_an_operator_is_asked_ends_the_tas
     """At once: there is no turn that has to end.  Source: a review."""
     agent = AstrayTelling()
     async with opened(agent, limits=AT_ONCE) as world:
-        agent.world = world
-        handle, ask = await world.asking()
-        await pause()
-        agent.astray = True
-        await handle.answer(ask.key, "yes")
-        gate = await agent.gone_astray()
+        handle, gate = await agent.sent_astray(world)
         cancel = asyncio.ensure_future(handle.cancel())
         await pause()
         gate.open()

@@ -15,7 +15,7 @@ import pytest
 from interlock import Engine, Limits, Phase, SyncTaskContext, TaskContext, TaskHandle
 from interlock._record import Ended
 from interlock.errors import EngineError, Rejected, Retryable
-from support import OWNER, World, opened, pause, soon, triggers, until
+from support import OWNER, Gate, World, opened, pause, soon, triggers, until
 
 
 class Branches:
@@ -106,6 +106,22 @@ async def test_a_thread_past_its_time_whose_call_begins_late_does_not_keep_the_t
         assert world.engine.statistics().abandoned == 0
 
 
+async def drained_too_early(
+    world: World, emit: asyncio.Event, end: asyncio.Event
+) -> tuple[TaskHandle, Gate, "asyncio.Future[None]"]:
+    """A task that ends something while a commit hangs, for longer than a drain has time."""
+    handle = await world.submit()
+    await pause()
+    gate = world.store.hold("commit")
+    emit.set()
+    await gate.reached()
+    end.set()
+    await pause()
+    drain = asyncio.ensure_future(world.engine.drain())
+    await world.elapse(world.engine.limits.drain_s)
+    return handle, gate, drain
+
+
 async def test_a_drain_does_not_drop_the_end_of_a_call_that_waits_for_a_commit() -> None:
     """Else nobody knows whether it was made.  Source: a second review."""
     emit_now, pay_now = asyncio.Event(), asyncio.Event()
@@ -123,15 +139,7 @@ async def test_a_drain_does_not_drop_the_end_of_a_call_that_waits_for_a_commit()
         return paid
 
     async with opened(agent) as world:
-        handle = await world.submit()
-        await pause()
-        gate = world.store.hold("commit")
-        emit_now.set()
-        await gate.reached()
-        pay_now.set()
-        await pause()
-        drain = asyncio.ensure_future(world.engine.drain())
-        await world.elapse(world.engine.limits.drain_s)
+        handle, gate, drain = await drained_too_early(world, emit_now, pay_now)
         await world.elapse(world.engine.limits.grace_s)
         gate.open()
         await soon(drain)
@@ -179,15 +187,7 @@ async def test_a_conclusion_that_waits_for_a_commit_is_not_lost_by_a_drain() -> 
             return "x"
 
         async with opened(agent) as world:
-            handle = await world.submit()
-            await pause()
-            gate = world.store.hold("commit")
-            emit_now.set()
-            await gate.reached()
-            go_on.set()
-            await pause()
-            drain = asyncio.ensure_future(world.engine.drain())
-            await world.elapse(world.engine.limits.drain_s)
+            handle, gate, drain = await drained_too_early(world, emit_now, go_on)
             gate.open()
             await soon(drain)
             assert triggers(world.log(handle))[2:] == ["emit", "complete", "finalize"]
