@@ -21,6 +21,7 @@ from interlock import (
     OpenAsk,
     TaskHandle,
     TaskRecord,
+    Toolbox,
     Trigger,
 )
 from interlock._agent import Agent, kind_of
@@ -262,11 +263,14 @@ async def opened(
     clock: ManualClock | None = None,
     limits: Limits | None = None,
     deliverers: Mapping[str, Deliverer] | None = None,
+    tools: Toolbox | None = None,
 ) -> AsyncGenerator[World]:
     """An open engine, which is drained at the end; nothing may go wrong unheard meanwhile."""
     store = store or FlakyStore()
     clock = clock or ManualClock()
-    engine = Engine(agent, store=store, clock=clock, limits=limits, deliverers=deliverers)
+    engine = Engine(
+        agent, tools=tools, store=store, clock=clock, limits=limits, deliverers=deliverers
+    )
     world = World(engine, store, clock)
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
@@ -319,9 +323,12 @@ ASKED: Data = {
 class Stage:
     """A host without a store: what a turn reports is fired on the record at once."""
 
-    def __init__(self, agent: Agent, limits: Limits | None = None) -> None:
+    def __init__(
+        self, agent: Agent, limits: Limits | None = None, toolbox: Toolbox | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self.clock = ManualClock()
+        self.toolbox = toolbox or Toolbox()
         self.ends: list[TurnEnd] = []
         self.withdrawn: list[str] = []
         #: Cleared: reports wait.
@@ -355,6 +362,11 @@ class Stage:
     def provide(self, key: str, value: object, actor: str = OWNER) -> None:
         """A client answers."""
         self.tell(Trigger.PROVIDE_INPUT, {"key": key, "value": value}, actor)
+
+    def carried(self, task_id: str) -> Mapping[str, str]:
+        """See `Host.carried`."""
+        assert task_id == self.record.task_id
+        return {"authorization": "secret"}
 
     async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
         """See `Host.report`."""

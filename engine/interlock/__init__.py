@@ -17,6 +17,7 @@ from interlock._sqlite import SqliteStore
 from interlock._sqlite_doctor import Examination, examine
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
+from interlock._toolbox import Toolbox
 from interlock.models import (
     Answer,
     Approval,
@@ -28,6 +29,16 @@ from interlock.models import (
     Part,
     Retention,
     Retry,
+)
+from interlock.policy import Policies, Policy, Refuse, RequiredInput, When
+from interlock.tools import (
+    Question,
+    Tool,
+    ToolCall,
+    ToolResult,
+    ToolSource,
+    ToolUse,
+    Unfinished,
 )
 
 __all__ = [
@@ -64,8 +75,13 @@ __all__ = [
     "OpenAsk",
     "Part",
     "Phase",
+    "Policies",
+    "Policy",
     "Possible",
     "Progress",
+    "Question",
+    "Refuse",
+    "RequiredInput",
     "Result",
     "Retention",
     "Retry",
@@ -84,8 +100,16 @@ __all__ = [
     "TaskQuery",
     "TaskRecord",
     "TaskView",
+    "Tool",
+    "ToolCall",
+    "ToolResult",
+    "ToolSource",
+    "ToolUse",
+    "Toolbox",
     "Trigger",
+    "Unfinished",
     "Watch",
+    "When",
     "can",
     "examine",
     "fire",

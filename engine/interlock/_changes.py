@@ -228,4 +228,5 @@ def _ask_of(signal: Signal) -> Ask:
         allow_edit=data.get("allow_edit", False),
         on_deny=data.get("on_deny", "stop"),
         approvers=tuple(data.get("approvers", ())),
+        by_text=data.get("by_text", False),
     )

@@ -5,28 +5,32 @@ It is long because each call is spelled out for type checkers; what each does is
 
 import asyncio
 import copy
-import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol, TypeVar, cast, get_args, overload
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast, overload
 
 from pydantic import BaseModel, ValidationError
 
 from interlock._agent import MISSING, Content
+from interlock._asking import Asking
+from interlock._at_once import Share
 from interlock._call import Call, InDoubt
 from interlock._clock import Clock
 from interlock._event import Data
 from interlock._form import Form, FormLike, faults_of, form_of
+from interlock._gate import Gate
 from interlock._journal import Journal, own_key
 from interlock._json import digest, encoded, own_copy
 from interlock._memory import Memory, Reply
-from interlock._payload import Asked, CallBegun, CallEnded, Emitted, Progressed
+from interlock._payload import CallBegun, CallEnded, Emitted, Progressed
 from interlock._phases import Trigger
 from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
-from interlock.errors import Denied, InvalidInput, ReplayDiverged
+from interlock._toolbox import Toolbox
+from interlock.errors import EngineError, InvalidInput
 from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
+from interlock.tools import Tool, ToolCall, ToolResult
 
 V = TypeVar("V")
 
@@ -93,6 +97,25 @@ class Desk(Protocol):
         """See `_journal.Desk`."""
         ...
 
+    @property
+    def toolbox(self) -> Toolbox:
+        """See `_gate.Desk`."""
+        ...
+
+    @property
+    def carried(self) -> Mapping[str, str]:
+        """See `_gate.Desk`."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """Whose task it is."""
+        ...
+
+    def share(self) -> Share:
+        """See `_gate.Desk`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TaskInput:
@@ -129,9 +152,12 @@ class TaskContext:
         self._asks = 0
         self._emits = 0
         self._progresses = 0
-        self._keys: Final[set[str]] = set()
-        #: What the agent does outside, for the contexts of this package.
+        self._asking: Final = Asking(desk)
+        #: What the agent does outside, and the gate to its tools, for the contexts of this package.
         self.journal: Final = Journal(desk, self._inquired)
+        self.gate: Final = Gate(
+            desk, self.journal, self._asking, show=self.emit, tell=self.progress
+        )
 
     @property
     def task_id(self) -> str:
@@ -236,11 +262,13 @@ class TaskContext:
         base = key = self._key(key)
         question = prompt
         for again in range(2, self._desk.limits.asks_max + 2):
-            asked = self._asked(key, AskKind.INPUT, question, made.schema, expires_s, approvers)
+            asked = self._asking.asked(
+                key, AskKind.INPUT, question, made.schema, expires_s, approvers
+            )
             if default is not MISSING:
                 asked["on_expire"] = "default"
                 asked["default"] = _default(default, made)
-            reply = await self._closed(asked, made)
+            reply = await self._asking.closed(asked, made)
             problems = made.problems_of(reply.value)
             if not problems:
                 return made.value_of(copy.deepcopy(reply.value))
@@ -287,7 +315,7 @@ class TaskContext:
         problems = problems_of(shown, form)
         if problems:
             raise InvalidInput(problems)
-        asked = self._asked(
+        asked = self._asking.asked(
             key, AskKind.AUTH, prompt or f"Allow {tool}?", form, expires_s, approvers
         )
         asked["on_expire"] = "deny"
@@ -295,7 +323,7 @@ class TaskContext:
         asked["arguments"] = shown
         asked["allow_edit"] = allow_edit
         asked["on_deny"] = on_deny
-        reply = await self._closed(asked, None)
+        reply = await self._asking.closed(asked, None)
         return cast("JsonObject", copy.deepcopy(reply.value))
 
     async def emit(
@@ -441,6 +469,38 @@ class TaskContext:
         """The argument that names the call to whatever the function calls."""
         return {} if key_as is None else {key_as: f"{self.task_id}/{call.token}"}
 
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools that the agent may call now."""
+        return self._desk.toolbox.tools
+
+    async def call_tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> ToolResult:
+        """Call a tool of the engine's toolbox, once, if its policy lets the call through.
+
+        The arguments must fit the tool's schema; what the policy requires is asked for, and
+        what it wants confirmed is shown to a person exactly as it will run.  What it came to
+        is written down: an agent that is run again gets it from the log.  A tool that says
+        itself that it failed gives a result whose `is_error` is True.
+
+        Raises:
+            ToolRefused: there is no such tool, it is not enabled, or the arguments do not fit.
+            Denied: a person said no, and the policy says that the agent is told.
+            CallFailed: the tool raised, or took longer than its `timeout_s`.
+            PluginFailed: a plugin raised.
+            InvalidInput: the arguments are not JSON, or the key was used before.
+            Refused: the log of the task is full, or it has asked too often.
+        """
+        return await self.gate.call(ToolCall(name, arguments or {}, key))
+
+    async def call_tools(self, calls: Sequence[ToolCall]) -> list[ToolResult | EngineError]:
+        """Call tools at once, as a model's message wants it: each passes the gate on its own.
+
+        All that has to be asked is asked at once.  What a call raises stands in its place.
+        """
+        return await self.gate.batch(calls)
+
     async def journal_time(self) -> float:
         """The time, in seconds since 1970; run again, the agent gets the same."""
         return cast("float", await self.journal.note("time", self._desk.clock.now))
@@ -459,81 +519,11 @@ class TaskContext:
     async def _inquired(self, prompt: str, key: str) -> InDoubt:
         """What a person says to something that the agent did not think of."""
         form = form_of(InDoubt)
-        asked = self._asked(key, AskKind.INPUT, prompt, form.schema, None, ())
+        asked = self._asking.asked(key, AskKind.INPUT, prompt, form.schema, None, ())
         # Not one of the agent's, so not one too many.
         asked["asks_max"] += len(self._desk.memory.asked) + 1
-        reply = await self._closed(asked, form)
+        reply = await self._asking.closed(asked, form)
         return cast("InDoubt", form.value_of(reply.value))
-
-    def _asked(
-        self,
-        key: str,
-        kind: AskKind,
-        prompt: str,
-        schema: JsonObject,
-        expires_s: float | None,
-        approvers: Sequence[str],
-    ) -> Asked:
-        limits = self._desk.limits
-        if expires_s is not None and not 0 < expires_s < math.inf:
-            raise InvalidInput([f"expires_s is {expires_s!r}; an ask is open for some seconds"])
-        if isinstance(approvers, str):
-            raise InvalidInput(["approvers is a text; it is a sequence of names"])
-        return {
-            # The epoch of a turn's report is filled in when it is fired: a resume changes it.
-            "epoch": 0,
-            "key": key,
-            "kind": kind.value,
-            "prompt": prompt,
-            "schema": schema,
-            "due": self._desk.clock.now() + (limits.ask_s if expires_s is None else expires_s),
-            "on_expire": "fail",
-            "approvers": list(approvers),
-            "asks_max": limits.asks_max,
-        }
-
-    async def _closed(self, asked: Asked, form: Form | None) -> Reply:
-        """The reply to an ask: at once if the log has it, else after asking."""
-        if asked["key"] in self._keys:
-            raise InvalidInput(
-                [f"key {asked['key']!r} was used before; a late answer might be for it"]
-            )
-        _check(asked)
-        self._keys.add(asked["key"])
-        try:
-            key = asked["key"] = self._desk.memory.key_for(asked)
-        except ReplayDiverged as error:
-            await self._desk.fail(error)
-        if "tool" in asked:
-            asked["digest"] = digest([self.task_id, key, asked["tool"], asked.get("arguments")])
-        if key not in self._desk.memory.asked:
-            encoded(asked, what="the ask", bytes_max=self._desk.limits.payload_bytes_max)
-            await self._desk.report(Trigger.ASK, asked)
-        reply = await self._desk.reply(key, form)
-        if reply.denied:
-            raise Denied(key, reply.reason)
-        return reply
-
-
-def _check(asked: Asked) -> None:
-    """Refuse what is not of its kind: it would be stored, and then nobody could read it.
-
-    Raises:
-        InvalidInput: something is not.
-    """
-    texts = [("key", asked["key"]), ("prompt", asked["prompt"]), ("tool", asked.get("tool", "-"))]
-    texts += [("an approver", approver) for approver in asked.get("approvers", ())]
-    problems = [
-        f"{what} is {text!r:.80}; it is a text"
-        for what, text in cast("list[tuple[str, object]]", texts)
-        if not isinstance(text, str) or not text
-    ]
-    if asked.get("on_deny", "stop") not in get_args(OnDeny):
-        problems.append(f"on_deny is {asked.get('on_deny')!r:.80}; it is 'stop' or 'tell_agent'")
-    if not isinstance(cast("object", asked.get("allow_edit", False)), bool):
-        problems.append("allow_edit is neither True nor False")
-    if problems:
-        raise InvalidInput(problems)
 
 
 def _default(default: Any, form: Form) -> JsonValue:

@@ -14,6 +14,8 @@ from interlock.models import JsonObject, parts_of
 
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
+#: Characters of all that a request carries: a few headers.
+CARRIED_CHARS_MAX: Final = 16_384
 
 
 def actor_of(actor: str | None, owner: str | None) -> str | None:
@@ -103,6 +105,32 @@ def is_metadata(metadata: object) -> bool:
     if not isinstance(metadata, Mapping):
         return False
     return all(isinstance(key, str) for key in cast("Mapping[object, object]", metadata))
+
+
+def carried_of(carried: Mapping[str, str] | None) -> dict[str, str]:
+    """What a request carries, by names in lower case.
+
+    Raises:
+        InvalidInput: it is no mapping of texts, or too large; it is not quoted.
+    """
+    if carried is None:
+        return {}
+    given = cast("object", carried)
+    pairs = (
+        cast("Mapping[object, object]", given).items() if isinstance(given, Mapping) else [given]
+    )
+    if not all(_are_texts(pair) for pair in pairs):
+        raise InvalidInput(["carried is not what is accepted: a mapping of names to texts"])
+    size = sum(len(name) + len(value) for name, value in carried.items())
+    if size > CARRIED_CHARS_MAX:
+        raise InvalidInput([f"carried has {size} characters; at most {CARRIED_CHARS_MAX} are"])
+    return {name.lower(): value for name, value in carried.items()}
+
+
+def _are_texts(pair: object) -> bool:
+    if not isinstance(pair, tuple):
+        return False
+    return all(isinstance(text, str) for text in cast("tuple[object, ...]", pair))
 
 
 def check_place(after: object) -> None:

@@ -10,7 +10,7 @@ It is long because it is the whole of that face, with its errors; each call is s
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
@@ -21,6 +21,7 @@ from interlock._clock import Clock, SystemClock
 from interlock._conclusion import OPERATOR_NAME
 from interlock._edge import (
     actor_of,
+    carried_of,
     check_place,
     is_metadata,
     is_time,
@@ -37,7 +38,7 @@ from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
-from interlock._record import TaskRecord
+from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
 from interlock._sqlite import SqliteStore
 from interlock._store import (
@@ -51,6 +52,7 @@ from interlock._store import (
     Watch,
     whole_log,
 )
+from interlock._toolbox import Toolbox
 from interlock.errors import (
     AnswerInvalid,
     InvalidInput,
@@ -121,6 +123,7 @@ class Engine:
         self,
         agent: Agent,
         *,
+        tools: Toolbox | None = None,
         store: str | Store = "sqlite:///interlock.db",
         limits: Limits | None = None,
         clock: Clock | None = None,
@@ -129,6 +132,8 @@ class Engine:
     ) -> None:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
+        `tools` are what it may call through its task; they are opened and closed with the
+        engine.
         `deliverers` serve the watches of their channels.  `new_id` names tasks and
         contexts; give another one only where runs must be repeatable, as in tests.
 
@@ -139,6 +144,8 @@ class Engine:
         kind_of(agent)  # Refused here, not when the engine is started.
         self.limits: Final = limits or Limits()
         self.clock: Final[Clock] = clock or SystemClock()
+        #: What agents may call through their tasks.
+        self.tools: Final = tools or Toolbox()
         self._agent: Final = agent
         self._new_id: Final = new_id
         self._store: Final = store_at(store) if isinstance(store, str) else store
@@ -157,13 +164,18 @@ class Engine:
 
         Raises:
             StoreError: the store cannot be opened (`StoreLocked`, `StoreTooNew`, ...).
+            SourceUnavailable: where tools come from cannot be reached, and is not optional.
+            UnknownTool, AmbiguousTool, InvalidInput: policies or names of tools are in conflict.
         """
         async with self._changing:
             if self._runtime is not None:
                 raise RuntimeError("the engine is open already")
             await self._store.open()
-            runtime = Runtime(self._agent, self._store, self.clock, self.limits, self.deliverers)
+            runtime = Runtime(
+                self._agent, self._store, self.clock, self.limits, self.deliverers, self.tools
+            )
             try:
+                await self.tools.open()
                 await runtime.open()
             except BaseException:
                 await self._closed(runtime)
@@ -187,10 +199,10 @@ class Engine:
             await self._closed(runtime)
 
     async def _closed(self, runtime: Runtime) -> None:
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._store.close)
+            stack.push_async_callback(self.tools.close)
             await runtime.close()
-        finally:
-            await self._store.close()
 
     async def __aenter__(self) -> Self:
         """See `start`."""
@@ -227,12 +239,16 @@ class Engine:
         metadata: Mapping[str, JsonValue] | None = None,
         task_s: float | None = None,
         watches: Sequence[NewWatch] = (),
+        carried: Mapping[str, str] | None = None,
     ) -> TaskHandle:
         """Make a task; it is durable when this returns, and starts when a slot is free.
 
         `task_s` is how many seconds the task may take in all (`Limits.task_s`).  With
         `token`, a repeat by the same owner with the same body gives the task that the
         first made (`TaskHandle.created` is False).
+
+        `carried` is what tools of the task may use as long as this process lives, such as the
+        caller's own credentials: it is in no log, event or store.  An answer may bring it anew.
 
         Raises:
             InvalidInput: no owner, or nothing in the content, or something is not of its
@@ -246,6 +262,7 @@ class Engine:
         if not self._accepting:
             raise NotAccepting(_CLOSING)
         submitted, body = self._submission(content, owner, context_id, token, metadata, task_s)
+        kept = carried_of(carried)
         task_id = submitted["task_id"]
         move = LIFECYCLE.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
         claims = () if token is None else (Claim(owner, token, task_id, body),)
@@ -254,7 +271,8 @@ class Engine:
             runtime.admission.learn(owner, await self._store.open_tasks(owner))
         try:
             runtime.admission.reserve(owner)
-            await runtime.arrive(move, Commit(move.record, (move.event,), claims, added))
+            commit = Commit(move.record, (move.event,), claims, added)
+            await runtime.arrive(move, commit, kept)
         except LimitReached:
             # There is always room for a repeat, which makes no task.
             earlier = None if token is None else await self._store.claim(owner, token)
@@ -273,6 +291,7 @@ class Engine:
                 metadata=metadata,
                 task_s=task_s,
                 watches=watches,
+                carried=carried,
             )
         return TaskHandle(self, move.record, created=True)
 
@@ -285,11 +304,13 @@ class Engine:
         actor: str | None = None,
         token: str | None = None,
         message: Sequence[Part] = (),
+        carried: Mapping[str, str] | None = None,
     ) -> TaskRecord:
         """Give the value that an open ask wants; the first valid answer wins.
 
         `owner` None is a trusted caller, who must name the `actor`.  `message` is what
         the client sent, kept in the log.  A repeat with the same token is no error.
+        `carried` as for `submit`.
 
         Raises:
             UnknownTask: this owner has no such task.
@@ -302,7 +323,9 @@ class Engine:
         data = self._said(said, token, message)
         data["value"] = said["value"]
         who = actor_of(actor, owner)
+        kept = carried_of(carried)
         with await self._visible(task_id, owner) as cell:
+            self._opened().carry(cell.record, kept)
             turn = cell.turn
             problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
             if problems and cell.record.ask(answer.ask) is not None:
@@ -320,6 +343,7 @@ class Engine:
         actor: str | None = None,
         token: str | None = None,
         message: Sequence[Part] = (),
+        carried: Mapping[str, str] | None = None,
     ) -> TaskRecord:
         """Approve or deny what an open ask names; see `answer` for the rest.
 
@@ -335,7 +359,9 @@ class Engine:
         data["digest"] = decision.digest
         data["reason"] = decision.reason
         who = actor_of(actor, owner)
+        kept = carried_of(carried)
         with await self._visible(task_id, owner) as cell:
+            self._opened().carry(cell.record, kept)
             if isinstance(decision, Denial):
                 data["grace_s"] = self.limits.grace_s
                 return await self._claimed(cell, Trigger.DENY, data, said, who)
@@ -344,7 +370,23 @@ class Engine:
             final = asked if decision.arguments is None else said["arguments"]
             data["arguments"] = final
             data["edited"] = final != asked
+            if ask is not None and final != asked:
+                await self._check_edit(cell.record, ask, said["arguments"])
             return await self._claimed(cell, Trigger.APPROVE, data, said, who)
+
+    async def _check_edit(self, record: TaskRecord, ask: Ask, arguments: JsonObject) -> None:
+        """Check by the policy of today what an approver wants to be called instead.
+
+        Raises:
+            AnswerInvalid: the tool is not to be called so; the ask stays open.
+        """
+        if ask.tool is None or not ask.allow_edit or record.ask(ask.key) is None:
+            return  # The table says what is wrong.
+        problems = await self.tools.problems_of_edit(ask.tool, arguments)
+        if problems:
+            raise AnswerInvalid(
+                record.task_id, record.phase, Trigger.APPROVE, "arguments_fit", problems
+            )
 
     async def resume(
         self, task_id: str, decision: Resumption, *, owner: str | None = None

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
 from interlock._event import Data
 from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
-from interlock._payload import CallBegun, CallEnded, Noted
+from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger
 from interlock._thread import on_a_thread
 from interlock.errors import CallInDoubt, EngineError, InvalidInput, ReplayDiverged
@@ -108,31 +108,46 @@ class Journal:
         """
         self.check_alone()
         bytes_max = self._desk.limits.payload_bytes_max
-        base = self._key(name_of(fn), key)
+        base = self.key(name_of(fn), key)
         call = call_of(fn, args, kwargs, key=base, idempotent=idempotent, bytes_max=bytes_max)
+        call, ended = await self.recalled(call)
+        if ended is None:
+            await self.begin(call)
+        return call, ended
+
+    async def recalled(self, call: Call) -> tuple[Call, Ended | None]:
+        """The call under the key that it has in the log, and what it came to there.
+
+        None: it was never begun, or is to be made again.
+
+        Raises:
+            TaskStopped: this very attempt called something else by that key.
+        """
         try:
-            key, token = self._desk.memory.call_key(base, call.name, call.fingerprint)
+            key, token = self._desk.memory.call_key(call.key, call.name, call.fingerprint)
         except ReplayDiverged as error:
             await self._desk.fail(error)
         call = replace(call, key=key, token=token)
         known = self._desk.memory.calls.get(key)
-        if known is not None:
-            ended = known.ended
-            if ended is None:
-                ended = await self._in_doubt(call, known)
-            if ended is not None:
-                return call, ended
-        await self._desk.begin(
-            {
-                "epoch": 0,
-                "key": key,
-                "name": call.name,
-                "arguments": call.arguments,
-                "idempotent": idempotent,
-                "log_events_max": self._desk.limits.log_events_max,
-            }
-        )
-        return call, None
+        if known is None:
+            return call, None
+        return call, known.ended or await self._in_doubt(call, known)
+
+    async def begin(self, call: Call, about: CallAbout | None = None) -> None:
+        """Write down that a call begins, as soon as nobody is asked anything.
+
+        Raises:
+            Refused: the log of the task is full.
+        """
+        begun: CallBegun = {
+            "epoch": 0,
+            "key": call.key,
+            "name": call.name,
+            "arguments": call.arguments,
+            "idempotent": call.idempotent,
+            "log_events_max": self._desk.limits.log_events_max,
+        }
+        await self._desk.begin(begun if about is None else {**begun, **about})
 
     async def made(
         self, call: Call, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -176,17 +191,26 @@ class Journal:
         """A value that is made once and then remembered."""
         if self.within() is not None:
             return make()  # What it makes of it is remembered.
-        key = self._desk.memory.note_key(self._key(kind, None))
+        key = self._desk.memory.note_key(self.key(kind, None))
         notes = self._desk.memory.notes
         if key not in notes:
-            noted: Noted = {
-                "epoch": 0,
-                "key": key,
-                "value": make(),
-                "log_events_max": self._desk.limits.log_events_max,
-            }
-            await self._desk.report(Trigger.NOTE, noted)
+            await self.noted(key, make())
         return notes[key]
+
+    async def noted(self, key: str, value: JsonValue) -> None:
+        """Remember a value by a key of the caller's own; durable.
+
+        Raises:
+            Refused: the log of the task is full.
+        """
+        limits = self._desk.limits
+        noted: Noted = {
+            "epoch": 0,
+            "key": key,
+            "value": value,
+            "log_events_max": limits.log_events_max,
+        }
+        await self._desk.report(Trigger.NOTE, noted)
 
     def within(self) -> str | None:
         """The key of the call of this turn that is being made here, if one is."""
@@ -220,7 +244,7 @@ class Journal:
         for call in begun:
             await self._desk.end(not_made(call.key))
 
-    def _key(self, name: str, key: str | None) -> str:
+    def key(self, name: str, key: str | None) -> str:
         """The key of the next call of that name: given, or counted in the order of the calls."""
         if key is None:
             self._counts[name] += 1

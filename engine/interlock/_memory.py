@@ -55,6 +55,8 @@ class Called:
     idempotent: bool
     #: The events with which it was begun, and ended.
     begun_at: int
+    #: What it was really called with.
+    arguments: JsonObject
     ended_at: int = 0
     #: How often it was begun.
     begun: int = 1
@@ -133,6 +135,14 @@ class Memory:
                 raise ReplayDiverged(key, _words(recorded), _words(asked))
         raise AssertionError("counting never ends")
 
+    def asked_now(self, base: str) -> Data | None:
+        """What this attempt asked under a key, `base` or one that was counted from it."""
+        for key in self._keys(ASK, base):
+            attempt, recorded = self.asked.get(key, (0, None))
+            if recorded is None or attempt == self.attempt:
+                return recorded
+        raise AssertionError("counting never ends")
+
     def call_key(self, base: str, name: str, fingerprint: str) -> tuple[str, str]:
         """The key under which a function is called, or was called before; and its token.
 
@@ -204,9 +214,10 @@ class Memory:
         if known is not None:
             known.begun += 1
             return
-        fingerprint = digest([data["name"], data["arguments"]])
+        arguments = data["arguments"]
+        fingerprint = digest([data["name"], data.get("requested", arguments)])
         self.calls[data["key"]] = Called(
-            data["name"], fingerprint, self.attempt, data["idempotent"], seq
+            data["name"], fingerprint, self.attempt, data["idempotent"], seq, arguments
         )
 
     def _reply(self, event: Event) -> None:

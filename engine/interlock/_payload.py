@@ -55,6 +55,10 @@ class Asked(TypedDict):
     allow_edit: NotRequired[bool]
     on_deny: NotRequired[str]
     approvers: NotRequired[list[str]]
+    #: Whether plain words may decide it.
+    by_text: NotRequired[bool]
+    #: What the gate decided of the tool call that asks (see `_gate.Pin`).
+    gate: NotRequired[JsonObject]
     #: The journal entry that an operator is asked about: `{"kind", "key"}`.
     about: NotRequired[JsonObject]
     #: Bound on the asks of one task, for the guard.
@@ -143,6 +147,17 @@ class Progressed(TypedDict):
     log_events_max: int
 
 
+class CallAbout(TypedDict):
+    """What `call` says besides of a tool call that the gate let through."""
+
+    #: `source/name`.
+    tool: str
+    #: `{"rule", "version", ...}`: the policy that decided, with what was set of it.
+    policy: JsonObject
+    #: What the agent wanted, where a person or a plugin made something else of it.
+    requested: NotRequired[JsonObject]
+
+
 class CallBegun(TypedDict):
     """`call`: a function is about to be called; its result follows as `called`."""
 
@@ -154,6 +169,10 @@ class CallBegun(TypedDict):
     arguments: JsonObject
     #: Whether it may be begun again when nobody knows if it was done.
     idempotent: bool
+    #: As in `CallAbout`.
+    tool: NotRequired[str]
+    policy: NotRequired[JsonObject]
+    requested: NotRequired[JsonObject]
     log_events_max: int
 
 

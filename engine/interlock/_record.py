@@ -68,6 +68,8 @@ class Ask:
     on_deny: OnDeny = "stop"
     #: Principals who may answer; empty is anybody to whom the adapter shows the task.
     approvers: tuple[str, ...] = ()
+    #: Auth only: whether plain words may decide it, where an adapter has a vocabulary.
+    by_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

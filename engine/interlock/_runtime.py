@@ -41,6 +41,7 @@ from interlock._record import TIMER_TRIGGER, Active, TaskRecord
 from interlock._retention import Sweeper
 from interlock._store import Commit, Store, whole_log
 from interlock._threaded import Raised, TurnEnd
+from interlock._toolbox import Toolbox
 from interlock._turn import Turn
 from interlock._writer import STORE_RETRY_S, Writer
 from interlock.errors import StoreCorrupt, StoreError, TaskParked, TaskStopped, UnknownTask
@@ -62,7 +63,9 @@ class Runtime:
         clock: Clock,
         limits: Limits,
         deliverers: Mapping[str, Deliverer],
+        toolbox: Toolbox,
     ) -> None:
+        self.toolbox: Final = toolbox
         self.limits: Final = limits
         self.clock: Final = clock
         self.store: Final = store
@@ -78,6 +81,8 @@ class Runtime:
         self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
         #: Deadlines that the store does not know; see `_time_out_later`.
         self._late: Final[dict[str, Alarm]] = {}
+        #: What requests of each unfinished task carried; never stored.
+        self._carried: Final[dict[str, dict[str, str]]] = {}
         self._errands: Final[set[asyncio.Task[None]]] = set()
         # Not that of whoever submits or answers: their variables are nobody else's business,
         # and are gone after a restart.
@@ -122,26 +127,38 @@ class Runtime:
         for turn in left:
             turn.fenced = True
 
-    async def arrive(self, move: Move, commit: Commit) -> None:
-        """Store a new task for which there is room, and take it in.
+    def carried(self, task_id: str) -> Mapping[str, str]:
+        """What the requests of a task carried."""
+        return self._carried.get(task_id, {})
+
+    def carry(self, record: TaskRecord, carried: Mapping[str, str] | None) -> None:
+        """Keep what a request carried for as long as its task is not over."""
+        if carried and record.phase not in OVER:
+            self._carried.setdefault(record.task_id, {}).update(carried)
+
+    async def arrive(
+        self, move: Move, commit: Commit, carried: Mapping[str, str] | None = None
+    ) -> None:
+        """Store a new task for which there is room, and take it in with what was carried.
 
         It goes on to its end when the caller gives up: what is stored must be started.
 
         Raises:
             TokenTaken, StoreError: there is no such task.
         """
-        arrival = asyncio.get_running_loop().create_task(self._arrived(move, commit))
+        arrival = asyncio.get_running_loop().create_task(self._arrived(move, commit, carried))
         self._errands.add(arrival)
         arrival.add_done_callback(self._errands.discard)
         await asyncio.shield(arrival)
 
-    async def _arrived(self, move: Move, commit: Commit) -> None:
+    async def _arrived(self, move: Move, commit: Commit, carried: Mapping[str, str] | None) -> None:
         accepted = False
         try:
             await self.store.commit(commit)
             accepted = True
         finally:
             self.admission.arrived(move.record.owner, accepted=accepted)
+        self.carry(move.record, carried)
         watched = bool(commit.watches)
         cell = self.writer.adopt(move.record, commit.events, watched=watched)
         self.act(cell, None, (move,))
@@ -345,6 +362,7 @@ class Runtime:
             case StopTurn():
                 self._stop_turn(cell)
             case Release():
+                self._carried.pop(cell.record.task_id, None)
                 if cell.record.phase in OUTCOMES:
                     self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
             case _:

@@ -11,7 +11,9 @@ from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
 from interlock._memory import Ended
 from interlock._record import OnDeny
+from interlock.errors import EngineError
 from interlock.models import JsonObject, JsonValue
+from interlock.tools import Tool, ToolCall, ToolResult
 
 V = TypeVar("V")
 
@@ -221,6 +223,21 @@ class SyncTaskContext:
             else:
                 ended = self._made(call, partial(fn, *args, **kwargs))
         return self._run(journal.value(call, ended))
+
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools that the agent may call now."""
+        return self._context.tools
+
+    def call_tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> ToolResult:
+        """See `TaskContext.call_tool`."""
+        return self._run(self._context.call_tool(name, arguments, key=key))
+
+    def call_tools(self, calls: Sequence[ToolCall]) -> list[ToolResult | EngineError]:
+        """See `TaskContext.call_tools`."""
+        return self._run(self._context.call_tools(calls))
 
     def journal_time(self) -> float:
         """See `TaskContext.journal_time`."""

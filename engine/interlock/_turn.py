@@ -2,14 +2,17 @@
 
 A turn acts on nothing: it asks the engine to fire triggers, and says when it is over.
 Whatever the task's log says was already done is handed back to the agent from memory.
+It is long because it is all that an agent has: the desk at which its context asks.
 """
 
 import asyncio
 import contextvars
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
+from interlock._at_once import Share, now_waiting
 from interlock._call import not_made
 from interlock._clock import Alarm, Clock
 from interlock._context import TaskContext
@@ -21,6 +24,7 @@ from interlock._payload import CallBegun, CallEnded
 from interlock._phases import WAITING, Trigger
 from interlock._record import TaskRecord
 from interlock._threaded import AgentThread, Raised, Returned, TurnEnd
+from interlock._toolbox import Toolbox
 from interlock.errors import Refused, TaskParked, TaskStopped
 from interlock.models import JsonValue, Limits
 
@@ -38,6 +42,15 @@ class Host(Protocol):
     @property
     def clock(self) -> Clock:
         """The time."""
+        ...
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools of the engine."""
+        ...
+
+    def carried(self, task_id: str) -> Mapping[str, str]:
+        """What the requests of a task carried."""
         ...
 
     async def report(self, turn: "Turn", trigger: Trigger, data: Data) -> None:
@@ -79,6 +92,8 @@ class Turn:
         self.done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         #: How many calls are being made: until they end, it cannot be parked.
         self.calls = 0
+        #: How many branches of it are about to ask: until they wait, it is not parked.
+        self._shares = 0
         self._draining = False
         self._let_go = False
         #: How it ended whatever the agent makes of it.
@@ -138,7 +153,7 @@ class Turn:
         """The task waits: park in a while, unless something happens before."""
         self._stay()
         after_s = 0.0 if self._draining else self.limits.park_after_s
-        if after_s is None or self.calls or self.stopping or self._end is not None:
+        if after_s is None or self._is_busy or self.stopping or self._end is not None:
             return
         if after_s == 0 or self._kind is AgentKind.THREAD:
             self.park()
@@ -153,8 +168,25 @@ class Turn:
 
     def park(self) -> None:
         """Unwind the agent and let it go: it is run again from the log."""
-        if not self.calls:
+        if not self._is_busy:
             self.cut_short()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether something is being done, or about to be asked, that parking would undo."""
+        return self.calls > 0 or self._shares > 0
+
+    def share(self) -> Share:
+        """A reason not to park yet."""
+        self._shares += 1
+        return Share(self._share_returned)
+
+    def _share_returned(self) -> None:
+        self._shares -= 1
+        if not self._is_busy and self._draining:
+            self._release()
+        if not self._shares and self.record.phase in WAITING:
+            self.rest()
 
     def cut_short(self) -> None:
         """Unwind it although it may be making calls; their ends are still written down."""
@@ -216,6 +248,21 @@ class Turn:
         """The id of the task."""
         return self.record.task_id
 
+    @property
+    def owner(self) -> str:
+        """Whose task it is."""
+        return self.record.owner
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools of the engine."""
+        return self._host.toolbox
+
+    @property
+    def carried(self) -> Mapping[str, str]:
+        """What the requests of the task carried."""
+        return self._host.carried(self.task_id)
+
     async def report(self, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of this turn."""
         self._check_alive()
@@ -238,6 +285,7 @@ class Turn:
         self._waits[key] = wait
         if form is not None:
             self._forms[key] = form
+        now_waiting()
         try:
             return await wait
         except asyncio.CancelledError:
@@ -275,6 +323,7 @@ class Turn:
             if self.record.phase in WAITING or self._draining:
                 wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._held.append(wait)
+                now_waiting()
                 await wait
                 continue
             self.calls += 1

@@ -1,5 +1,7 @@
 """Every error this package raises on purpose, divided by whose fault it is and what to do now.
 
+It is long because there is one for each thing that a caller would do something about.
+
 * `EngineError`
     * `Refused`             the trigger was not accepted; the task did not change
         * `IllegalTrigger`      the phase has no such transition
@@ -21,6 +23,13 @@
     * `Retryable`           raised by an agent for a failure that may pass
     * `Denied`              raised inside an agent: what it asked leave for was denied
     * `CallFailed`          raised inside an agent: the function that it called raised
+    * `ToolRefused`         raised inside an agent: the gate did not let a tool call through
+    * `PluginFailed`        raised inside an agent: a plugin raised, so the call was not made
+    * `ToolError`           raised by a tool, with words that the agent may be told
+        * `ToolTimedOut`        it did not answer in time
+    * `UnknownTool`         no tool has that name
+    * `AmbiguousTool`       several tools have it
+    * `SourceUnavailable`   where tools come from cannot be reached
     * `CallInDoubt`         a person let the task fail: nobody knows whether a call was done
     * `ReplayDiverged`      an agent that is run again asks for something else than before
     * `TaskNotCompleted`    the result was wanted of a task that ended otherwise
@@ -35,6 +44,7 @@ from collections.abc import Iterable, Sequence
 from interlock._phases import Phase, Trigger
 
 __all__ = [
+    "AmbiguousTool",
     "AnswerInvalid",
     "CallFailed",
     "CallInDoubt",
@@ -47,11 +57,13 @@ __all__ = [
     "InvalidInput",
     "LimitReached",
     "NotAccepting",
+    "PluginFailed",
     "Refused",
     "Rejected",
     "ReplayDiverged",
     "ResultInvalid",
     "Retryable",
+    "SourceUnavailable",
     "StoreCorrupt",
     "StoreError",
     "StoreLocked",
@@ -60,7 +72,11 @@ __all__ = [
     "TaskParked",
     "TaskStopped",
     "TokenReused",
+    "ToolError",
+    "ToolRefused",
+    "ToolTimedOut",
     "UnknownTask",
+    "UnknownTool",
     "Unstorable",
 ]
 
@@ -298,6 +314,75 @@ class CallFailed(EngineError):
         #: The name of the exception's class.
         self.kind = kind
         super().__init__(f"{name} raised {kind}" + (f": {message}" if message else ""))
+
+
+class ToolRefused(EngineError):
+    """Raised inside an agent: the gate did not let a tool call through, and it was not made."""
+
+    code = "tool_refused"
+
+    def __init__(self, name: str, problems: Sequence[str]) -> None:
+        self.name = name
+        self.problems = tuple(problems)
+        super().__init__(f"{name} was not called: {'; '.join(problems)}")
+
+
+class PluginFailed(EngineError):
+    """Raised inside an agent: a plugin raised.  With the kind of its exception, not the message."""
+
+    code = "plugin_failed"
+
+    def __init__(self, plugin: str, hook: str, kind: str) -> None:
+        self.plugin = plugin
+        self.hook = hook
+        #: The name of the exception's class.
+        self.kind = kind
+        super().__init__(f"plugin {plugin!r} failed in {hook} ({kind})")
+
+
+class ToolError(EngineError):
+    """Raised by a tool, or a source of tools, with words that the agent may be told."""
+
+    code = "tool_error"
+
+
+class ToolTimedOut(ToolError):
+    """A tool did not answer in the time that its policy gives it; nobody knows what it did."""
+
+    code = "tool_timed_out"
+
+
+class UnknownTool(EngineError):
+    """No tool has that name."""
+
+    code = "unknown_tool"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(f"no tool {name!r:.80}; there are: {', '.join(known) or 'none'}")
+
+
+class AmbiguousTool(EngineError):
+    """Several tools have that name; say `source/tool`."""
+
+    code = "ambiguous_tool"
+
+    def __init__(self, name: str, named: Sequence[str]) -> None:
+        self.name = name
+        self.named = tuple(named)
+        super().__init__(f"{name!r} is the name of several tools; say one of: {', '.join(named)}")
+
+
+class SourceUnavailable(EngineError):
+    """Where tools come from cannot be reached, or does not do what it should."""
+
+    code = "source_unavailable"
+
+    def __init__(self, source: str, why: str) -> None:
+        self.source = source
+        self.why = why
+        super().__init__(f"tool source {source!r} is not available: {why}")
 
 
 class CallInDoubt(EngineError):

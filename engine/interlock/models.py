@@ -27,12 +27,12 @@ __all__ = [
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-class _Value(BaseModel):
+class Value(BaseModel):
     # Infinity and NaN are no JSON, and no deadline can be made of them.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Part(_Value):
+class Part(Value):
     """One piece of content: exactly one of `text`, `data`, `raw` (base64) or `url`."""
 
     text: str | None = None
@@ -55,7 +55,7 @@ class Part(_Value):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class Artifact(_Value):
+class Artifact(Value):
     """Something the agent made.  `append` adds to the artifact of the same id."""
 
     artifact_id: str = Field(min_length=1)
@@ -67,14 +67,14 @@ class Artifact(_Value):
     last_chunk: bool = False
 
 
-class Answer(_Value):
+class Answer(Value):
     """A value for one open ask of kind input."""
 
     ask: str = Field(min_length=1)
     value: JsonValue
 
 
-class Approval(_Value):
+class Approval(Value):
     """Yes to exactly what the digest names; with `arguments`, yes to these instead."""
 
     ask: str = Field(min_length=1)
@@ -84,7 +84,7 @@ class Approval(_Value):
     reason: str | None = None
 
 
-class Denial(_Value):
+class Denial(Value):
     """No to what the digest names."""
 
     ask: str = Field(min_length=1)
@@ -96,7 +96,7 @@ class Denial(_Value):
 Decision: TypeAlias = Annotated[Approval | Denial, Field(discriminator="decision")]
 
 
-class Retry(_Value):
+class Retry(Value):
     """When a turn that failed with a `Retryable` is tried again, and how long after.
 
     With `attempts_max` 1, as it comes, nothing is tried again.
@@ -116,7 +116,7 @@ class Retry(_Value):
         return min(delay_s, self.backoff_max_s)
 
 
-class Retention(_Value):
+class Retention(Value):
     """How long a finalized task is kept, with its log, its tokens and its watches.
 
     A token is kept as long as its task: a request that is repeated after that is a new one.
@@ -134,7 +134,7 @@ class Retention(_Value):
     every_s: float = Field(default=600.0, gt=0)
 
 
-class Limits(_Value):
+class Limits(Value):
     """Every bound of an engine.  Over a bound, a caller gets `LimitReached`, never a stall.
 
     `running_turns_max` bounds what is started.  A turn that goes on (its answer came, or the

@@ -1,7 +1,13 @@
-"""For tests of what you build on the engine: a clock of your own, contract suites, an oracle."""
+"""For tests of what you build on the engine: a clock, a scripted model, contract suites."""
 
 from interlock.testing._clock import ManualClock
 from interlock.testing._oracle import violations
+from interlock.testing._scripted_model import (
+    ModelCall,
+    ModelTurn,
+    ScriptedModel,
+    ScriptExhausted,
+)
 from interlock.testing._store_contract import (
     DURABLE_STORE_CHECKS,
     STORE_CHECKS,
@@ -14,6 +20,10 @@ __all__ = [
     "DURABLE_STORE_CHECKS",
     "STORE_CHECKS",
     "ManualClock",
+    "ModelCall",
+    "ModelTurn",
+    "ScriptExhausted",
+    "ScriptedModel",
     "StoreCheck",
     "StoreMaker",
     "check_verify_finds_tampering",

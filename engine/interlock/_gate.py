@@ -1,0 +1,450 @@
+"""The gate in front of every tool call.
+
+In this order: is the tool there, and enabled?  Do the arguments fit its schema?  What the
+policy requires and the agent did not give is asked for.  What the policy wants confirmed is
+shown to a person, exactly as it will run, and edited arguments are checked again.  Then the
+intent is written down, the tool is called once, under its time limit, and what it came to is
+written down.  Nothing begins once the task is being stopped, and what the gate cannot judge
+(no tool, a plugin or a predicate that raises) is not called.
+
+Every call is met, asked about and made on its own, whatever else is in the same message.  What
+was decided of a call stands in the log with its first ask, so that a turn that is run again
+goes the same way although policies have changed; a tool that was switched off meanwhile is
+not called all the same.  It is long because every step of that order has to be somewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Protocol, cast
+
+from interlock._asking import Asking
+from interlock._at_once import Share, at_once
+from interlock._call import Call
+from interlock._handover import Show
+from interlock._inputs import inputs_form
+from interlock._journal import Desk as JournalDesk
+from interlock._journal import Journal
+from interlock._json import digest, own_copy, same
+from interlock._leg import Desk as LegDesk
+from interlock._leg import Leg, Legs, Tell
+from interlock._memory import OWN, Called, Ended
+from interlock._outcome import outcome_of
+from interlock._payload import Asked, CallAbout
+from interlock._pin import Pin, pin_of, refusal_json, refusal_of
+from interlock._record import AskKind
+from interlock._schema import check_schema
+from interlock._toolbox import NOT_ENABLED, Found, is_missing, label_of, problems_with
+from interlock.errors import (
+    CallFailed,
+    EngineError,
+    InvalidInput,
+    PluginFailed,
+    ReplayDiverged,
+    ResultInvalid,
+    ToolRefused,
+)
+from interlock.models import JsonObject, JsonValue
+from interlock.policy import Refuse, RequiredInput
+from interlock.tools import Tool, ToolCall, ToolOutcome, ToolResult, Unfinished
+
+#: Legs of one call: a tool that is never done must not fill the log.
+LEGS_MAX: Final = 100
+#: Times that a person is asked again for the same inputs.
+ROUNDS_MAX: Final = 20
+NAME_CHARS_MAX: Final = 256
+#: The keys of what was refused.
+_REFUSED: Final = OWN + "refused-"
+
+
+class Desk(JournalDesk, LegDesk, Protocol):
+    """What the gate needs of its turn."""
+
+    def share(self) -> Share:
+        """A reason not to park the turn yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A call before the gate: what the log has of it, or what was decided of it."""
+
+    wanted: ToolCall
+    call: Call
+    #: What it came to before, or why it is not made.
+    ended: Ended | EngineError | None = None
+    found: Found | None = None
+    pin: Pin | None = None
+    #: It was begun, and is to be made again exactly so.
+    begun: Called | None = None
+
+
+class Gate:
+    """The gate of one turn."""
+
+    def __init__(
+        self, desk: Desk, journal: Journal, asking: Asking, *, show: Show, tell: Tell
+    ) -> None:
+        self._desk: Final = desk
+        self._journal: Final = journal
+        self._asking: Final = asking
+        self._legs: Final = Legs(desk, asking, show=show, tell=tell)
+
+    async def call(self, wanted: ToolCall) -> ToolResult:
+        """See `TaskContext.call_tool`."""
+        self._journal.check_alone()
+        return await self._passed(await self._met(wanted, self._wanted(wanted)))
+
+    async def batch(self, wanted: Sequence[ToolCall]) -> list[ToolResult | EngineError]:
+        """See `TaskContext.call_tools`."""
+        self._journal.check_alone()
+        # Before any of them goes on, so that keys are counted in the order of the message.
+        calls = [self._wanted_or_not(one) for one in wanted]
+        return await at_once(self._desk.share, list(map(self._each, wanted, calls)))
+
+    def _wanted_or_not(self, wanted: ToolCall) -> Call | EngineError:
+        try:
+            return self._wanted(wanted)
+        except EngineError as error:
+            return error
+
+    async def _each(self, wanted: ToolCall, call: Call | EngineError) -> ToolResult | EngineError:
+        if isinstance(call, EngineError):
+            return call
+        try:
+            return await self._passed(await self._met(wanted, call))
+        except EngineError as error:
+            return error
+
+    # --- meeting a call ---------------------------------------------------------------
+
+    async def _met(self, wanted: ToolCall, call: Call) -> _Met:
+        """What the log has of a call, or what is decided of it now."""
+        call, ended = await self._journal.recalled(call)
+        if ended is not None:
+            return _Met(wanted, call, ended)
+        refused = await self._refused_before(call)
+        if refused is not None:
+            return _Met(wanted, call, refused)
+        try:
+            found = self._found(wanted)
+            pin = await self._pinned(call) or await self._decided(found.tool, call.arguments)
+        except EngineError as error:
+            return _Met(wanted, call, await self._refuse(call, error))
+        begun = self._desk.memory.calls.get(call.key)
+        return _Met(wanted, call, None, found, pin, begun)
+
+    def _wanted(self, wanted: ToolCall) -> Call:
+        """The call that an agent wants.
+
+        Raises:
+            InvalidInput: its arguments are not JSON, or its key was used before.
+        """
+        name = cast("object", wanted.name)
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARS_MAX:
+            raise InvalidInput([f"a tool's name is a text of up to {NAME_CHARS_MAX} characters"])
+        bytes_max = self._desk.limits.payload_bytes_max
+        given = cast("object", wanted.arguments)
+        if not isinstance(given, Mapping):
+            kind = type(given).__name__
+            raise InvalidInput([f"the arguments of {name} are of type {kind}, and not an object"])
+        try:
+            own_copy(name, what="the name of a tool", bytes_max=bytes_max)
+            arguments = own_copy(
+                dict(wanted.arguments), what=f"the arguments of {name}", bytes_max=bytes_max
+            )
+        except ResultInvalid as error:
+            raise InvalidInput([str(error)]) from None
+        key = self._journal.key(name, wanted.key)
+        # If it was begun before, the log says whether it may be made again.
+        return Call(
+            key,
+            name,
+            cast("JsonObject", arguments),
+            idempotent=True,
+            adapter=None,
+            bytes_max=bytes_max,
+        )
+
+    def _found(self, wanted: ToolCall) -> Found:
+        if wanted.tool is None or wanted.source is None:
+            return self._desk.toolbox.found(wanted.name)
+        return Found(wanted.tool, wanted.source)
+
+    async def _refused_before(self, call: Call) -> EngineError | None:
+        """Why a call was refused when it was first met."""
+        key = self._desk.memory.note_key(_REFUSED + call.key)
+        note = self._desk.memory.notes.get(key)
+        if not isinstance(note, dict):
+            return None
+        if note["fingerprint"] == call.fingerprint:
+            return refusal_of(cast("JsonObject", note["error"]), call.name)
+        if note["attempt"] == self._desk.memory.attempt:
+            before = ReplayDiverged(
+                call.key, "another call", f"for {call.name!r} with other arguments", kind="note"
+            )
+            await self._desk.fail(before)
+        return None
+
+    async def _refuse(self, call: Call, error: EngineError) -> EngineError:
+        """Write down why a call is not made; a replay must meet the same."""
+        said = refusal_json(error)
+        key = self._desk.memory.note_key(_REFUSED + call.key)
+        attempt = self._desk.memory.attempt
+        await self._journal.noted(
+            key, {"fingerprint": call.fingerprint, "attempt": attempt, "error": said}
+        )
+        return refusal_of(said, call.name)
+
+    async def _pinned(self, call: Call) -> Pin | None:
+        """What was decided of the call in this attempt, by the log."""
+        for kind in ("inputs", "approval"):
+            asked = self._desk.memory.asked_now(f"{call.key}:{kind}")
+            if asked is None or "gate" not in asked:
+                continue
+            said = asked["gate"]
+            if not same(said["requested"], call.arguments):
+                which = f"for {call.name!r} with other arguments"
+                await self._desk.fail(
+                    ReplayDiverged(call.key, f"the call {call.name!r}", which, kind="ask")
+                )
+            return pin_of(said)
+        return None
+
+    async def _decided(self, tool: Tool, requested: JsonObject) -> Pin:
+        """What the plugins and the policies say of a call now.
+
+        Raises:
+            ToolRefused, PluginFailed: it is not to be made.
+        """
+        toolbox = self._desk.toolbox
+        arguments = await toolbox.plugins.normalized(tool, requested)
+        decided = toolbox.policies.of(tool)
+        policy = await toolbox.plugins.policy(tool, arguments, decided.policy)
+        if isinstance(policy, Refuse):
+            raise ToolRefused(tool.name, [policy.reason])
+        base = digest(decided.policy.to_json())
+        return Pin(policy, decided.rule, decided.version, base, arguments, policy.to_json())
+
+    # --- passing the gate -------------------------------------------------------------
+
+    async def _passed(self, met: _Met) -> ToolResult:
+        if isinstance(met.ended, EngineError):
+            raise met.ended
+        if met.ended is not None:
+            return await self._gone_on(met, await self._outcome(met.call, met.ended))
+        assert met.found is not None
+        assert met.pin is not None
+        try:
+            if met.begun is None:
+                arguments = await self._cleared(met, met.found.tool, met.pin)
+            else:
+                # Everybody agreed to it, and it is made again exactly so.
+                self._check_enabled(met.found.tool)
+                arguments = met.begun.arguments
+        except (ToolRefused, PluginFailed) as error:
+            raise await self._refuse(met.call, error) from None
+        return await self._gone_on(met, await self._made(met, met.found, met.pin, arguments))
+
+    async def _cleared(self, met: _Met, tool: Tool, pin: Pin) -> JsonObject:
+        """The arguments that the call is made with, once everybody has agreed to them.
+
+        Raises:
+            ToolRefused, PluginFailed: it is not to be made.
+            Denied: a person said no.
+        """
+        policy, arguments = pin.policy, pin.arguments
+        if not policy.enabled:
+            raise ToolRefused(tool.name, [NOT_ENABLED])
+        self._check_enabled(tool)
+        missing = [w for w in policy.required_inputs if is_missing(arguments, w.target)]
+        if problems := problems_with(tool, arguments, without=[w.target for w in missing]):
+            raise ToolRefused(tool.name, problems)
+        if missing:
+            arguments = await self._with_inputs(met, tool, pin, missing)
+            if problems := problems_with(tool, arguments):
+                raise ToolRefused(tool.name, problems)
+        approval = f"{met.call.key}:approval"
+        if approval in self._desk.memory.asked or self._wants_a_word(tool, pin, arguments):
+            approved = await self._approved(approval, met, tool, pin, arguments)
+            await self._check_approved(tool, approved, edited=not same(approved, arguments))
+            arguments = approved
+        self._check_enabled(tool)  # It may have been switched off while somebody was asked.
+        return arguments
+
+    def _check_enabled(self, tool: Tool) -> None:
+        """Whatever was decided, a tool that is switched off by now is not called.
+
+        Raises:
+            ToolRefused: it is.
+        """
+        if not self._desk.toolbox.policies.of(tool).policy.enabled:
+            raise ToolRefused(tool.name, [NOT_ENABLED])
+
+    async def _check_approved(self, tool: Tool, arguments: JsonObject, *, edited: bool) -> None:
+        """Check again what a person said yes to: it may be long ago, and of other arguments.
+
+        Raises:
+            ToolRefused: it is not to be called so.
+        """
+        toolbox = self._desk.toolbox
+        if edited:
+            current = toolbox.policies.of(tool).policy
+            problems = await toolbox.problems(tool, arguments, current)
+        else:
+            problems = problems_with(tool, arguments)
+        if problems:
+            raise ToolRefused(tool.name, problems)
+
+    def _wants_a_word(self, tool: Tool, pin: Pin, arguments: JsonObject) -> bool:
+        """Whether a person must say yes: by what was decided, or by a rule that is new since.
+
+        Raises:
+            ToolRefused: a predicate raised, so nobody knows.
+        """
+        current = self._desk.toolbox.policies.of(tool).policy
+        policies = [pin.policy]
+        if digest(current.to_json()) != pin.base:
+            policies.append(current)
+        try:
+            return any(policy.wants_confirmation(arguments) for policy in policies)
+        except Exception as error:
+            why = f"its policy could not be asked ({type(error).__name__})"
+            raise ToolRefused(tool.name, [why]) from error
+
+    async def _with_inputs(
+        self, met: _Met, tool: Tool, pin: Pin, missing: Sequence[RequiredInput]
+    ) -> JsonObject:
+        """The arguments, with what a person gave or the defaults said."""
+        policy = pin.policy
+        arguments = dict(pin.arguments)
+        wanted, names = list(missing), ""
+        for again in range(1, ROUNDS_MAX + 1):
+            key = f"{met.call.key}:inputs" + ("" if again == 1 else f"~{again}")
+            names = ", ".join(one.name for one in wanted)
+            asked = self._asking.asked(
+                key,
+                AskKind.INPUT,
+                policy.prompt or f"{label_of(tool)} needs: {names}",
+                inputs_form(tool, wanted),
+                policy.expires_s,
+                policy.approvers,
+            )
+            asked["on_expire"] = policy.on_expire
+            asked["on_deny"] = policy.on_deny
+            if policy.on_expire == "default":
+                asked["default"] = {one.name: one.default for one in wanted}
+            self._pin(asked, met, pin)
+            reply = await self._asking.closed(asked, None)
+            given = cast("JsonObject", reply.value)
+            for one in wanted:
+                value = given.get(one.name)
+                arguments[one.target] = one.default if value is None else value
+            wanted = [
+                one for one in wanted if not one.has_default and is_missing(arguments, one.target)
+            ]
+            if not wanted:
+                return arguments
+        raise ToolRefused(tool.name, [f"nobody gave {names}"])
+
+    async def _approved(
+        self, key: str, met: _Met, tool: Tool, pin: Pin, arguments: JsonObject
+    ) -> JsonObject:
+        """The arguments that a person said yes to."""
+        policy, label = pin.policy, label_of(tool)
+        asked = self._asking.asked(
+            key,
+            AskKind.AUTH,
+            policy.prompt or f"Allow {label}?",
+            tool.input_schema,
+            policy.expires_s,
+            policy.approvers,
+        )
+        asked["on_expire"] = "fail" if policy.on_expire == "fail" else "deny"
+        asked["on_deny"] = policy.on_deny
+        asked["tool"] = label
+        asked["arguments"] = arguments
+        asked["allow_edit"] = policy.allow_edit
+        asked["by_text"] = policy.by_text
+        self._pin(asked, met, pin)
+        reply = await self._asking.closed(asked, None)
+        return cast("JsonObject", reply.value)
+
+    def _pin(self, asked: Asked, met: _Met, pin: Pin) -> None:
+        asked["gate"] = pin.to_json(met.call.arguments)
+
+    # --- making it --------------------------------------------------------------------
+
+    async def _made(self, met: _Met, found: Found, pin: Pin, arguments: JsonObject) -> ToolOutcome:
+        """The first leg."""
+        tool = found.tool
+        may_repeat = tool.idempotent if pin.policy.idempotent is None else pin.policy.idempotent
+        call = replace(met.call, arguments=arguments, idempotent=may_repeat)
+        about = pin.about(tool)
+        if not same(arguments, met.call.arguments):
+            about["requested"] = met.call.arguments
+        leg = partial(found.source.call, tool, arguments)
+        return await self._leg(call, about, Leg(tool, pin.policy, arguments, leg))
+
+    async def _gone_on(self, met: _Met, outcome: ToolOutcome) -> ToolResult:
+        """The further legs of a tool that was not done, each a call of its own in the log."""
+        for n in range(1, LEGS_MAX):
+            if isinstance(outcome, ToolResult):
+                return outcome
+            outcome = await self._next_leg(met, n, outcome)
+        raise CallFailed(met.call.name, "Unfinished", f"it was not done after {LEGS_MAX} legs")
+
+    async def _next_leg(self, met: _Met, n: int, unfinished: Unfinished) -> ToolOutcome:
+        first = met.call
+        answers = await self._answers(first, n, unfinished)
+        said: JsonObject = {"token": unfinished.token, "answers": answers}
+        wanted = replace(first, key=f"{first.key}:{n + 1}", arguments=said, idempotent=True)
+        call, ended = await self._journal.recalled(wanted)
+        if ended is not None:
+            return await self._outcome(call, ended)
+        if (refused := await self._refused_before(call)) is not None:
+            raise refused
+        try:
+            found = met.found or self._found(met.wanted)
+            pin = met.pin or await self._decided(found.tool, first.arguments)
+        except EngineError as error:
+            raise await self._refuse(call, error) from None
+        begun = self._desk.memory.calls.get(first.key)
+        arguments = first.arguments if begun is None else begun.arguments
+        leg = partial(found.source.go_on, found.tool, arguments, unfinished.token, answers)
+        call = replace(call, idempotent=unfinished.repeatable)
+        about = pin.about(found.tool)
+        return await self._leg(call, about, Leg(found.tool, pin.policy, arguments, leg))
+
+    async def _answers(self, call: Call, n: int, unfinished: Unfinished) -> JsonObject:
+        """What people say to the questions of a tool, all asked at once."""
+
+        async def answered(name: str, prompt: str, form: JsonObject) -> JsonValue:
+            asked = self._asking.asked(f"{call.key}:{n}:{name}", AskKind.INPUT, prompt, form)
+            return (await self._asking.closed(asked, None)).value
+
+        questions = unfinished.questions
+        try:
+            for question in questions.values():
+                check_schema(question.form)
+        except InvalidInput as error:
+            raise CallFailed(call.name, "InvalidInput", f"its question: {error}") from None
+        values = await at_once(
+            self._desk.share,
+            [answered(name, asked.prompt, asked.form) for name, asked in questions.items()],
+        )
+        return dict(zip(questions, values, strict=True))
+
+    async def _leg(self, call: Call, about: CallAbout, leg: Leg) -> ToolOutcome:
+        """Make one leg of a call: written down before, and after."""
+        await self._journal.begin(call, about)
+        ended = await self._journal.made(call, self._legs.made, (call, leg), {})
+        return await self._outcome(call, ended)
+
+    async def _outcome(self, call: Call, ended: Ended) -> ToolOutcome:
+        """What a leg came to, by the log.
+
+        Raises:
+            CallFailed: the tool raised.
+        """
+        return outcome_of(await self._journal.value(call, ended))

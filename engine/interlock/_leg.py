@@ -1,0 +1,202 @@
+"""One leg of a tool call: the tool is called once, under its time limit.
+
+Most tools have one leg.  One that wants something first, or works on by itself, is gone on
+with in further ones (see `tools.Unfinished`).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, NoReturn, Protocol, TypeVar
+
+from interlock._asking import Asking
+from interlock._asking import Desk as AskingDesk
+from interlock._call import Call, words_of
+from interlock._handover import Handover, Show
+from interlock._outcome import said_of
+from interlock._record import AskKind
+from interlock._schema import check_schema, problems_of
+from interlock._stopwatch import Stopwatch, TimeIsUp
+from interlock._thread import on_a_thread
+from interlock._toolbox import Toolbox
+from interlock.errors import InvalidInput, TaskParked, TaskStopped, ToolError, ToolTimedOut
+from interlock.models import JsonObject, JsonValue
+from interlock.policy import Policy
+from interlock.tools import Tool, ToolOutcome, ToolResult
+
+V = TypeVar("V")
+
+
+class Desk(AskingDesk, Protocol):
+    """What a leg needs of its turn."""
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools of the engine."""
+        ...
+
+    @property
+    def carried(self) -> Mapping[str, str]:
+        """What the requests of the task carried."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """Whose task it is."""
+        ...
+
+    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
+        """See `_journal.Desk`."""
+        ...
+
+
+class Tell(Protocol):
+    """Says in one line how far the work is."""
+
+    async def __call__(self, message: str, fraction: float | None = None) -> None:
+        """Durable when it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One leg of a call, to be made."""
+
+    tool: Tool
+    policy: Policy
+    arguments: JsonObject
+    make: Callable[["_Use"], Coroutine[Any, Any, ToolOutcome]]
+
+
+class Legs:
+    """Makes the legs of one turn's calls."""
+
+    def __init__(self, desk: Desk, asking: Asking, *, show: Show, tell: Tell) -> None:
+        self._desk: Final = desk
+        self._asking: Final = asking
+        self._tell: Final = tell
+        self._handover: Final = Handover(show, desk)
+
+    async def made(self, call: Call, leg: Leg) -> JsonObject:
+        """What one leg comes to, in the form of the log.
+
+        Raises:
+            Exception: whatever it raises.
+        """
+        tool, policy = leg.tool, leg.policy
+        watch = Stopwatch(self._desk.clock, policy.timeout_s)
+        use = _Use(self._desk, self._asking, self._tell, call, watch)
+        try:
+            outcome = await watch.time(_caught(leg, use))
+        except TimeIsUp:
+            why = f"no answer within {policy.timeout_s:g} s; it may have been done all the same"
+            raise ToolTimedOut(why) from None
+        if isinstance(outcome, ToolResult):
+            _check_result(tool, outcome)
+            outcome = await self._desk.toolbox.plugins.result(tool, leg.arguments, outcome)
+            outcome = await self._handover.kept(outcome, call.key, tool)
+        return said_of(outcome)
+
+
+class _Use:
+    """One leg, as the source of the tool sees it (see `tools.ToolUse`)."""
+
+    def __init__(
+        self, desk: Desk, asking: Asking, tell: Tell, call: Call, watch: Stopwatch
+    ) -> None:
+        self._desk: Final = desk
+        self._asking: Final = asking
+        self._tell: Final = tell
+        self._call: Final = call
+        self._watch: Final = watch
+        self._asks = 0
+
+    @property
+    def task_id(self) -> str:
+        """The task that calls."""
+        return self._desk.task_id
+
+    @property
+    def owner(self) -> str:
+        """Whose task it is."""
+        return self._desk.owner
+
+    @property
+    def token(self) -> str:
+        """The idempotency key."""
+        return f"{self.task_id}/{self._call.token}"
+
+    @property
+    def carried(self) -> Mapping[str, str]:
+        """What the task's requests carried."""
+        return self._desk.carried
+
+    async def ask(self, name: str, prompt: str, form: JsonObject) -> JsonValue:
+        """Ask a person while the call is open."""
+        check_schema(form)
+        self._asks += 1
+        # Made again after a crash, the call asks anew: nobody may still listen to that answer.
+        begun = self._desk.memory.calls[self._call.key].begun
+        key = f"{self._call.key}:live-{begun}-{self._asks}:{name}"
+        asked = self._asking.asked(key, AskKind.INPUT, prompt, form)
+        with self._watch.paused():
+            return (await self._asking.closed(asked, None)).value
+
+    async def progress(self, message: str, fraction: float | None = None) -> None:
+        """Say how far the work is."""
+        await self._tell(message, fraction)
+
+    async def on_thread(self, work: Callable[[], V]) -> V:
+        """What a blocking function returns."""
+        doing = on_a_thread(partial(_tried, work), f"tool {self._call.key}")
+        await self._desk.wait_for(doing)
+        return doing.result()()
+
+
+def _tried(work: Callable[[], V]) -> Callable[[], V]:
+    """Do it; gives what returns what it returned, or raises what it raised."""
+    try:
+        value = work()
+    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
+        return partial(_raise, error)
+    return lambda: value
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
+    """What the leg comes to; a tool cannot end the process, nor tell the agent to stop.
+
+    Raises:
+        Exception: whatever it raises.
+    """
+    try:
+        return await leg.make(use)
+    except (asyncio.CancelledError, TaskParked, TaskStopped, ToolError):
+        raise
+    except Exception as error:
+        if leg.policy.show_errors:
+            raise ToolError(f"{type(error).__name__}: {words_of(error)}") from error
+        raise
+    except BaseException as error:
+        raise ToolError(f"it raised {type(error).__name__}") from error
+
+
+def _check_result(tool: Tool, result: ToolResult) -> None:
+    """Check what the tool says that it gives: what it gives instead was not agreed upon.
+
+    Raises:
+        ToolError: it is something else; the tool was called all the same.
+    """
+    if tool.output_schema is None or result.is_error:
+        return
+    try:
+        check_schema(tool.output_schema)
+    except InvalidInput:
+        return  # It is a claim of the source, and nothing depends on it.
+    if "structured" not in result.model_fields_set:
+        raise ToolError("it was called, and gave no structured result although it says it does")
+    if problems := problems_of(result.structured, tool.output_schema):
+        raise ToolError(f"it was called, and its result is not what it says: {problems[0]}")

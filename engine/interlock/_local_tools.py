@@ -1,0 +1,147 @@
+"""Functions of the service as tools: the schema is read from the signature."""
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+
+from interlock._form import faults_of
+from interlock._json import dumped
+from interlock.errors import InvalidInput, ToolError, UnknownTool
+from interlock.models import JsonObject, JsonValue, Part
+from interlock.tools import LOCAL, Tool, ToolOutcome, ToolResult, ToolUse
+
+
+class _Function:
+    """A function, and how its arguments are read."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        """Read the signature.
+
+        Raises:
+            InvalidInput: it cannot be called by names alone, or a type has no JSON.
+        """
+        self.name: Final = str(getattr(fn, "__name__", type(fn).__name__))
+        self._fn: Final = fn
+        self._is_async: Final = inspect.iscoroutinefunction(fn)
+        #: The parameter that wants to be told of the call, if there is one.
+        self._use: str | None = None
+        self._arguments: Final = self._model()
+        docs = inspect.getdoc(fn) or ""
+        self.tool: Final = Tool(
+            name=self.name, description=docs.split("\n\n")[0], input_schema=self._schema()
+        )
+
+    def _model(self) -> type[BaseModel]:
+        hints = typing.get_type_hints(self._fn, include_extras=True)
+        fields: dict[str, Any] = {}
+        for name, parameter in inspect.signature(self._fn).parameters.items():
+            if parameter.kind in {parameter.POSITIONAL_ONLY, *_STARRED}:
+                why = f"{self.name} takes {parameter}; a tool is called by the names of arguments"
+                raise InvalidInput([why])
+            hint = hints.get(name, Any)
+            if hint is ToolUse:
+                self._use = name
+                continue
+            given: Any = parameter.default
+            # An alias, since a model has names of its own that an argument may have too.
+            field: Any = Field(... if given is parameter.empty else given, alias=name)
+            fields[f"argument_{len(fields)}"] = (hint, field)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+    def _schema(self) -> JsonObject:
+        try:
+            return self._arguments.model_json_schema()
+        except PydanticUserError:
+            why = f"an argument of {self.name} has a type without JSON"
+            raise InvalidInput([f"{why}; text, numbers, lists and models have one"]) from None
+
+    async def call(self, arguments: JsonObject, use: ToolUse) -> object:
+        """What the function returns.
+
+        Raises:
+            ToolError: the arguments are not of their types.
+            Exception: the function raised.
+        """
+        try:
+            read = self._arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise ToolError("; ".join(faults_of(error))) from None
+        fields = type(read).model_fields
+        given = {str(info.alias): getattr(read, name) for name, info in fields.items()}
+        if self._use is not None:
+            given[self._use] = use
+        if self._is_async:
+            return await self._fn(**given)
+        value = await use.on_thread(partial(self._fn, **given))
+        return await value if inspect.isawaitable(value) else value
+
+
+_STARRED: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+class LocalTools:
+    """A source whose tools are functions.  A parameter of type `ToolUse` is told of the call."""
+
+    def __init__(self, functions: Sequence[Callable[..., Any]], *, name: str = LOCAL) -> None:
+        """Read the signatures.
+
+        Raises:
+            InvalidInput: two have one name, or one cannot be called by names with JSON.
+        """
+        self.name: Final = name
+        self._functions: Final[dict[str, _Function]] = {}
+        for fn in functions:
+            made = _Function(fn)
+            if made.name in self._functions:
+                raise InvalidInput([f"two functions are called {made.name!r}"])
+            self._functions[made.name] = made
+        self._tools: Final = [
+            made.tool.model_copy(update={"source": name}) for made in self._functions.values()
+        ]
+
+    async def open(self) -> None:
+        """They are there."""
+
+    async def close(self) -> None:
+        """They stay."""
+
+    def tools(self) -> Sequence[Tool]:
+        """One for each function."""
+        return self._tools
+
+    async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
+        """Call the function."""
+        fn = self._functions.get(tool.name)
+        if fn is None:
+            raise UnknownTool(tool.name, sorted(self._functions))
+        return result_of(await fn.call(arguments, use))
+
+    async def go_on(
+        self,
+        tool: Tool,
+        arguments: JsonObject,
+        token: JsonValue,
+        answers: JsonObject,
+        use: ToolUse,
+    ) -> ToolOutcome:
+        """Never: a function gives its result at once."""
+        raise AssertionError((tool.name, arguments, token, answers, use))
+
+
+def result_of(value: object) -> ToolResult:
+    """What a function returned, as a result."""
+    match value:
+        case ToolResult():
+            return value
+        case str():
+            return ToolResult(parts=(Part(text=value),))
+        case Part():
+            return ToolResult(parts=(value,))
+        case None:
+            return ToolResult()
+        case _:
+            return ToolResult(structured=dumped(value))

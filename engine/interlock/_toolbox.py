@@ -1,0 +1,219 @@
+"""The tools of an engine: where they come from, what they are called, and who has a say."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from interlock._local_tools import LocalTools
+from interlock._plugins import Plugins
+from interlock._schema import check_schema, problems_of
+from interlock.errors import AmbiguousTool, EngineError, InvalidInput, UnknownTool
+from interlock.models import JsonObject
+from interlock.policy import Policies, Policy, Refuse
+from interlock.tools import LOCAL, Tool, ToolSource
+
+_log: Final = logging.getLogger("interlock.toolbox")
+
+#: Bytes of one part of a result, as text or base64, that an agent is handed; more is shown as an
+#: artifact.  A model's window is a few hundred kilobytes, shared by all results of a task.
+RESULT_BYTES_MAX: Final = 65_536
+#: Bytes of arguments that plugins may make.
+ARGUMENT_BYTES_MAX: Final = 1_048_576
+#: Why a tool is not called that is switched off.
+NOT_ENABLED: Final = "it is not enabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tool, and where it is called."""
+
+    tool: Tool
+    source: ToolSource
+
+
+class Toolbox:
+    """Tools, their policies and plugins.  An engine opens and closes it."""
+
+    def __init__(
+        self,
+        sources: Sequence[ToolSource | Callable[..., Any]] = (),
+        *,
+        policies: Policies | None = None,
+        plugins: Sequence[object] = (),
+        qualified: bool = False,
+        agent_tools: Sequence[str] = (),
+        result_bytes_max: int = RESULT_BYTES_MAX,
+    ) -> None:
+        """Take sources, and functions, which together become the source `local`.
+
+        With `qualified`, agents see a tool as `source__name`; without, two sources must not
+        have tools of one name.  `agent_tools` names what agents bring themselves, so that
+        rules may name it.
+
+        Raises:
+            InvalidInput: two sources have one name, or a function is no tool, or a plugin none.
+        """
+        given = [source for source in sources if isinstance(source, ToolSource)]
+        functions = [source for source in sources if not isinstance(source, ToolSource)]
+        if functions:
+            given.append(LocalTools(functions))
+        names = [source.name for source in given]
+        if len(set(names)) < len(names) or any("/" in name or not name for name in names):
+            raise InvalidInput(
+                [f"the sources are called {names}; each has a name of its own, without a slash"]
+            )
+        self.policies: Final = policies or Policies()
+        self.plugins: Final = Plugins(plugins, bytes_max=ARGUMENT_BYTES_MAX)
+        self.result_bytes_max: Final = result_bytes_max
+        self._sources: Final = {source.name: source for source in given}
+        self._qualified: Final = qualified
+        self._brought: Final = tuple(Tool(name=name) for name in agent_tools)
+        self._opened = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open every source, and check that names and rules mean one tool each.
+
+        Raises:
+            SourceUnavailable: a source cannot be reached, and is not optional.
+            InvalidInput: two tools have one name.
+            UnknownTool, AmbiguousTool: a rule names no tool, or several.
+        """
+        async with AsyncExitStack() as stack:
+            for source in self._sources.values():
+                stack.push_async_callback(source.close)
+                await source.open()
+            self._check_names()
+            away = {name for name, source in self._sources.items() if not source.tools()}
+            self.policies.know((*self._all(), *self._brought), away)
+            self._opened = stack.pop_all()
+
+    async def close(self) -> None:
+        """Close every source."""
+        await self._opened.aclose()
+
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools that are enabled now."""
+        return [tool for tool in self._all() if self.policies.of(tool).policy.enabled]
+
+    def find(self, name: str) -> Tool:
+        """The tool that `source/name`, the name that agents see, or a bare name means.
+
+        Raises:
+            UnknownTool, AmbiguousTool: it means none, or several.
+        """
+        return self.found(name).tool
+
+    def found(self, name: str) -> Found:
+        """The tool of that name, and its source; see `find`."""
+        every = self._all()
+        for named in (_qualified, self.name_of, _bare):
+            matches = [tool for tool in every if named(tool) == name]
+            if len(matches) == 1:
+                return Found(matches[0], self._sources[matches[0].source])
+            if matches:
+                raise AmbiguousTool(name, [tool.qualified for tool in matches])
+        raise UnknownTool(name, sorted(self.name_of(tool) for tool in self.tools))
+
+    def name_of(self, tool: Tool) -> str:
+        """What agents call it."""
+        return f"{tool.source}__{tool.name}" if self._qualified else tool.name
+
+    def instructions(self) -> str:
+        """What the plugins add to what agents are told."""
+        return self.plugins.instructions()
+
+    def format_result(self, value: Any) -> Any:  # noqa: ANN401  whatever an agent comes to
+        """An agent's final result, as the plugins want it.
+
+        Raises:
+            PluginFailed: a plugin raised.
+        """
+        return self.plugins.formatted(value)
+
+    async def problems_of_edit(self, label: str, arguments: JsonObject) -> list[str]:
+        """What keeps a call from being made with the arguments that an approver wants.
+
+        A tool that is in no toolbox is the agent's own affair.
+        """
+        try:
+            tool = self.find(label)
+        except EngineError:
+            return []
+        return await self.problems(tool, arguments, self.policies.of(tool).policy)
+
+    async def problems(self, tool: Tool, arguments: JsonObject, policy: Policy) -> list[str]:
+        """What keeps a call from being made with exactly these arguments."""
+        try:
+            said = await self.plugins.policy(tool, arguments, policy)
+        except EngineError as error:
+            return [str(error)]
+        if isinstance(said, Refuse):
+            return [said.reason]
+        if not said.enabled or not self.policies.of(tool).policy.enabled:
+            return [NOT_ENABLED]
+        missing = [w.name for w in said.required_inputs if is_missing(arguments, w.target)]
+        if missing:
+            return [f"{name} is missing" for name in missing]
+        return problems_with(tool, arguments)
+
+    def _all(self) -> list[Tool]:
+        return [tool for source in self._sources.values() for tool in source.tools()]
+
+    def _check_names(self) -> None:
+        """Refuse tools that agents, or rules, could not tell apart.
+
+        Raises:
+            InvalidInput: there are some.
+        """
+        problems: list[str] = []
+        by_name: dict[str, list[Tool]] = {}
+        for tool in self._all():
+            by_name.setdefault(self.name_of(tool), []).append(tool)
+        for name, tools in by_name.items():
+            if len(tools) > 1:
+                whose = ", ".join(tool.qualified for tool in tools)
+                again = "" if self._qualified else "; qualified=True calls them apart"
+                problems.append(f"several tools are called {name!r}: {whose}{again}")
+        if problems:
+            raise InvalidInput(problems)
+
+
+def _qualified(tool: Tool) -> str:
+    return tool.qualified
+
+
+def _bare(tool: Tool) -> str:
+    return tool.name
+
+
+def label_of(tool: Tool) -> str:
+    """What people are shown."""
+    return tool.name if tool.source == LOCAL else tool.qualified
+
+
+def is_missing(arguments: JsonObject, name: str) -> bool:
+    """Whether an argument was not given: absent, null, blank or empty."""
+    value = arguments.get(name)
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value in ([], {})
+
+
+def problems_with(tool: Tool, arguments: JsonObject, *, without: Sequence[str] = ()) -> list[str]:
+    """What is wrong with arguments by the tool's schema, arguments `without` left out."""
+    schema = tool.input_schema
+    try:
+        check_schema(schema)
+    except InvalidInput as error:
+        # The schema is the source's claim; what cannot be checked is not called.
+        _log.warning("tool %s cannot be called: %s", tool.qualified, error)
+        return [f"its schema cannot be checked: {error}"]
+    if without:
+        arguments = {name: arguments[name] for name in arguments if name not in without}
+        required = schema.get("required")
+        if isinstance(required, list):
+            schema = {**schema, "required": [name for name in required if name not in without]}
+    return problems_of(arguments, schema)
