@@ -79,6 +79,15 @@ class _Met:
     begun: Called | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Cleared:
+    """What a call is made with."""
+
+    arguments: JsonObject
+    #: The key of the ask with which a person said yes to exactly that.
+    approval: str | None = None
+
+
 class Gate:
     """The gate of one turn."""
 
@@ -237,17 +246,17 @@ class Gate:
         assert met.pin is not None
         try:
             if met.begun is None:
-                arguments = await self._cleared(met, met.found.tool, met.pin)
+                cleared = await self._cleared(met, met.found.tool, met.pin)
             else:
                 # Everybody agreed to it, and it is made again exactly so.
                 self._check_enabled(met.found.tool)
-                arguments = met.begun.arguments
+                cleared = _Cleared(met.begun.arguments)
         except (ToolRefused, PluginFailed) as error:
             raise await self._refuse(met.call, error) from None
-        return await self._gone_on(met, await self._made(met, met.found, met.pin, arguments))
+        return await self._gone_on(met, await self._made(met, met.found, met.pin, cleared))
 
-    async def _cleared(self, met: _Met, tool: Tool, pin: Pin) -> JsonObject:
-        """The arguments that the call is made with, once everybody has agreed to them.
+    async def _cleared(self, met: _Met, tool: Tool, pin: Pin) -> _Cleared:
+        """What the call is made with, once everybody has agreed to it.
 
         Raises:
             ToolRefused, PluginFailed: it is not to be made.
@@ -264,13 +273,14 @@ class Gate:
             arguments = await self._with_inputs(met, tool, pin, missing)
             if problems := problems_with(tool, arguments):
                 raise ToolRefused(tool.name, problems)
+        cleared = _Cleared(arguments)
         approval = f"{met.call.key}:approval"
         if approval in self._desk.memory.asked or self._wants_a_word(tool, pin, arguments):
-            approved = await self._approved(approval, met, tool, pin, arguments)
-            await self._check_approved(tool, approved, edited=not same(approved, arguments))
-            arguments = approved
+            cleared = await self._approved(approval, met, tool, pin, arguments)
+            edited = not same(cleared.arguments, arguments)
+            await self._check_approved(tool, cleared.arguments, edited=edited)
         self._check_enabled(tool)  # It may have been switched off while somebody was asked.
-        return arguments
+        return cleared
 
     def _check_enabled(self, tool: Tool) -> None:
         """Whatever was decided, a tool that is switched off by now is not called.
@@ -349,8 +359,8 @@ class Gate:
 
     async def _approved(
         self, key: str, met: _Met, tool: Tool, pin: Pin, arguments: JsonObject
-    ) -> JsonObject:
-        """The arguments that a person said yes to."""
+    ) -> _Cleared:
+        """What a person said yes to."""
         policy, label = pin.policy, label_of(tool)
         asked = self._asking.asked(
             key,
@@ -368,21 +378,23 @@ class Gate:
         asked["by_text"] = policy.by_text
         self._pin(asked, met, pin)
         reply = await self._asking.closed(asked, None)
-        return cast("JsonObject", reply.value)
+        return _Cleared(cast("JsonObject", reply.value), asked["key"])
 
     def _pin(self, asked: Asked, met: _Met, pin: Pin) -> None:
         asked["gate"] = pin.to_json(met.call.arguments)
 
     # --- making it --------------------------------------------------------------------
 
-    async def _made(self, met: _Met, found: Found, pin: Pin, arguments: JsonObject) -> ToolOutcome:
+    async def _made(self, met: _Met, found: Found, pin: Pin, cleared: _Cleared) -> ToolOutcome:
         """The first leg."""
-        tool = found.tool
+        tool, arguments = found.tool, cleared.arguments
         may_repeat = tool.idempotent if pin.policy.idempotent is None else pin.policy.idempotent
         call = replace(met.call, arguments=arguments, idempotent=may_repeat)
         about = pin.about(tool)
         if not same(arguments, met.call.arguments):
             about["requested"] = met.call.arguments
+        if cleared.approval is not None:
+            about["approval"] = cleared.approval
         leg = partial(found.source.call, tool, arguments)
         return await self._leg(call, about, Leg(tool, pin.policy, arguments, leg))
 
@@ -413,7 +425,7 @@ class Gate:
         arguments = first.arguments if begun is None else begun.arguments
         leg = partial(found.source.go_on, found.tool, arguments, unfinished.token, answers)
         call = replace(call, idempotent=unfinished.repeatable)
-        about = pin.about(found.tool)
+        about: CallAbout = {**pin.about(found.tool), "leg": n + 1}
         return await self._leg(call, about, Leg(found.tool, pin.policy, arguments, leg))
 
     async def _answers(self, call: Call, n: int, unfinished: Unfinished) -> JsonObject:

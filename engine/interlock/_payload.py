@@ -156,6 +156,10 @@ class CallAbout(TypedDict):
     policy: JsonObject
     #: What the agent wanted, where a person or a plugin made something else of it.
     requested: NotRequired[JsonObject]
+    #: The key of the ask with which a person said yes to it.
+    approval: NotRequired[str]
+    #: Which leg of the call it is, from the second on; its arguments are a token and answers.
+    leg: NotRequired[int]
 
 
 class CallBegun(TypedDict):
@@ -173,6 +177,8 @@ class CallBegun(TypedDict):
     tool: NotRequired[str]
     policy: NotRequired[JsonObject]
     requested: NotRequired[JsonObject]
+    approval: NotRequired[str]
+    leg: NotRequired[int]
     log_events_max: int
 
 

@@ -185,6 +185,8 @@ class Decided:
     version: int
 
 
+#: Of a tool that no rule names.
+_DEFAULT: Final = Policy()
 _RULES: Final[TypeAdapter[dict[str, Policy]]] = TypeAdapter(dict[str, Policy])
 
 
@@ -269,7 +271,7 @@ class Policies:
         for rule in (tool.qualified, tool.name, f"{tool.source}/{_ANY}", _ANY):
             if rule in rules:
                 return Decided(rules[rule], rule, self.version)
-        return Decided(Policy(), "default", self.version)
+        return Decided(_DEFAULT, "default", self.version)
 
 
 def _has_predicate(policy: object) -> bool:

@@ -37,6 +37,7 @@ def violations(log: Sequence[Event]) -> list[str]:
         *_asks(log),
         *_approvals(log),
         *_calls(log),
+        *_gated(log),
         *_stops(log),
     ]
 
@@ -142,6 +143,32 @@ def _calls(log: Sequence[Event]) -> Iterator[str]:
                 ended.add(key)
             case _:
                 pass
+
+
+def _gated(log: Sequence[Event]) -> Iterator[str]:
+    """A tool is called as somebody approved it, where its policy wants that, and not otherwise."""
+    approved = {e.data["key"]: e for e in log if e.trigger is Trigger.APPROVE}
+    asked = {e.data["key"] for e in log if e.trigger is Trigger.ASK}
+    first: dict[str, Event] = {}
+    for event in log:
+        if event.trigger is not Trigger.CALL or "tool" not in event.data:
+            continue
+        key, arguments = event.data["key"], event.data["arguments"]
+        before = first.setdefault(key, event)
+        if before.data["arguments"] != arguments:
+            yield f"I13: event {event.seq} calls {key} again with other arguments"
+        if before is not event or "leg" in event.data:
+            continue  # Made again, or a further leg.
+        approval = event.data.get("approval")
+        if approval is None:
+            if event.data["policy"].get("confirm") == "always" or f"{key}:approval" in asked:
+                yield f"I12: event {event.seq} calls {key}, which nobody approved"
+            continue
+        yes = approved.get(approval)
+        if yes is None or yes.seq > event.seq:
+            yield f"I12: event {event.seq} calls {key}, and {approval} was not approved"
+        elif yes.data["arguments"] != arguments:
+            yield f"I13: event {event.seq} calls {key} with other arguments than were approved"
 
 
 def _stops(log: Sequence[Event]) -> Iterator[str]:
