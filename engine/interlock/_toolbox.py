@@ -138,11 +138,10 @@ class Toolbox:
 
         A tool that is in no toolbox is the agent's own affair.
         """
-        try:
-            tool = self.find(label)
-        except EngineError:
-            return []
-        return await self.problems(tool, arguments, self.policies.of(tool).policy)
+        for tool in self._all():
+            if label_of(tool) == label:
+                return await self.problems(tool, arguments, self.policies.of(tool).policy)
+        return []
 
     async def problems(self, tool: Tool, arguments: JsonObject, policy: Policy) -> list[str]:
         """What keeps a call from being made with exactly these arguments."""
