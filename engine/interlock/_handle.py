@@ -8,7 +8,7 @@ from interlock._event import Event
 from interlock._outbox import TaskView
 from interlock._phases import Phase, Trigger
 from interlock._record import Ask, AskKind, Ended, TaskRecord
-from interlock.errors import TaskNotCompleted
+from interlock.errors import InvalidInput, TaskNotCompleted
 from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Part
 
 if TYPE_CHECKING:
@@ -96,20 +96,43 @@ class TaskHandle:
         return await self._engine.answer(self.task_id, answer, owner=owner, token=token)
 
     async def approve(
-        self, ask: str, *, digest: str, arguments: JsonObject | None = None
+        self, ask: Ask | str, *, digest: str | None = None, arguments: JsonObject | None = None
     ) -> TaskRecord:
-        """See `Engine.decide`."""
-        decision = Approval(ask=ask, digest=digest, decision="approve", arguments=arguments)
+        """Say yes to an ask as it was shown, or to what the digest names; see `Engine.decide`.
+
+        Raises:
+            InvalidInput: the ask is given by its key alone, without a digest.
+        """
+        key, named = _named(ask, digest)
+        decision = Approval(ask=key, digest=named, decision="approve", arguments=arguments)
         return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
 
-    async def deny(self, ask: str, *, digest: str, reason: str | None = None) -> TaskRecord:
-        """See `Engine.decide`."""
-        decision = Denial(ask=ask, digest=digest, decision="deny", reason=reason)
+    async def deny(
+        self, ask: Ask | str, *, digest: str | None = None, reason: str | None = None
+    ) -> TaskRecord:
+        """Say no; see `approve`."""
+        key, named = _named(ask, digest)
+        decision = Denial(ask=key, digest=named, decision="deny", reason=reason)
         return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
 
     async def cancel(self, reason: str | None = None) -> TaskRecord:
         """See `Engine.cancel`."""
         return await self._engine.cancel(self.task_id, owner=self.record.owner, reason=reason)
+
+
+def _named(ask: Ask | str, digest: str | None) -> tuple[str, str]:
+    """The key of an ask, and the digest of what it was shown to be about.
+
+    Raises:
+        InvalidInput: nobody says what is decided.
+    """
+    key = ask if isinstance(ask, str) else ask.key
+    shown = ask.digest if digest is None and not isinstance(ask, str) else digest
+    if not shown:
+        raise InvalidInput(
+            [f"what is decided of {key!r} is named by a digest, or by the ask itself"]
+        )
+    return key, shown
 
 
 def result_of(view: TaskView) -> Value:

@@ -68,6 +68,21 @@ def test_the_embed_example_asks_and_completes(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_the_tools_example_asks_before_it_books(tmp_path: Path) -> None:
+    """What is shown is what runs.  Source: DESIGN 7b."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "tools.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
+    shown = "Allow book? {'flight': 'TP1', 'price': 430}\nbooked TP1 for 430\n"
+    assert (done.stdout, done.stderr) == (shown, "")
+    assert done.returncode == 0
+
+
 def test_the_embed_example_is_ten_lines_long() -> None:
     """Beside its imports, as the design promises.  Source: DESIGN, use 1."""
     lines = [line for line in code_of(EXAMPLES / "embed.py").splitlines() if line.strip()]

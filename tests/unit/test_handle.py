@@ -15,7 +15,7 @@ from interlock import (
     value_of,
 )
 from interlock._record import Ended, Identity, StopCause, Stopping, TaskRecord, Waiting
-from interlock.errors import Rejected, TaskNotCompleted
+from interlock.errors import InvalidInput, Rejected, TaskNotCompleted
 from support import OWNER, opened, triggers
 
 
@@ -136,3 +136,21 @@ async def test_a_task_that_was_rejected_has_no_result() -> None:
         with pytest.raises(TaskNotCompleted, match="not my job") as caught:
             await handle.result()
         assert caught.value.outcome is Phase.REJECTED
+
+
+async def test_a_decision_by_the_handle_names_what_was_shown() -> None:
+    """By the ask itself, or its key and digest; a key alone decides nothing.  Source: DESIGN 6."""
+
+    async def pays(task: TaskContext) -> None:
+        await task.authorize("pay", {"amount": 5}, key="pay")
+        await task.authorize("pay", {"amount": 6}, key="again", on_deny="tell_agent")
+
+    async with opened(pays) as (engine, _):
+        task = await engine.submit("go", owner=OWNER)
+        (ask,) = (await task.rest()).asks
+        with pytest.raises(InvalidInput, match="named by a digest"):
+            await task.approve(ask.key)
+        await task.approve(ask)
+        await engine.rest(task.task_id, owner=OWNER)
+        with pytest.raises(InvalidInput, match="named by a digest"):
+            await task.deny("again")

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -15,11 +17,12 @@ def _between(marker: str, language: str) -> str:
     return found.group(1)
 
 
-def test_the_embed_example_is_the_file_that_a_test_runs() -> None:
-    """The README's first code is examples/embed.py without its docstring.  Source: ours."""
-    program = (ROOT / "examples/embed.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["embed", "tools"])
+def test_an_example_is_the_file_that_a_test_runs(name: str) -> None:
+    """The README's code is that of examples/ without its docstring.  Source: ours."""
+    program = (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
     code = re.sub(r'\A"""[^"]*"""\n+', "", program)
-    assert _between("embed", "python") == code
+    assert _between(name, "python") == code
 
 
 def test_the_picture_is_drawn_from_the_table() -> None:
