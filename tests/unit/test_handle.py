@@ -145,12 +145,12 @@ async def test_a_decision_by_the_handle_names_what_was_shown() -> None:
         await task.authorize("pay", {"amount": 5}, key="pay")
         await task.authorize("pay", {"amount": 6}, key="again", on_deny="tell_agent")
 
-    async with opened(pays) as (engine, _):
-        task = await engine.submit("go", owner=OWNER)
+    async with opened(pays) as world:
+        task = await world.engine.submit("go", owner=OWNER)
         (ask,) = (await task.rest()).asks
         with pytest.raises(InvalidInput, match="named by a digest"):
             await task.approve(ask.key)
         await task.approve(ask)
-        await engine.rest(task.task_id, owner=OWNER)
+        await world.elapse(0)
         with pytest.raises(InvalidInput, match="named by a digest"):
             await task.deny("again")
