@@ -47,7 +47,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive
 
-from interlock import Deliverer, JsonValue, Limits, TaskContext, TaskQuery
+from interlock import Deliverer, JsonValue, Limits, TaskContext, TaskQuery, Toolbox
 from interlock._agent import Agent
 from interlock_adapters._a2a_card import card_of
 from interlock_adapters._a2a_map import EVENT
@@ -308,12 +308,13 @@ async def faced(
     limits: Limits | None = None,
     store: FlakyStore | None = None,
     push: PushDeliverer | None = None,
+    tools: Toolbox | None = None,
 ) -> AsyncGenerator[Faces]:
     """An engine that is served over every binding, with callers told apart by `x-user`."""
     deliverers: dict[str, Deliverer] = {} if push is None else {CHANNEL: push}
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(
-            opened(agent, limits=limits, store=store, deliverers=deliverers)
+            opened(agent, limits=limits, store=store, deliverers=deliverers, tools=tools)
         )
         bound = grpc_server(world.engine, settings, user_of=user_of, push=push)
         settings = settings.model_copy(update={"grpc_url": f"127.0.0.1:{bound.port}"})

@@ -1,6 +1,6 @@
 """A2A over gRPC: the SDK's servicers, with the versions and the callers that it leaves open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -14,6 +14,7 @@ from a2a.server.request_handlers.grpc_handler import GrpcHandler, GrpcServerCall
 from a2a.types import VersionNotSupportedError, a2a_pb2_grpc
 from a2a.utils.constants import PROTOCOL_VERSION_0_3, PROTOCOL_VERSION_1_0, VERSION_HEADER
 
+from interlock_adapters._a2a_carried import CARRIED, carried
 from interlock_adapters._a2a_grpc_limit import Limited
 from interlock_adapters._a2a_handler import EngineHandler
 from interlock_adapters._a2a_operations import BORDER, LAST_EVENT
@@ -40,9 +41,10 @@ def nobody(_metadata: dict[str, list[str]]) -> User:
 class GrpcContextBuilder(GrpcServerCallContextBuilder):
     """The context of a call to the service of one version."""
 
-    def __init__(self, version: str, user_of: UserOf) -> None:
+    def __init__(self, version: str, user_of: UserOf, carry: Collection[str] = ()) -> None:
         self._version: Final = version
         self._user_of: Final = user_of
+        self._carried: Final = carry
 
     def build(self, context: "grpc.aio.ServicerContext[Any, Any]") -> ServerCallContext:
         """The context of one call.
@@ -63,6 +65,9 @@ class GrpcContextBuilder(GrpcServerCallContextBuilder):
         state: dict[str, Any] = {"headers": {VERSION_HEADER: self._version}}
         if "last-event-id" in metadata:
             state[LAST_EVENT] = metadata["last-event-id"][0]
+        if self._carried:
+            pairs = ((name, value) for name in metadata for value in metadata[name])
+            state[CARRIED] = carried(pairs, self._carried)
         with BORDER:  # Whoever authenticates is foreign code, and its words may quote a credential.
             user = self._user_of(metadata)
         return ServerCallContext(
@@ -78,10 +83,13 @@ def add_services(
     server: grpc.aio.Server, handler: EngineHandler, settings: A2ASettings, user_of: UserOf
 ) -> None:
     """Serve the operations of `handler` in every version that is spoken."""
-    current = GrpcHandler(handler, GrpcContextBuilder(PROTOCOL_VERSION_1_0, user_of))
+    carry = settings.carry_headers
+    current = GrpcHandler(handler, GrpcContextBuilder(PROTOCOL_VERSION_1_0, user_of, carry))
     _ADD_CURRENT(Limited(current, settings.body_values_max), server)
     if settings.v0_3:
-        legacy = CompatGrpcHandler(handler, GrpcContextBuilder(PROTOCOL_VERSION_0_3, user_of))
+        legacy = CompatGrpcHandler(
+            handler, GrpcContextBuilder(PROTOCOL_VERSION_0_3, user_of, carry)
+        )
         _ADD_LEGACY(Limited(legacy, settings.body_values_max), server)
 
 

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from interlock_adapters._a2a_carried import CARRIED, carried
 from interlock_adapters._a2a_handler import EngineHandler
 from interlock_adapters._a2a_legacy import LegacyRpc
 from interlock_adapters._a2a_map import EVENT
@@ -64,10 +65,14 @@ def version_of(request: Request, *, v0_3: bool) -> str:
 
 
 class HttpContextBuilder(ServerCallContextBuilder):
-    """The context of a call: who, which extensions, which version; no other header."""
+    """The context of a call: who, which extensions, which version; no other header.
 
-    def __init__(self, *, v0_3: bool) -> None:
-        self._v0_3: Final = v0_3
+    Those that are to be carried to tools are in it so that it does not print them.
+    """
+
+    def __init__(self, settings: A2ASettings) -> None:
+        self._v0_3: Final = settings.v0_3
+        self._carried: Final = settings.carry_headers
 
     def build(self, request: Request) -> ServerCallContext:
         """The context of one request.
@@ -89,6 +94,10 @@ class HttpContextBuilder(ServerCallContextBuilder):
                 extensions.append(value.decode("latin-1"))
             elif name == _LAST_EVENT:
                 state[LAST_EVENT] = value.decode("latin-1")
+        if self._carried:
+            headers = request.scope["headers"]
+            pairs = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in headers)
+            state[CARRIED] = carried(pairs, self._carried)
         if request.scope["query_string"]:
             check_state(request.query_params.get("status"))
         return ServerCallContext(
@@ -102,7 +111,7 @@ def a2a_http_routes(operations: Operations) -> list[BaseRoute]:
     """The routes of the card, of JSON-RPC and of REST, in the order they must be in."""
     settings = operations.settings
     handler = EngineHandler(operations)
-    contexts = HttpContextBuilder(v0_3=settings.v0_3)
+    contexts = HttpContextBuilder(settings)
     rest = create_rest_routes(
         handler,
         contexts,

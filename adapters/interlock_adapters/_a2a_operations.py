@@ -1,7 +1,8 @@
 """A2A's operations over an engine: all that a binding of the protocol needs.
 
 The bindings call this, and this calls the engine and shows what came of it, in the
-protocol's JSON.  It holds no task, no queue and no state of its own.
+protocol's JSON.  It holds no task, no queue and no state of its own.  It is long because it
+is the whole of that face; each operation is short.
 
 Every operation either answers or raises an A2A error of the specification's table.  What is
 not the client's business is logged under an id, and the client is told the id.
@@ -9,7 +10,7 @@ not the client's business is logged under an id, and the client is told the id.
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -48,6 +49,7 @@ from interlock import (
 from interlock.errors import EngineError, NotAccepting
 from interlock_adapters._a2a_answer import said_of
 from interlock_adapters._a2a_card import card_of
+from interlock_adapters._a2a_carried import carried_by
 from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_list import page_json
 from interlock_adapters._a2a_map import EVENT, error_of, invalid, nothing_wanted, unsupported
@@ -129,7 +131,7 @@ class Operations:
         """Make a task or answer one, and wait until it rests unless told not to."""
         with BORDER:
             owner = self._caller(context, sent.tenant)
-            task_id, _ = await self._take(sent, owner)
+            task_id, _ = await self._take(sent, context, owner)
             view = await self._engine.view(task_id, owner=owner)
             if not sent.return_immediately and view.record.phase not in WAITING | OVER:
                 view = await self._waited(self._engine.rest, view, context)
@@ -140,7 +142,7 @@ class Operations:
         with BORDER:
             owner = self._caller(context, sent.tenant)
             self._check_streaming()
-            task_id, seq = await self._take(sent, owner)
+            task_id, seq = await self._take(sent, context, owner)
             view = await self._engine.view(task_id, owner=owner)
             shown = Projection(view.events[:seq])
             task = shown.task_json(history_length=sent.history_length)
@@ -152,14 +154,17 @@ class Operations:
                     if shown.phase is Phase.WAITING_INPUT:
                         return
 
-    async def _take(self, sent: Sent, owner: str) -> tuple[str, int | None]:
+    async def _take(
+        self, sent: Sent, context: ServerCallContext, owner: str
+    ) -> tuple[str, int | None]:
         """Hand a message to the engine; the task it is of now, and as of which event.
 
         None stands for a message that came before: the task is where it is.
         """
         watch = None if sent.push_config is None else await self._watch(sent.push_config)
+        carried = carried_by(context)
         if sent.task_id:
-            return await self._follow_up(sent, watch, owner)
+            return await self._follow_up(sent, watch, owner, carried)
         check_input(sent.parts, self.settings.input_modes)
         handle = await self._engine.submit(
             [Part.model_validate(part) for part in sent.parts],
@@ -168,6 +173,7 @@ class Operations:
             token=sent.message_id,
             metadata=sent.metadata,
             watches=() if watch is None else (watch,),
+            carried=carried,
         )
         if handle.created:
             return handle.task_id, handle.record.seq
@@ -175,7 +181,7 @@ class Operations:
         return handle.task_id, None
 
     async def _follow_up(
-        self, sent: Sent, watch: NewWatch | None, owner: str
+        self, sent: Sent, watch: NewWatch | None, owner: str, carried: Mapping[str, str]
     ) -> tuple[str, int | None]:
         view = await self._engine.view(sent.task_id, owner=owner)
         check_context(sent, view.record.context_id)
@@ -188,7 +194,7 @@ class Operations:
         if not record.asks:
             allowed = [possible.trigger for possible in can(record)]
             raise unsupported(nothing_wanted(record.shown, allowed), phase=record.shown.value)
-        said = said_of(sent.parts, record.asks)
+        said = said_of(sent.parts, record.asks, self.settings.vocabulary)
         if watch is not None:
             # Before the answer: what is refused must have changed nothing.
             await self._push.check(sent.task_id, watch, owner)
@@ -196,11 +202,11 @@ class Operations:
         token = sent.message_id
         if isinstance(said, Answer):
             record = await self._engine.answer(
-                sent.task_id, said, owner=owner, token=token, message=message
+                sent.task_id, said, owner=owner, token=token, message=message, carried=carried
             )
         else:
             record = await self._engine.decide(
-                sent.task_id, said, owner=owner, token=token, message=message
+                sent.task_id, said, owner=owner, token=token, message=message, carried=carried
             )
         if watch is not None:
             # The room was there; if another took it meanwhile, one more is better than an

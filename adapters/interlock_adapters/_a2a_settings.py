@@ -6,9 +6,10 @@ from typing import Annotated, Final, TypeAlias
 from a2a.server.context import ServerCallContext
 from a2a.types import AgentCard
 from a2a.utils.errors import UnsupportedOperationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from interlock.models import JsonObject
+from interlock_adapters.vocabulary import Vocabulary
 
 #: Whose the tasks of callers without a credential are.
 ANONYMOUS: Final = "anonymous"
@@ -37,6 +38,10 @@ def owner_by_name(context: ServerCallContext) -> str:
 #: "*", a name or an address; one of version 6 with its brackets or without.
 _HOST: Final = r"^(\*|[0-9A-Za-z._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?)$"
 _Host: TypeAlias = Annotated[str, Field(pattern=_HOST)]
+#: The name of a header, as HTTP has them.
+_Header: TypeAlias = Annotated[
+    str, Field(pattern=r"^[0-9A-Za-z!#$%&'*+.^_`|~-]+$"), AfterValidator(str.lower)
+]
 _Origin: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
@@ -113,5 +118,11 @@ class A2ASettings(_Setting):
     #: Names besides that of `url` and the machine's own (localhost, 127.0.0.1, ::1) by which
     #: HTTP clients may call, without a port; "*" for any.
     allowed_hosts: tuple[_Host, ...] = ()
+    #: Headers of a message (over gRPC: metadata) whose values tools are told when they are
+    #: called (`ToolUse.carried`): a credential to pass on, say.  They are kept in memory only.
+    carry_headers: tuple[_Header, ...] = ()
+    #: Words by which a text may confirm what its policy lets be confirmed `by_text`; None is
+    #: that no text ever decides.
+    vocabulary: Vocabulary | None = None
     #: Sites besides our own whose pages may call, as browsers name them: "https://a.example".
     allowed_origins: tuple[_Origin, ...] = ()

@@ -16,11 +16,14 @@ from interlock_adapters._a2a_answer import accepted, said_of
 from interlock_adapters._a2a_part import json_of, object_of, part_json, put_struct, put_value
 from interlock_adapters._a2a_request import ID_CHARS_MAX, sent_of, sent_of_json
 from interlock_adapters._a2a_settings import A2ASettings
+from interlock_adapters.vocabulary import ENGLISH_AND_CHINESE, Vocabulary
 
 SETTINGS: Final = A2ASettings(name="Tests", description="Reads.")
 TEXT: Final[JsonObject] = {"type": "string"}
 CITY: Final[JsonObject] = {"type": "object", "properties": {"city": TEXT}, "required": ["city"]}
 TRIP: Final[JsonObject] = {"type": "object", "properties": {"city": TEXT, "days": {}}}
+TO_CITY: Final[JsonObject] = {**TRIP, "required": ["city"]}
+WHOLE_TRIP: Final[JsonObject] = {**TRIP, "required": ["city", "days"]}
 
 
 def question(key: str = "q", schema: JsonObject = TEXT) -> OpenAsk:
@@ -28,9 +31,11 @@ def question(key: str = "q", schema: JsonObject = TEXT) -> OpenAsk:
     return OpenAsk(key, AskKind.INPUT, "?", schema, 0.0, 1.0)
 
 
-def decision(key: str = "d", *, allow_edit: bool = False) -> OpenAsk:
+def decision(key: str = "d", *, allow_edit: bool = False, by_text: bool = False) -> OpenAsk:
     """An ask for leave."""
-    return OpenAsk(key, AskKind.AUTH, "?", {}, 0.0, 1.0, digest="d1", allow_edit=allow_edit)
+    return OpenAsk(
+        key, AskKind.AUTH, "?", {}, 0.0, 1.0, digest="d1", allow_edit=allow_edit, by_text=by_text
+    )
 
 
 APPROVED: Final[JsonObject] = {"ask": "d", "digest": "d1", "decision": "approve"}
@@ -44,6 +49,8 @@ DENIED: Final[JsonObject] = {"ask": "d", "digest": "d1", "decision": "deny", "re
         ([{"text": "yes"}], [question(schema={})], Answer(ask="q", value="yes")),
         ([{"text": "Oslo"}], [question(schema=CITY)], Answer(ask="q", value={"city": "Oslo"})),
         ([{"text": "Oslo"}], [question(schema=TRIP)], Answer(ask="q", value="Oslo")),
+        ([{"text": "Oslo"}], [question(schema=TO_CITY)], Answer(ask="q", value={"city": "Oslo"})),
+        ([{"text": "Oslo"}], [question(schema=WHOLE_TRIP)], Answer(ask="q", value="Oslo")),
         ([{"data": {"city": "Oslo"}}], [question()], Answer(ask="q", value={"city": "Oslo"})),
         ([{"data": None}], [question()], Answer(ask="q", value=None)),
         ([{"data": {"ask": "a field"}}], [question()], Answer(ask="q", value={"ask": "a field"})),
@@ -97,6 +104,52 @@ def test_what_is_not_clear_is_refused_with_what_would_be(
         said_of(parts, asks)
     assert why in str(caught.value)
     assert accepted(asks) in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "decided"), [("Yes ", "approve"), ("不行", "deny")])
+def test_a_word_decides_what_may_be_decided_by_text(text: str, decided: str) -> None:
+    """For the digest that the ask has now."""
+    said = said_of([{"text": text}], [decision(by_text=True)], ENGLISH_AND_CHINESE)
+    assert said.model_dump(exclude_none=True) == {"ask": "d", "digest": "d1", "decision": decided}
+
+
+@pytest.mark.parametrize(
+    ("parts", "asks", "vocabulary"),
+    [
+        ([{"text": "yes"}], [decision(by_text=True)], None),
+        ([{"text": "yes"}], [decision()], ENGLISH_AND_CHINESE),
+        ([{"text": "yes"}], [decision(by_text=True), question()], ENGLISH_AND_CHINESE),
+        (
+            [{"text": "yes"}],
+            [decision(by_text=True), decision("e", by_text=True)],
+            ENGLISH_AND_CHINESE,
+        ),
+        ([{"data": "yes"}], [decision(by_text=True)], ENGLISH_AND_CHINESE),
+        ([{"data": True}], [decision(by_text=True)], ENGLISH_AND_CHINESE),
+        ([{"text": "yes"}, {"text": "yes"}], [decision(by_text=True)], ENGLISH_AND_CHINESE),
+        ([{"text": "sure"}], [decision(by_text=True)], ENGLISH_AND_CHINESE),
+    ],
+)
+def test_a_word_decides_nothing_else(
+    parts: list[JsonObject], asks: list[OpenAsk], vocabulary: Vocabulary | None
+) -> None:
+    """The deployment, the policy and the situation must all allow it, and the text be a word."""
+    with pytest.raises(InvalidParamsError) as caught:
+        said_of(parts, asks, vocabulary)
+    assert accepted(asks, vocabulary) in str(caught.value)
+
+
+def test_a_word_is_an_answer_where_a_value_is_wanted() -> None:
+    """A vocabulary is for decisions."""
+    said = said_of([{"text": "yes"}], [question()], ENGLISH_AND_CHINESE)
+    assert said == Answer(ask="q", value="yes")
+
+
+def test_the_words_are_told_only_where_they_count() -> None:
+    """An error that names what would not be taken would be a trap."""
+    assert "同意" in accepted([decision(by_text=True)], ENGLISH_AND_CHINESE)
+    assert "同意" not in accepted([decision()], ENGLISH_AND_CHINESE)
+    assert "同意" not in accepted([decision(by_text=True), question()], ENGLISH_AND_CHINESE)
 
 
 def test_the_forms_that_are_accepted_name_their_asks() -> None:
