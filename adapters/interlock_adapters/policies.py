@@ -113,7 +113,9 @@ def _of_confirm(rule: str, faults: list[ErrorDetails], document: Document) -> It
     """One line in place of one for each alternative."""
     found = [fault for fault in faults if fault["loc"][:1] == ("confirm",)]
     if found:
-        own = "".join(f"{_what(f)}; " for f in found if f["type"] == "value_error")
+        # What is wrong with a schema; else what is accepted says all.
+        schemas = [_what(f) for f in found if _what(f).startswith("schema")]
+        own = "".join(f"{what}; " for what in schemas)
         yield f"{document.at((rule, 'confirm'))}: {rule}: confirm: {own}{_CONFIRM}"
 
 

@@ -5,12 +5,20 @@ rule that names a tool decides.  A change counts from the next call on, and ever
 written down with the policy that decided it.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from interlock._form import faults_of
 from interlock._record import OnDeny, OnExpire
@@ -103,8 +111,9 @@ class Policy(Value):
     allow_edit: bool = False
     #: Whether a no stops the task, or is told to the agent.
     on_deny: OnDeny = "stop"
-    #: When nobody answers in time: as a no, or the task fails, or the defaults are taken.  A
-    #: confirmation has no default: for it that is a no.
+    #: When nobody answers in time: the tool is not called (the task is stopped as `ask_expired`,
+    #: or the agent is told, by `on_deny`), or the task fails anyway, or the defaults are taken.
+    #: A confirmation has no default: for it that is `deny`.  Silence is never taken for a no.
     on_expire: OnExpire = "deny"
     #: Seconds that people have; None is `Limits.ask_s`.
     expires_s: Annotated[float, Field(gt=0)] | None = None
@@ -118,6 +127,13 @@ class Policy(Value):
     by_text: bool = False
     #: Whether an agent is told what an exception of the tool says; it may hold a secret.
     show_errors: bool = False
+
+    @field_validator("confirm", mode="before")
+    @classmethod
+    def _says_when(cls, confirm: object) -> object:
+        if confirm in ("never", "always") or callable(confirm) or isinstance(confirm, Mapping):
+            return When.model_validate(confirm) if isinstance(confirm, Mapping) else confirm
+        raise ValueError("it is 'never', 'always', {'when': JSON schema}, or in code a function")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -143,7 +159,8 @@ class Policy(Value):
             case "always":
                 return True
             case _:
-                said = cast("object", self.confirm(arguments))
+                # A copy: who judges must not change what is shown, and run.
+                said = cast("object", self.confirm(copy.deepcopy(arguments)))
                 if not isinstance(said, bool):
                     raise TypeError(f"a predicate gave a {type(said).__name__}, not True or False")
                 return said
@@ -187,6 +204,7 @@ class Decided:
 
 #: Of a tool that no rule names.
 _DEFAULT: Final = Policy()
+_OFF: Final = Policy(enabled=False)
 _RULES: Final[TypeAdapter[dict[str, Policy]]] = TypeAdapter(dict[str, Policy])
 
 
@@ -269,9 +287,20 @@ class Policies:
         """What is said of a tool."""
         rules = self._rules  # One look: another thread may set a rule meanwhile.
         for rule in (tool.qualified, tool.name, f"{tool.source}/{_ANY}", _ANY):
-            if rule in rules:
-                return Decided(rules[rule], rule, self.version)
+            if rule not in rules or (rule == tool.name and self._is_full_name(rule)):
+                continue
+            if rule == tool.name and self._is_of_another(rule, tool):
+                # It turned up since: a bare name that means two tools means neither.
+                return Decided(_OFF, rule, self.version)
+            return Decided(rules[rule], rule, self.version)
         return Decided(_DEFAULT, "default", self.version)
+
+    def _is_full_name(self, rule: str) -> bool:
+        return self._known is not None and self._known.is_full_name(rule)
+
+    def _is_of_another(self, rule: str, tool: Tool) -> bool:
+        named = () if self._known is None else self._known.named(rule)
+        return bool(named) and tool.qualified not in named
 
 
 def _has_predicate(policy: object) -> bool:
@@ -294,11 +323,24 @@ class _Known:
     tools: tuple[Tool, ...]
     away: frozenset[str]
 
+    def is_full_name(self, rule: str) -> bool:
+        """Whether it begins with a source: then it is no bare name, whatever tools are called."""
+        source, found, _ = rule.partition("/")
+        return bool(found) and (
+            source in self.away or any(tool.source == source for tool in self.tools)
+        )
+
+    def named(self, rule: str) -> list[str]:
+        """The tools that a bare name means."""
+        if self.is_full_name(rule):
+            return []
+        return [tool.qualified for tool in self.tools if tool.name == rule]
+
     def check(self, rule: str) -> None:
         """Refuse a rule that names no tool, or several of one bare name."""
         if rule == _ANY or any(tool.qualified == rule for tool in self.tools):
             return
-        named = [tool.qualified for tool in self.tools if tool.name == rule]
+        named = self.named(rule)
         if len(named) > 1:
             raise AmbiguousTool(rule, named)
         source, found, name = rule.partition("/")
