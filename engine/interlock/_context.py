@@ -474,6 +474,11 @@ class TaskContext:
         """The tools that the agent may call now."""
         return self._desk.toolbox.tools
 
+    @property
+    def toolbox(self) -> Toolbox:
+        """The engine's tools with all that belongs to them, for who adapts an agent library."""
+        return self._desk.toolbox
+
     async def call_tool(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, key: str | None = None
     ) -> ToolResult:

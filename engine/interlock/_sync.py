@@ -11,6 +11,7 @@ from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
 from interlock._memory import Ended
 from interlock._record import OnDeny
+from interlock._toolbox import Toolbox
 from interlock.errors import EngineError
 from interlock.models import JsonObject, JsonValue
 from interlock.tools import Tool, ToolCall, ToolResult
@@ -228,6 +229,11 @@ class SyncTaskContext:
     def tools(self) -> list[Tool]:
         """The tools that the agent may call now."""
         return self._context.tools
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """See `TaskContext.toolbox`."""
+        return self._context.toolbox
 
     def call_tool(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, key: str | None = None

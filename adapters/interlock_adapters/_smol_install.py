@@ -1,0 +1,177 @@
+"""Puts a new agent, and its whole team, under a task: its models, its tools, its steps, its code.
+
+What cannot be put there is refused loudly, before anything runs.
+"""
+
+from typing import Any, Final, cast
+
+from smolagents import (  # type: ignore[import-untyped]  # the library has no types
+    ActionStep,
+    CodeAgent,
+    LocalPythonExecutor,
+    MultiStepAgent,
+    PlanningStep,
+    PythonExecutor,
+    PythonInterpreterTool,
+    ToolCallingAgent,
+)
+
+from interlock.errors import InvalidInput
+from interlock_adapters._smol_batch import FINAL, Batch
+from interlock_adapters._smol_model import JournaledModel
+from interlock_adapters._smol_private import silence, unbind
+from interlock_adapters._smol_run import Run, Seat
+from interlock_adapters._smol_show import Shown
+from interlock_adapters._smol_steps import Steps
+from interlock_adapters._smol_tool import GatedTool, OwnGated
+from interlock_adapters._smol_types import LibAgent, LibExecutor, LibTool
+
+__all__ = ["install"]
+
+#: Methods of a `ToolCallingAgent` whose place is taken here.
+REPLACED: Final = ("process_tool_calls", "execute_tool_call")
+#: Agents of agents of agents: more is a circle.
+DEPTH_MAX: Final = 16
+
+
+def install(run: Run, agent: object, instructions: str) -> Seat:
+    """Put the agent that a factory made, and its team, under the run's task; its seat.
+
+    Raises:
+        InvalidInput: it is no agent, was used before, or runs code or tools past the gate.
+    """
+    seats: dict[int, Seat] = {}
+    _seated(run, agent, instructions, seats, depth=0)
+    return seats[id(agent)]
+
+
+def _seated(
+    run: Run, agent: object, instructions: str, seats: dict[int, Seat], *, depth: int
+) -> None:
+    if id(agent) in seats:
+        return
+    if depth > DEPTH_MAX:
+        raise InvalidInput([f"the team of the agent is more than {DEPTH_MAX} deep"])
+    _check(run, agent)
+    taken = cast("LibAgent", agent)
+    seat = seats[id(agent)] = Seat(run, taken, runs_code=isinstance(agent, CodeAgent))
+    silence(taken, verbose=run.settings.verbose)
+    taken.model = JournaledModel(taken.model, seat)
+    taken.tools = {
+        name: tool if name == FINAL else _gated(tool, seat) for name, tool in taken.tools.items()
+    }
+    if isinstance(agent, ToolCallingAgent):
+        taken.process_tool_calls = Batch(seat)
+    if isinstance(agent, CodeAgent):
+        unbind(taken.python_executor)
+        taken.python_executor = cast("LibExecutor", ShownExecutor(taken.python_executor, seat))
+    steps = Steps(seat)
+    taken.step_callbacks.register(ActionStep, steps.acted)
+    taken.step_callbacks.register(PlanningStep, steps.planned)
+    _instruct(taken, instructions)
+    for member in taken.managed_agents.values():
+        _seated(run, member, instructions, seats, depth=depth + 1)
+    if depth:
+        taken.run = _of_the_team(taken.run, seat)
+
+
+def _check(run: Run, agent: object) -> None:
+    """Refuse what would run past the gate.
+
+    Raises:
+        InvalidInput: it would.
+    """
+    if not isinstance(agent, MultiStepAgent):
+        kind = type(agent).__name__
+        raise InvalidInput([f"the factory made a {kind}; it makes a smolagents agent"])
+    name = type(agent).__name__
+    taken = cast("LibAgent", agent)
+    if isinstance(taken.model, JournaledModel):
+        raise InvalidInput(
+            [f"the factory gave a {name} that was run before; it makes a new one every time"]
+        )
+    problems: list[str] = []
+    if isinstance(agent, ToolCallingAgent):
+        problems += [
+            f"{name} has its own {method}, which would not be called"
+            for method in REPLACED
+            if getattr(type(agent), method) is not getattr(ToolCallingAgent, method)
+            or method in vars(agent)
+        ]
+    runs_code = isinstance(agent, CodeAgent) or any(
+        isinstance(tool, PythonInterpreterTool) for tool in taken.tools.values()
+    )
+    if runs_code and not run.settings.allow_code:
+        problems.append(
+            f"{name} runs code that a model wrote, in this process; allow_code=True allows it"
+        )
+    if isinstance(agent, CodeAgent):
+        problems += _problems_of_executor(taken.python_executor)
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _problems_of_executor(executor: LibExecutor) -> list[str]:
+    if not isinstance(cast("object", executor), LocalPythonExecutor):
+        kind = type(executor).__name__
+        return [f"code runs in a {kind}, where tools pass no gate; only the local one is accepted"]
+    if executor.additional_functions:
+        names = ", ".join(executor.additional_functions)
+        return [f"code may call {names}, which pass no gate; make them tools"]
+    return []
+
+
+def _gated(tool: object, seat: Seat) -> GatedTool:
+    if isinstance(tool, GatedTool):
+        return tool.taken_by(seat)
+    return OwnGated(cast("LibTool", tool)).taken_by(seat)
+
+
+def _instruct(agent: LibAgent, instructions: str) -> None:
+    """Add to what the agent is told."""
+    if not instructions:
+        return
+    agent.instructions = "\n\n".join(text for text in (agent.instructions, instructions) if text)
+    if instructions not in agent.system_prompt:
+        # Its prompt is one of its own, and has no place for instructions.
+        template = str(agent.prompt_templates["system_prompt"])
+        raw = "{% raw %}" + instructions + "{% endraw %}"
+        agent.prompt_templates = {**agent.prompt_templates, "system_prompt": f"{template}\n\n{raw}"}
+
+
+def _of_the_team(run_alone: Any, seat: Seat) -> Any:  # noqa: ANN401  a method of the library's
+    """`run` of an agent of the team: its calls are named by the call that runs it."""
+
+    def run_within(*args: object, **kwargs: object) -> object:
+        with seat.run.at_work():
+            scope = seat.run.taken_scope()
+        with seat.entered(scope):
+            return run_alone(*args, **kwargs)
+
+    return run_within
+
+
+class ShownExecutor(PythonExecutor):  # type: ignore[misc]  # the library has no types
+    """Runs code of a model where it is called, and shows it before."""
+
+    def __init__(self, inner: LibExecutor, seat: Seat) -> None:
+        self._inner: Final = inner
+        self._seat: Final = seat
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The variables of the code."""
+        return self._inner.state
+
+    def send_tools(self, tools: dict[str, Any]) -> None:
+        """See `PythonExecutor`."""
+        self._inner.send_tools(tools)
+
+    def send_variables(self, variables: dict[str, Any]) -> None:
+        """See `PythonExecutor`."""
+        self._inner.send_variables(variables)
+
+    def __call__(self, code_action: str) -> Any:  # noqa: ANN401  the library's own
+        """See `PythonExecutor`."""
+        Shown(self._seat).text()
+        return self._inner(code_action)
