@@ -86,7 +86,11 @@ def question_of(source: str, key: str, params: wire.ElicitRequestParams) -> tupl
             form = {"anyOf": [dict(wanted), _refusal(word)]}
             # References in the server's schema point at the root, which is ours now.
             form |= {name: wanted[name] for name in ("$defs", "definitions") if name in wanted}
-            return Question(prompt=prompt, form=form), Asked(key=key, refusal=word)
+            try:
+                question = Question(prompt=prompt, form=form)
+            except ValidationError:
+                raise ToolError(f"MCP server {source!r} asks with what is no form") from None
+            return question, Asked(key=key, refusal=word)
         case _:
             assert_never(params)
 

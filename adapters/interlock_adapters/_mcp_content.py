@@ -8,6 +8,7 @@ import binascii
 from typing import Final, assert_never
 
 import mcp_types as wire
+from pydantic import ValidationError
 
 from interlock import JsonObject, Part, Tool, ToolResult
 from interlock.errors import ToolError
@@ -34,12 +35,17 @@ def result_of(source: str, result: wire.CallToolResult) -> ToolResult:
     """What a call came to.
 
     Raises:
-        ToolError: binary content is not what it says.
+        ToolError: binary content is not what it says, or a number is none of JSON's.
     """
-    parts = tuple(part_of(source, block) for block in result.content)
-    if "structured_content" not in result.model_fields_set:
-        return ToolResult(parts=parts, is_error=result.is_error)
-    return ToolResult(parts=parts, structured=result.structured_content, is_error=result.is_error)
+    try:
+        parts = tuple(part_of(source, block) for block in result.content)
+        if "structured_content" not in result.model_fields_set:
+            return ToolResult(parts=parts, is_error=result.is_error)
+        return ToolResult(
+            parts=parts, structured=result.structured_content, is_error=result.is_error
+        )
+    except ValidationError:
+        raise ToolError(f"MCP server {source!r} sent what is no JSON") from None
 
 
 def chars_of(result: wire.CallToolResult) -> int:

@@ -6,7 +6,7 @@ All of that can be done again after a crash.  A leg that is cancelled has the ta
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, Protocol, assert_never, runtime_checkable
+from typing import Final, assert_never
 
 import mcp_types as wire
 from mcp import MCPError
@@ -40,16 +40,6 @@ def unfinished_of(created: Created) -> Unfinished:
 ENDED: Final = frozenset(("completed", "failed", "cancelled"))
 
 
-@runtime_checkable
-class PutsAside(Protocol):
-    """A use that knows whether a cancelled leg is to be made again later."""
-
-    @property
-    def put_aside(self) -> bool:
-        """Its task is parked, or gone on with by another process: what works for it may go on."""
-        ...
-
-
 class Remote:
     """One leg of waiting for a server's task."""
 
@@ -81,13 +71,9 @@ class Remote:
         try:
             return await self._waited(responses)
         except (ToolError, asyncio.CancelledError):
-            if not self._is_over and not self._is_put_aside:
+            if not self._is_over and not self._use.put_aside:
                 self._connections.farewell(self._cancel())  # nobody waits for it any more
             raise
-
-    @property
-    def _is_put_aside(self) -> bool:
-        return isinstance(self._use, PutsAside) and self._use.put_aside
 
     async def _waited(self, responses: JsonObject) -> wire.CallToolResult | Unfinished:
         limits, clock = self._connections.limits, self._connections.clock

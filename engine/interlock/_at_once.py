@@ -14,17 +14,31 @@ V = TypeVar("V")
 
 
 class Share:
-    """A reason not to park yet; given back once."""
+    """A reason not to park yet."""
 
-    def __init__(self, returned: Callable[[], None]) -> None:
+    def __init__(self, taken: Callable[[], None], returned: Callable[[], None]) -> None:
+        self._taken: Final = taken
         self._returned: Final = returned
-        self._held = True
+        self._held = False
+        self._over = False
+        self.take()
+
+    def take(self) -> None:
+        """It goes on; again is nothing."""
+        if not self._held and not self._over:
+            self._held = True
+            self._taken()
 
     def give_back(self) -> None:
-        """It waits now, or is done; again is nothing."""
+        """It waits now; again is nothing."""
         if self._held:
             self._held = False
             self._returned()
+
+    def end(self) -> None:
+        """It is done, whatever it has left behind."""
+        self._over = True
+        self.give_back()
 
 
 #: The share of what is done here.
@@ -38,16 +52,32 @@ def now_waiting() -> None:
         share.give_back()
 
 
+def now_working() -> None:
+    """Whoever does this has what it waited for, and may ask again."""
+    share = _SHARE.get()
+    if share is not None:
+        share.take()
+
+
 async def at_once(share: Callable[[], Share], works: Sequence[Coroutine[Any, Any, V]]) -> list[V]:
     """What they come to, in their order; `share` makes a share of the turn."""
     shares = [share() for _ in works]
     now_waiting()
-    return await asyncio.gather(*map(_with, shares, works))
+    return await asyncio.gather(*map(_begun, shares, works))
+
+
+def _begun(share: Share, work: Coroutine[Any, Any, V]) -> "asyncio.Task[V]":
+    task = asyncio.ensure_future(_with(share, work))
+
+    def over(_task: "asyncio.Task[V]") -> None:
+        # Not in the coroutine: one that is cancelled before its first step never comes there.
+        share.end()
+        work.close()
+
+    task.add_done_callback(over)
+    return task
 
 
 async def _with(share: Share, work: Coroutine[Any, Any, V]) -> V:
     _SHARE.set(share)
-    try:
-        return await work
-    finally:
-        share.give_back()
+    return await work

@@ -22,10 +22,12 @@ from interlock.errors import (
     CallFailed,
     EngineError,
     InvalidInput,
+    PluginFailed,
     Rejected,
     ReplayDiverged,
     ResultInvalid,
     Retryable,
+    ToolError,
 )
 from interlock.models import JsonObject, JsonValue
 
@@ -130,7 +132,9 @@ class Call:
 def raised(error: Exception) -> Ended:
     """What an exception that the function raised comes to in the log."""
     # What foreign errors say may hold a secret; what ours say is meant to be shown.
-    return _ended_by(error, words_of(error) if isinstance(error, EngineError) else "")
+    done = isinstance(error, ToolError | PluginFailed) and error.done
+    said = words_of(error) if isinstance(error, EngineError) else ""
+    return _ended_by(error, said, done=done)
 
 
 def not_made(key: str) -> CallEnded:

@@ -112,6 +112,11 @@ class Desk(Protocol):
         """Whose task it is."""
         ...
 
+    @property
+    def put_aside(self) -> bool:
+        """See `_gate.Desk`."""
+        ...
+
     def share(self) -> Share:
         """See `_gate.Desk`."""
         ...

@@ -32,7 +32,7 @@ from interlock._edge import (
 )
 from interlock._event import Data, Event, Signal
 from interlock._handle import TaskHandle
-from interlock._json import digest, encoded, fingerprint, own_copy
+from interlock._json import digest, encoded, fingerprint, own_copy, same
 from interlock._machine import LIFECYCLE
 from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
@@ -324,8 +324,10 @@ class Engine:
         data["value"] = said["value"]
         who = actor_of(actor, owner)
         kept = carried_of(carried)
-        with await self._visible(task_id, owner) as cell:
-            self._opened().carry(cell.record, kept)
+        with (
+            await self._visible(task_id, owner) as cell,
+            self._opened().carrying(cell.record, kept),
+        ):
             turn = cell.turn
             problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
             if problems and cell.record.ask(answer.ask) is not None:
@@ -360,17 +362,20 @@ class Engine:
         data["reason"] = decision.reason
         who = actor_of(actor, owner)
         kept = carried_of(carried)
-        with await self._visible(task_id, owner) as cell:
-            self._opened().carry(cell.record, kept)
+        with (
+            await self._visible(task_id, owner) as cell,
+            self._opened().carrying(cell.record, kept),
+        ):
             if isinstance(decision, Denial):
                 data["grace_s"] = self.limits.grace_s
                 return await self._claimed(cell, Trigger.DENY, data, said, who)
             ask = cell.record.ask(decision.ask)
             asked = None if ask is None else ask.arguments
             final = asked if decision.arguments is None else said["arguments"]
+            edited = not same(final, asked)
             data["arguments"] = final
-            data["edited"] = final != asked
-            if ask is not None and final != asked:
+            data["edited"] = edited
+            if ask is not None and edited:
                 await self._check_edit(cell.record, ask, said["arguments"])
             return await self._claimed(cell, Trigger.APPROVE, data, said, who)
 

@@ -13,6 +13,8 @@ goes the same way although policies have changed; a tool that was switched off m
 not called all the same.  It is long because every step of that order has to be somewhere.
 """
 
+import asyncio
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -138,9 +140,10 @@ class Gate:
         try:
             found = self._found(wanted)
             pin = await self._pinned(call) or await self._decided(found.tool, call.arguments)
+            begun = self._desk.memory.calls.get(call.key)
+            _check_same(found.tool, pin.tool if begun is None else begun.tool)
         except EngineError as error:
             return _Met(wanted, call, await self._refuse(call, error))
-        begun = self._desk.memory.calls.get(call.key)
         return _Met(wanted, call, None, found, pin, begun)
 
     def _wanted(self, wanted: ToolCall) -> Call:
@@ -164,7 +167,9 @@ class Gate:
             )
         except ResultInvalid as error:
             raise InvalidInput([str(error)]) from None
-        key = self._journal.key(name, wanted.key)
+        # A source names its tools, and must not name what is the engine's own.
+        counted = f"tool {name}" if name.startswith(OWN) else name
+        key = self._journal.key(counted, wanted.key)
         # If it was begun before, the log says whether it may be made again.
         return Call(
             key,
@@ -184,16 +189,14 @@ class Gate:
         """Why a call was refused when it was first met."""
         key = self._desk.memory.note_key(_REFUSED + call.key)
         note = self._desk.memory.notes.get(key)
-        if not isinstance(note, dict):
-            return None
-        if note["fingerprint"] == call.fingerprint:
-            return refusal_of(cast("JsonObject", note["error"]), call.name)
-        if note["attempt"] == self._desk.memory.attempt:
+        if not isinstance(note, dict) or note["attempt"] != self._desk.memory.attempt:
+            return None  # A retry does again what was not done.
+        if note["fingerprint"] != call.fingerprint:
             before = ReplayDiverged(
                 call.key, "another call", f"for {call.name!r} with other arguments", kind="note"
             )
             await self._desk.fail(before)
-        return None
+        return refusal_of(cast("JsonObject", note["error"]), call.name)
 
     async def _refuse(self, call: Call, error: EngineError) -> EngineError:
         """Write down why a call is not made; a replay must meet the same."""
@@ -232,8 +235,16 @@ class Gate:
         policy = await toolbox.plugins.policy(tool, arguments, decided.policy)
         if isinstance(policy, Refuse):
             raise ToolRefused(tool.name, [policy.reason])
-        base = digest(decided.policy.to_json())
-        return Pin(policy, decided.rule, decided.version, base, arguments, policy.to_json())
+        return Pin(
+            tool.qualified,
+            policy,
+            decided.rule,
+            decided.version,
+            digest(decided.policy.to_json()),
+            arguments,
+            policy.to_json(),
+            decided.policy,
+        )
 
     # --- passing the gate -------------------------------------------------------------
 
@@ -288,8 +299,11 @@ class Gate:
         Raises:
             ToolRefused: it is.
         """
-        if not self._desk.toolbox.policies.of(tool).policy.enabled:
+        if not self._is_enabled(tool):
             raise ToolRefused(tool.name, [NOT_ENABLED])
+
+    def _is_enabled(self, tool: Tool) -> bool:
+        return self._desk.toolbox.policies.of(tool).policy.enabled
 
     async def _check_approved(self, tool: Tool, arguments: JsonObject, *, edited: bool) -> None:
         """Check again what a person said yes to: it may be long ago, and of other arguments.
@@ -313,9 +327,10 @@ class Gate:
             ToolRefused: a predicate raised, so nobody knows.
         """
         current = self._desk.toolbox.policies.of(tool).policy
-        policies = [pin.policy]
-        if digest(current.to_json()) != pin.base:
-            policies.append(current)
+        # Predicates in a log are names, and lambdas have one name; those at hand are told apart.
+        before = pin.decided
+        is_new = digest(current.to_json()) != pin.base if before is None else current != before
+        policies = [pin.policy, current] if is_new else [pin.policy]
         try:
             return any(policy.wants_confirmation(arguments) for policy in policies)
         except Exception as error:
@@ -332,11 +347,12 @@ class Gate:
         for again in range(1, ROUNDS_MAX + 1):
             key = f"{met.call.key}:inputs" + ("" if again == 1 else f"~{again}")
             names = ", ".join(one.name for one in wanted)
+            form = _askable(tool, wanted)
             asked = self._asking.asked(
                 key,
                 AskKind.INPUT,
                 policy.prompt or f"{label_of(tool)} needs: {names}",
-                inputs_form(tool, wanted),
+                form,
                 policy.expires_s,
                 policy.approvers,
             )
@@ -395,8 +411,14 @@ class Gate:
             about["requested"] = met.call.arguments
         if cleared.approval is not None:
             about["approval"] = cleared.approval
-        leg = partial(found.source.call, tool, arguments)
-        return await self._leg(call, about, Leg(tool, pin.policy, arguments, leg))
+        # A copy: what the tool makes of it must not be what the log says.
+        leg = partial(found.source.call, tool, copy.deepcopy(arguments))
+        await self._journal.begin(call, about)
+        if met.begun is None and not self._is_enabled(tool):
+            # Others were asked about meanwhile, and it waited for them.
+            await self._journal.unmade([call])
+            raise await self._refuse(met.call, ToolRefused(tool.name, [NOT_ENABLED]))
+        return await self._leg(call, Leg(tool, pin.policy, arguments, leg))
 
     async def _gone_on(self, met: _Met, outcome: ToolOutcome) -> ToolResult:
         """The further legs of a tool that was not done, each a call of its own in the log."""
@@ -416,17 +438,20 @@ class Gate:
             return await self._outcome(call, ended)
         if (refused := await self._refused_before(call)) is not None:
             raise refused
+        begun = self._desk.memory.calls[first.key]
         try:
             found = met.found or self._found(met.wanted)
+            _check_same(found.tool, begun.tool)
             pin = met.pin or await self._decided(found.tool, first.arguments)
         except EngineError as error:
             raise await self._refuse(call, error) from None
-        begun = self._desk.memory.calls.get(first.key)
-        arguments = first.arguments if begun is None else begun.arguments
-        leg = partial(found.source.go_on, found.tool, arguments, unfinished.token, answers)
+        arguments = begun.arguments
+        own = copy.deepcopy((arguments, unfinished.token, answers))
+        leg = partial(found.source.go_on, found.tool, *own)
         call = replace(call, idempotent=unfinished.repeatable)
         about: CallAbout = {**pin.about(found.tool), "leg": n + 1}
-        return await self._leg(call, about, Leg(found.tool, pin.policy, arguments, leg))
+        await self._journal.begin(call, about)
+        return await self._leg(call, Leg(found.tool, pin.policy, arguments, leg))
 
     async def _answers(self, call: Call, n: int, unfinished: Unfinished) -> JsonObject:
         """What people say to the questions of a tool, all asked at once."""
@@ -447,10 +472,15 @@ class Gate:
         )
         return dict(zip(questions, values, strict=True))
 
-    async def _leg(self, call: Call, about: CallAbout, leg: Leg) -> ToolOutcome:
-        """Make one leg of a call: written down before, and after."""
-        await self._journal.begin(call, about)
+    async def _leg(self, call: Call, leg: Leg) -> ToolOutcome:
+        """Make one leg of a call that was written down; what it came to is, too."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancels = task.cancelling()
         ended = await self._journal.made(call, self._legs.made, (call, leg), {})
+        if task.cancelling() > cancels:
+            # A tool that has come to its end all the same must not keep that from the agent.
+            raise asyncio.CancelledError
         return await self._outcome(call, ended)
 
     async def _outcome(self, call: Call, ended: Ended) -> ToolOutcome:
@@ -460,3 +490,27 @@ class Gate:
             CallFailed: the tool raised.
         """
         return outcome_of(await self._journal.value(call, ended))
+
+
+def _check_same(tool: Tool, decided: str) -> None:
+    """See that a name still means the tool that was decided about, asked about and perhaps begun.
+
+    Raises:
+        ToolRefused: another source has a tool of that name now, or what has it is away.
+    """
+    if tool.qualified != decided:
+        raise ToolRefused(tool.name, [f"it was {decided}, and now is {tool.qualified}"])
+
+
+def _askable(tool: Tool, wanted: Sequence[RequiredInput]) -> JsonObject:
+    """The form with which required inputs are asked for.
+
+    Raises:
+        ToolRefused: nobody could answer it, since what the tool says of them is not complete.
+    """
+    form = inputs_form(tool, wanted)
+    try:
+        check_schema(form)
+    except InvalidInput as error:
+        raise ToolRefused(tool.name, [f"what it needs cannot be asked for: {error}"]) from None
+    return form

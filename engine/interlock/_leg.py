@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from interlock._asking import Asking
 from interlock._asking import Desk as AskingDesk
@@ -20,10 +20,17 @@ from interlock._schema import check_schema, problems_of
 from interlock._stopwatch import Stopwatch, TimeIsUp
 from interlock._thread import on_a_thread
 from interlock._toolbox import Toolbox
-from interlock.errors import InvalidInput, TaskParked, TaskStopped, ToolError, ToolTimedOut
+from interlock.errors import (
+    InvalidInput,
+    PluginFailed,
+    TaskParked,
+    TaskStopped,
+    ToolError,
+    ToolTimedOut,
+)
 from interlock.models import JsonObject, JsonValue
 from interlock.policy import Policy
-from interlock.tools import Tool, ToolOutcome, ToolResult
+from interlock.tools import Tool, ToolOutcome, ToolResult, Unfinished
 
 V = TypeVar("V")
 
@@ -44,6 +51,11 @@ class Desk(AskingDesk, Protocol):
     @property
     def owner(self) -> str:
         """Whose task it is."""
+        ...
+
+    @property
+    def put_aside(self) -> bool:
+        """See `tools.ToolUse`."""
         ...
 
     async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
@@ -83,19 +95,32 @@ class Legs:
         Raises:
             Exception: whatever it raises.
         """
-        tool, policy = leg.tool, leg.policy
+        policy = leg.policy
         watch = Stopwatch(self._desk.clock, policy.timeout_s)
         use = _Use(self._desk, self._asking, self._tell, call, watch)
         try:
             outcome = await watch.time(_caught(leg, use))
         except TimeIsUp:
             why = f"no answer within {policy.timeout_s:g} s; it may have been done all the same"
-            raise ToolTimedOut(why) from None
+            raise ToolTimedOut(why, done=not call.idempotent) from None
+        finally:
+            use.over = True
         if isinstance(outcome, ToolResult):
-            _check_result(tool, outcome)
-            outcome = await self._desk.toolbox.plugins.result(tool, leg.arguments, outcome)
-            outcome = await self._handover.kept(outcome, call.key, tool)
+            outcome = await self._checked(call, leg, outcome)
         return said_of(outcome)
+
+    async def _checked(self, call: Call, leg: Leg, result: ToolResult) -> ToolResult:
+        """The result as the agent gets it.
+
+        Raises:
+            ToolError, PluginFailed: it gets none, and the tool was called all the same.
+        """
+        _check_result(leg.tool, result)
+        try:
+            result = await self._desk.toolbox.plugins.result(leg.tool, leg.arguments, result)
+        except PluginFailed as error:
+            raise PluginFailed(error.plugin, error.hook, error.kind, done=True) from error
+        return await self._handover.kept(result, call.key, leg.tool)
 
 
 class _Use:
@@ -110,6 +135,8 @@ class _Use:
         self._call: Final = call
         self._watch: Final = watch
         self._asks = 0
+        #: It has ended, or was given up: a tool that goes on all the same has no say any more.
+        self.over = False
 
     @property
     def task_id(self) -> str:
@@ -131,8 +158,14 @@ class _Use:
         """What the task's requests carried."""
         return self._desk.carried
 
+    @property
+    def put_aside(self) -> bool:
+        """Whether it is unwound to go on later."""
+        return self._desk.put_aside
+
     async def ask(self, name: str, prompt: str, form: JsonObject) -> JsonValue:
         """Ask a person while the call is open."""
+        self._check_open()
         check_schema(form)
         self._asks += 1
         # Made again after a crash, the call asks anew: nobody may still listen to that answer.
@@ -144,13 +177,26 @@ class _Use:
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         """Say how far the work is."""
+        self._check_open()
         await self._tell(message, fraction)
 
     async def on_thread(self, work: Callable[[], V]) -> V:
         """What a blocking function returns."""
+        self._check_open()
         doing = on_a_thread(partial(_tried, work), f"tool {self._call.key}")
-        await self._desk.wait_for(doing)
+        ends: set[asyncio.Future[Any]] = {doing, self._watch.late}
+        first = asyncio.ensure_future(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
+        try:
+            await self._desk.wait_for(first)
+        finally:
+            first.cancel()
+        if not doing.done():
+            raise asyncio.CancelledError  # It may never end, and nobody waits for it.
         return doing.result()()
+
+    def _check_open(self) -> None:
+        if self.over:
+            raise ToolError("the call is over")
 
 
 def _tried(work: Callable[[], V]) -> Callable[[], V]:
@@ -172,16 +218,27 @@ async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
     Raises:
         Exception: whatever it raises.
     """
+    task = asyncio.current_task()
+    assert task is not None
     try:
-        return await leg.make(use)
-    except (asyncio.CancelledError, TaskParked, TaskStopped, ToolError):
+        outcome = await leg.make(use)
+    except (TaskParked, TaskStopped, ToolError):
         raise
+    except asyncio.CancelledError as error:
+        if task.cancelling():
+            raise
+        raise ToolError("it was cancelled") from error  # By nobody here.
     except Exception as error:
         if leg.policy.show_errors:
             raise ToolError(f"{type(error).__name__}: {words_of(error)}") from error
         raise
     except BaseException as error:
         raise ToolError(f"it raised {type(error).__name__}") from error
+    given = cast("object", outcome)
+    if not isinstance(given, ToolResult | Unfinished):
+        kind = type(given).__name__
+        raise ToolError(f"it was called, and gave a {kind}, which is no result", done=True)
+    return outcome
 
 
 def _check_result(tool: Tool, result: ToolResult) -> None:
@@ -197,6 +254,8 @@ def _check_result(tool: Tool, result: ToolResult) -> None:
     except InvalidInput:
         return  # It is a claim of the source, and nothing depends on it.
     if "structured" not in result.model_fields_set:
-        raise ToolError("it was called, and gave no structured result although it says it does")
+        why = "it was called, and gave no structured result although it says it does"
+        raise ToolError(why, done=True)
     if problems := problems_of(result.structured, tool.output_schema):
-        raise ToolError(f"it was called, and its result is not what it says: {problems[0]}")
+        why = f"it was called, and its result is not what it says: {problems[0]}"
+        raise ToolError(why, done=True)

@@ -29,7 +29,11 @@ class _Function:
         self._is_async: Final = inspect.iscoroutinefunction(fn)
         #: The parameter that wants to be told of the call, if there is one.
         self._use: str | None = None
-        self._arguments: Final = self._model()
+        try:
+            self._arguments: Final = self._model()
+        except (TypeError, ValueError, NameError, PydanticUserError) as error:
+            why = f"{self.name} is no tool: its arguments cannot be read ({type(error).__name__})"
+            raise InvalidInput([why]) from None
         docs = inspect.getdoc(fn) or ""
         self.tool: Final = Tool(
             name=self.name, description=docs.split("\n\n")[0], input_schema=self._schema()
@@ -118,7 +122,14 @@ class LocalTools:
         fn = self._functions.get(tool.name)
         if fn is None:
             raise UnknownTool(tool.name, sorted(self._functions))
-        return result_of(await fn.call(arguments, use))
+        value = await fn.call(arguments, use)
+        try:
+            return result_of(value)
+        except ValidationError:
+            kind = type(value).__name__
+            raise ToolError(
+                f"it was called, and gave a {kind}, which is no JSON", done=True
+            ) from None
 
     async def go_on(
         self,

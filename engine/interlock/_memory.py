@@ -57,6 +57,8 @@ class Called:
     begun_at: int
     #: What it was really called with.
     arguments: JsonObject
+    #: `source/name`, of a tool that the gate let through.
+    tool: str = ""
     ended_at: int = 0
     #: How often it was begun.
     begun: int = 1
@@ -217,7 +219,13 @@ class Memory:
         arguments = data["arguments"]
         fingerprint = digest([data["name"], data.get("requested", arguments)])
         self.calls[data["key"]] = Called(
-            data["name"], fingerprint, self.attempt, data["idempotent"], seq, arguments
+            data["name"],
+            fingerprint,
+            self.attempt,
+            data["idempotent"],
+            seq,
+            arguments,
+            data.get("tool", ""),
         )
 
     def _reply(self, event: Event) -> None:

@@ -19,6 +19,8 @@ PROBLEM_CHARS_MAX: Final = 500
 class Pin:
     """What was decided of a call when it was first met."""
 
+    #: `source/name`: nothing of this is for another tool.
+    tool: str
     policy: Policy
     rule: str
     version: int
@@ -28,10 +30,13 @@ class Pin:
     arguments: JsonObject
     #: What is kept of the policy.
     said: JsonObject
+    #: The policy that the rule says, unless this comes from the log.
+    decided: Policy | None = None
 
     def to_json(self, requested: JsonObject) -> JsonObject:
         """For the log, with what the agent wanted."""
         return {
+            "tool": self.tool,
             "rule": self.rule,
             "version": self.version,
             "base": self.base,
@@ -54,6 +59,7 @@ def pin_of(said: JsonObject) -> Pin:
         # Of a function there is only the name; whether it would say so again nobody knows.
         policy = {**policy, "confirm": "always"}
     return Pin(
+        cast("str", said["tool"]),
         Policy.model_validate(policy),
         cast("str", said["rule"]),
         cast("int", said["version"]),

@@ -5,13 +5,14 @@ A plugin is any object with some of these methods, plain or async:
 * `normalize_args(tool, arguments)` gives the arguments to go on with;
 * `before_tool(tool, arguments, policy)` gives another policy for this call, a `Refuse`, or None;
 * `after_tool(tool, arguments, result)` gives the result to go on with, or None;
-* `format_result(value)` gives the agent's final result to go on with;
-* `instructions`, a text or a method, is added to what the agent is told.
+* `format_result(value)`, which is plain, gives the agent's final result to go on with;
+* `instructions`, a text or a plain method, is added to what the agent is told.
 
 They come in the order in which they were given.  What one raises fails the call, and is told
 with the name of the plugin and the kind of the exception.
 """
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -48,7 +49,7 @@ class Plugins:
             PluginFailed: a plugin raised, or gave what is no JSON object.
         """
         for plugin in self._plugins:
-            given = await _said(plugin, "normalize_args", arguments, tool, arguments)
+            given = await _said(plugin, "normalize_args", arguments, tool, copy.deepcopy(arguments))
             arguments = self._object(plugin, given)
         return arguments
 
@@ -59,7 +60,7 @@ class Plugins:
             PluginFailed: a plugin raised, or gave something else.
         """
         for plugin in self._plugins:
-            said = await _said(plugin, "before_tool", None, tool, arguments, policy)
+            said = await _said(plugin, "before_tool", None, tool, copy.deepcopy(arguments), policy)
             match said:
                 case None:
                     pass
@@ -78,7 +79,7 @@ class Plugins:
             PluginFailed: a plugin raised, or gave something else.
         """
         for plugin in self._plugins:
-            said = await _said(plugin, "after_tool", None, tool, arguments, result)
+            said = await _said(plugin, "after_tool", None, tool, copy.deepcopy(arguments), result)
             if said is not None and not isinstance(said, ToolResult):
                 raise PluginFailed(name_of(plugin), "after_tool", type(said).__name__)
             result = said or result
@@ -98,6 +99,7 @@ class Plugins:
                 value = hook(value)
             except Exception as error:
                 raise _failed(plugin, "format_result", error) from error
+            _check_plain(plugin, "format_result", value)
         return value
 
     def instructions(self) -> str:
@@ -113,6 +115,7 @@ class Plugins:
                 text: object = given() if callable(given) else given
             except Exception as error:
                 raise _failed(plugin, "instructions", error) from error
+            _check_plain(plugin, "instructions", text)
             if not isinstance(text, str):
                 raise PluginFailed(name_of(plugin), "instructions", type(text).__name__)
             texts.append(text)
@@ -148,3 +151,14 @@ async def _said(plugin: object, hook: str, otherwise: object, *given: object) ->
 
 def _failed(plugin: object, hook: str, error: Exception) -> PluginFailed:
     return PluginFailed(name_of(plugin), hook, type(error).__name__)
+
+
+def _check_plain(plugin: object, hook: str, given: object) -> None:
+    """See that a hook that is called where nobody can wait is no coroutine function.
+
+    Raises:
+        PluginFailed: it is.
+    """
+    if inspect.iscoroutine(given):
+        given.close()
+        raise PluginFailed(name_of(plugin), hook, "coroutine")

@@ -136,6 +136,21 @@ class Runtime:
         if carried and record.phase not in OVER:
             self._carried.setdefault(record.task_id, {}).update(carried)
 
+    @contextlib.contextmanager
+    def carrying(self, record: TaskRecord, carried: Mapping[str, str]) -> Generator[None]:
+        """A request of a task: what it carries is kept unless it is refused."""
+        before = dict(self.carried(record.task_id))
+        self.carry(record, carried)
+        try:
+            yield
+        except BaseException:
+            kept = self._carried.get(record.task_id, {})
+            for name, value in carried.items():
+                if kept.get(name) == value and before.get(name) != value:
+                    del kept[name]
+                    kept.update({name: before[name]} if name in before else {})
+            raise
+
     async def arrive(
         self, move: Move, commit: Commit, carried: Mapping[str, str] | None = None
     ) -> None:

@@ -20,7 +20,8 @@ class Stopwatch:
     def __init__(self, clock: Clock, seconds: float | None) -> None:
         self._clock: Final = clock
         self._left_s = seconds
-        self._late: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+        #: Done when the time is up.
+        self.late: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         self._alarm: Alarm | None = None
         self._since = 0.0
         self._pauses = 0
@@ -38,7 +39,7 @@ class Stopwatch:
         doing = asyncio.ensure_future(work)
         self._go()
         try:
-            either: set[asyncio.Future[Any]] = {doing, self._late}
+            either: set[asyncio.Future[Any]] = {doing, self.late}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             doing.cancel()
@@ -77,8 +78,8 @@ class Stopwatch:
             self._left_s = max(0.0, self._left_s - (self._clock.now() - self._since))
 
     def _ring(self) -> None:
-        if not self._late.done():
-            self._late.set_result(None)
+        if not self.late.done():
+            self.late.set_result(None)
 
 
 def _seen(doing: "asyncio.Future[Any]") -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
-from interlock._at_once import Share, now_waiting
+from interlock._at_once import Share, now_waiting, now_working
 from interlock._call import not_made
 from interlock._clock import Alarm, Clock
 from interlock._context import TaskContext
@@ -21,7 +21,7 @@ from interlock._event import Data, Event
 from interlock._form import Form
 from interlock._memory import Memory, Reply
 from interlock._payload import CallBegun, CallEnded
-from interlock._phases import WAITING, Trigger
+from interlock._phases import WAITING, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._threaded import AgentThread, Raised, Returned, TurnEnd
 from interlock._toolbox import Toolbox
@@ -176,10 +176,17 @@ class Turn:
         """Whether something is being done, or about to be asked, that parking would undo."""
         return self.calls > 0 or self._shares > 0
 
+    @property
+    def put_aside(self) -> bool:
+        """Whether it is unwound to go on later, here or elsewhere, and not because of a stop."""
+        return self.parked or (self.fenced and self.record.phase is Phase.RUNNING) or self._let_go
+
     def share(self) -> Share:
         """A reason not to park yet."""
+        return Share(self._share_taken, self._share_returned)
+
+    def _share_taken(self) -> None:
         self._shares += 1
-        return Share(self._share_returned)
 
     def _share_returned(self) -> None:
         self._shares -= 1
@@ -287,7 +294,7 @@ class Turn:
             self._forms[key] = form
         now_waiting()
         try:
-            return await wait
+            reply = await wait
         except asyncio.CancelledError:
             if self._may_withdraw:
                 self._host.withdraw(self, key)
@@ -295,6 +302,8 @@ class Turn:
         finally:
             del self._waits[key]
             self._forms.pop(key, None)
+        now_working()  # Before another branch that was answered with it can rest.
+        return reply
 
     @property
     def _may_withdraw(self) -> bool:

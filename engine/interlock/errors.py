@@ -332,11 +332,13 @@ class PluginFailed(EngineError):
 
     code = "plugin_failed"
 
-    def __init__(self, plugin: str, hook: str, kind: str) -> None:
+    def __init__(self, plugin: str, hook: str, kind: str, *, done: bool = False) -> None:
         self.plugin = plugin
         self.hook = hook
         #: The name of the exception's class.
         self.kind = kind
+        #: The tool was called before: a retry must not call it again.
+        self.done = done
         super().__init__(f"plugin {plugin!r} failed in {hook} ({kind})")
 
 
@@ -344,6 +346,11 @@ class ToolError(EngineError):
     """Raised by a tool, or a source of tools, with words that the agent may be told."""
 
     code = "tool_error"
+
+    def __init__(self, message: str = "", *, done: bool = False) -> None:
+        #: It was called all the same, or may have been: a retry must not call it again.
+        self.done = done
+        super().__init__(message)
 
 
 class ToolTimedOut(ToolError):

@@ -124,6 +124,14 @@ class ToolUse(Protocol):
         """What the task's requests carried, by lower-case names; empty after a restart."""
         ...
 
+    @property
+    def put_aside(self) -> bool:
+        """When it is cancelled: whether that is to go on later, after a restart perhaps.
+
+        What goes on elsewhere by itself, and can be asked for again, is then not stopped.
+        """
+        ...
+
     async def ask(self, name: str, prompt: str, form: JsonObject) -> JsonValue:
         """Ask a person while the call is open; their time does not count for its timeout.
 

@@ -1,0 +1,222 @@
+"""Functions of the service as tools: the schema is the signature's."""
+
+import functools
+import threading
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from gates import calling, told
+from interlock import Part, TaskContext, Toolbox, ToolCall, ToolResult, ToolUse
+from interlock._local_tools import LocalTools, result_of
+from interlock._schema import check_schema
+from interlock.errors import EngineError, InvalidInput, UnknownTool
+from support import opened, soon
+
+
+class Trip(BaseModel):
+    """A model."""
+
+    to: str
+    on: date
+
+
+async def said_of(*functions: Callable[..., Any], **arguments: Any) -> Any:  # noqa: ANN401
+    """What the first function's call comes to."""
+    name = functions[0].__name__
+    agent = calling(ToolCall(name, arguments))
+    async with opened(agent, tools=Toolbox(functions)) as world:
+        said = await soon((await world.submit()).result())
+        assert isinstance(said, list)
+        return said[0]
+
+
+def book(trip: Trip, seats: Annotated[int, Field(ge=1)] = 1, *, note: str | None = None) -> Trip:
+    """Book a trip.
+
+    Not told to a model.
+    """
+    assert isinstance(trip, Trip)
+    return trip.model_copy(update={"to": f"{trip.to} x{seats} {note}"})
+
+
+def test_the_schema_is_read_from_the_signature() -> None:
+    """With what is required, defaults and models.  Source: API4, Toolbox."""
+    (tool,) = LocalTools([book]).tools()
+    assert (tool.name, tool.source, tool.description) == ("book", "local", "Book a trip.")
+    properties = tool.input_schema["properties"]
+    assert isinstance(properties, dict)
+    assert set(properties) == {"trip", "seats", "note"}
+    assert tool.input_schema["required"] == ["trip"]
+    assert tool.input_schema["additionalProperties"] is False
+    assert not tool.idempotent
+    check_schema(tool.input_schema)
+
+
+async def test_arguments_come_as_their_types_and_models_go_out_as_json() -> None:
+    """The function is a plain one.  Source: API4, Toolbox."""
+    said = await said_of(book, trip={"to": "Rome", "on": "2026-11-25"}, seats=2)
+    assert said == {"to": "Rome x2 None", "on": "2026-11-25"}
+
+
+async def test_what_a_type_wants_beyond_its_schema_is_told_to_the_agent() -> None:
+    """Without the value.  Source: ours."""
+    said = await said_of(book, trip={"to": "Rome", "on": "2026-11-31"})
+    assert "2026-11-31" not in said
+    assert said.startswith(("CallFailed", "ToolRefused"))
+
+
+async def test_a_coroutine_function_runs_on_the_loop_and_a_plain_one_on_a_thread() -> None:
+    """A plain one would hold up all others.  Source: API4, Toolbox."""
+    main = threading.get_ident()
+
+    async def coroutine() -> bool:
+        return threading.get_ident() == main
+
+    def plain() -> bool:
+        return threading.get_ident() == main
+
+    assert await said_of(coroutine) is True
+    assert await said_of(plain) is False
+
+
+async def test_a_parameter_of_type_tool_use_is_told_of_the_call() -> None:
+    """And is no argument.  Source: API4, Toolbox."""
+
+    async def who(greeting: str, use: ToolUse) -> str:
+        return f"{greeting} {use.owner}"
+
+    (tool,) = LocalTools([who]).tools()
+    assert tool.input_schema["required"] == ["greeting"]
+    assert await said_of(who, greeting="hello") == "hello ada"
+
+
+async def test_an_argument_may_have_any_name() -> None:
+    """Models have names of their own.  Source: ours."""
+
+    def odd(model_config: str, copy: int, json: int = 1) -> list[Any]:
+        return [model_config, copy, json]
+
+    assert await said_of(odd, model_config="a", copy=2) == ["a", 2, 1]
+
+
+async def test_a_plain_function_that_gives_a_coroutine_is_awaited() -> None:
+    """A decorator may have hidden what it is.  Source: ours."""
+
+    async def inner() -> str:
+        return "done"
+
+    def outer() -> Any:  # noqa: ANN401
+        return inner()
+
+    assert await said_of(outer) == "done"
+
+
+class Adder:
+    """An object that can be called, with a method that can, too."""
+
+    def __call__(self, a: int) -> int:
+        """Add one."""
+        return a + 1
+
+    def twice(self, a: int) -> int:
+        """Double it."""
+        return 2 * a
+
+
+async def test_a_method_is_a_tool() -> None:
+    """Without `self`.  Source: ours."""
+    assert await said_of(Adder().twice, a=4) == 8
+
+
+def _any(*args: int) -> int:
+    return sum(args)
+
+
+def _words(**kwargs: int) -> int:
+    return sum(kwargs.values())
+
+
+def _placed(a: int, /) -> int:
+    return a
+
+
+def _missing(a: "Nowhere") -> str:  # type: ignore[name-defined]  # noqa: F821
+    return str(a)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _threading(lock: threading.Thread) -> str:
+    return str(lock)
+
+
+NO_TOOLS: list[Any] = [_any, _words, _placed, _missing, _threading, 5, "text", None]
+
+
+@pytest.mark.parametrize("fn", NO_TOOLS)
+def test_what_cannot_be_called_by_names_with_json_is_no_tool(fn: Any) -> None:  # noqa: ANN401
+    """It is refused when the toolbox is made.  Source: API4, Toolbox."""
+    with pytest.raises(InvalidInput):
+        Toolbox([fn])
+
+
+@pytest.mark.parametrize("fn", [functools.partial(_any, 1), Adder()])
+def test_what_has_no_signature_of_its_own_is_taken_or_refused_by_name(fn: Any) -> None:  # noqa: ANN401
+    """Never an error of a library.  Source: ours."""
+    try:
+        Toolbox([fn])
+    except EngineError as error:
+        assert isinstance(error, InvalidInput)  # noqa: PT017
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    """Source: issue 4, bad input."""
+    with pytest.raises(InvalidInput, match="'book'"):
+        Toolbox([book, book])
+
+
+async def test_a_tool_of_another_source_is_not_known_to_it() -> None:
+    """It calls its own.  Source: ours."""
+    source = LocalTools([book], name="travel")
+    await source.open()
+    (tool,) = source.tools()
+    assert tool.qualified == "travel/book"
+    use: Any = None
+    with pytest.raises(UnknownTool):
+        await source.call(tool.model_copy(update={"name": "play"}), {}, use)
+    with pytest.raises(AssertionError):
+        await source.go_on(tool, {}, None, {}, use)
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "result"),
+    [
+        ("text", ToolResult(parts=(Part(text="text"),))),
+        (Part(url="https://x"), ToolResult(parts=(Part(url="https://x"),))),
+        (None, ToolResult()),
+        (5, ToolResult(structured=5)),
+        (
+            [Trip(to="Rome", on=date(2026, 1, 1))],
+            ToolResult(structured=[{"to": "Rome", "on": "2026-01-01"}]),
+        ),
+        ({"a": (1, 2)}, ToolResult(structured={"a": [1, 2]})),
+        (ToolResult(is_error=True), ToolResult(is_error=True)),
+    ],
+)
+def test_what_a_function_returns_is_a_result(value: object, result: ToolResult) -> None:
+    """Text is text, and everything else is a value.  Source: API4, Toolbox."""
+    assert result_of(value) == result
+    assert result_of(value).model_fields_set == result.model_fields_set
+
+
+async def test_a_tool_is_not_called_with_arguments_beyond_its_own() -> None:
+    """A misspelt one would be lost.  Source: ours."""
+
+    async def agent(task: TaskContext) -> str:
+        return str(told((await task.call_tools([ToolCall("book", {"tripp": 1})]))[0]))
+
+    async with opened(agent, tools=Toolbox([book])) as world:
+        assert str(await soon((await world.submit()).result())).startswith("ToolRefused")
