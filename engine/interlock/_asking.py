@@ -14,6 +14,7 @@ from interlock._phases import Trigger
 from interlock._record import AskKind, OnDeny
 from interlock.errors import Denied, InvalidInput, ReplayDiverged
 from interlock.models import JsonObject, Limits
+from interlock.policy import Policy
 
 
 class Desk(Protocol):
@@ -89,6 +90,17 @@ class Asking:
             "approvers": list(approvers),
             "asks_max": limits.asks_max,
         }
+
+    def question(self, key: str, prompt: str, form: JsonObject, policy: Policy) -> Asked:
+        """What a tool wants to know of those whom its policy names, in the time that they have.
+
+        It has no default: where nobody answers, that is a no, or the task fails.
+        """
+        given = (policy.expires_s, policy.approvers)
+        asked = self.asked(key, AskKind.INPUT, prompt, form, *given)
+        asked["on_expire"] = "fail" if policy.on_expire == "fail" else "deny"
+        asked["on_deny"] = policy.on_deny
+        return asked
 
     async def closed(self, asked: Asked, form: Form | None) -> Reply:
         """The reply to an ask: at once if the log has it, else after asking.

@@ -47,7 +47,7 @@ from interlock.errors import (
     ToolRefused,
 )
 from interlock.models import JsonObject, JsonValue
-from interlock.policy import Refuse, RequiredInput
+from interlock.policy import Policy, Refuse, RequiredInput
 from interlock.tools import Tool, ToolCall, ToolOutcome, ToolResult, Unfinished
 
 #: Legs of one call: a tool that is never done must not fill the log.
@@ -399,6 +399,15 @@ class Gate:
     def _pin(self, asked: Asked, met: _Met, pin: Pin) -> None:
         asked["gate"] = pin.to_json(met.call.arguments)
 
+    def _policy_of(self, met: _Met) -> Policy:
+        """The policy by which people are asked what a tool wants to know."""
+        if met.pin is not None:
+            return met.pin.policy
+        try:
+            return self._desk.toolbox.policies.of(self._found(met.wanted).tool).policy
+        except EngineError:
+            return Policy()  # It is not there any more; the next leg says so.
+
     # --- making it --------------------------------------------------------------------
 
     async def _made(self, met: _Met, found: Found, pin: Pin, cleared: _Cleared) -> ToolOutcome:
@@ -430,7 +439,7 @@ class Gate:
 
     async def _next_leg(self, met: _Met, n: int, unfinished: Unfinished) -> ToolOutcome:
         first = met.call
-        answers = await self._answers(first, n, unfinished)
+        answers = await self._answers(met, n, unfinished)
         said: JsonObject = {"token": unfinished.token, "answers": answers}
         wanted = replace(first, key=f"{first.key}:{n + 1}", arguments=said, idempotent=True)
         call, ended = await self._journal.recalled(wanted)
@@ -442,6 +451,7 @@ class Gate:
         try:
             found = met.found or self._found(met.wanted)
             _check_same(found.tool, begun.tool)
+            self._check_enabled(found.tool)
             pin = met.pin or await self._decided(found.tool, first.arguments)
         except EngineError as error:
             raise await self._refuse(call, error) from None
@@ -453,11 +463,13 @@ class Gate:
         await self._journal.begin(call, about)
         return await self._leg(call, Leg(found.tool, pin.policy, arguments, leg))
 
-    async def _answers(self, call: Call, n: int, unfinished: Unfinished) -> JsonObject:
+    async def _answers(self, met: _Met, n: int, unfinished: Unfinished) -> JsonObject:
         """What people say to the questions of a tool, all asked at once."""
+        call, policy = met.call, self._policy_of(met)
 
         async def answered(name: str, prompt: str, form: JsonObject) -> JsonValue:
-            asked = self._asking.asked(f"{call.key}:{n}:{name}", AskKind.INPUT, prompt, form)
+            key = f"{call.key}:{n}:{name}"
+            asked = self._asking.question(key, prompt, form, policy)
             return (await self._asking.closed(asked, None)).value
 
         questions = unfinished.questions

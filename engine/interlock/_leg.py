@@ -15,7 +15,6 @@ from interlock._asking import Desk as AskingDesk
 from interlock._call import Call, words_of
 from interlock._handover import Handover, Show
 from interlock._outcome import said_of
-from interlock._record import AskKind
 from interlock._schema import check_schema, problems_of
 from interlock._stopwatch import Stopwatch, TimeIsUp
 from interlock._thread import on_a_thread
@@ -97,7 +96,7 @@ class Legs:
         """
         policy = leg.policy
         watch = Stopwatch(self._desk.clock, policy.timeout_s)
-        use = _Use(self._desk, self._asking, self._tell, call, watch)
+        use = _Use(self._desk, self._asking, self._tell, call, leg.policy, watch)
         try:
             outcome = await watch.time(_caught(leg, use))
         except TimeIsUp:
@@ -127,12 +126,19 @@ class _Use:
     """One leg, as the source of the tool sees it (see `tools.ToolUse`)."""
 
     def __init__(
-        self, desk: Desk, asking: Asking, tell: Tell, call: Call, watch: Stopwatch
+        self,
+        desk: Desk,
+        asking: Asking,
+        tell: Tell,
+        call: Call,
+        policy: Policy,
+        watch: Stopwatch,
     ) -> None:
         self._desk: Final = desk
         self._asking: Final = asking
         self._tell: Final = tell
         self._call: Final = call
+        self._policy: Final = policy
         self._watch: Final = watch
         self._asks = 0
         #: It has ended, or was given up: a tool that goes on all the same has no say any more.
@@ -171,7 +177,7 @@ class _Use:
         # Made again after a crash, the call asks anew: nobody may still listen to that answer.
         begun = self._desk.memory.calls[self._call.key].begun
         key = f"{self._call.key}:live-{begun}-{self._asks}:{name}"
-        asked = self._asking.asked(key, AskKind.INPUT, prompt, form)
+        asked = self._asking.question(key, prompt, form, self._policy)
         with self._watch.paused():
             return (await self._asking.closed(asked, None)).value
 

@@ -110,12 +110,24 @@ class Toolbox:
         """The tool of that name, and its source; see `find`."""
         every = self._all()
         for named in (_qualified, self.name_of, _bare):
-            matches = [tool for tool in every if named(tool) == name]
+            matches = [
+                tool
+                for tool in every
+                if named(tool) == name
+                and (named is _qualified or not self._is_anothers(name, tool))
+            ]
             if len(matches) == 1:
                 return Found(matches[0], self._sources[matches[0].source])
             if matches:
                 raise AmbiguousTool(name, [tool.qualified for tool in matches])
         raise UnknownTool(name, sorted(self.name_of(tool) for tool in self.tools))
+
+    def _is_anothers(self, name: str, tool: Tool) -> bool:
+        """Whether a name says that it is of another source, which may be away just now."""
+        marks = ("/", "__") if self._qualified else ("/",)
+        others = [source for source in self._sources if source != tool.source]
+        is_full = self._qualified and name == self.name_of(tool)
+        return not is_full and any(name.startswith(f"{o}{mark}") for o in others for mark in marks)
 
     def name_of(self, tool: Tool) -> str:
         """What agents call it."""

@@ -9,10 +9,12 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -47,7 +49,10 @@ from interlock import (
     ToolUse,
     Trigger,
 )
+from interlock._gate import Gate, _Cleared
+from interlock._journal import Journal
 from interlock._memory import IN_DOUBT
+from interlock._pin import Pin
 from interlock.errors import EngineError
 from interlock.testing import ManualClock, violations
 
@@ -143,7 +148,7 @@ class GateMachine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.shop = Shop()
-        self.rules = {"pay": "never", "again": "never"}
+        self.words = {"pay": "never", "again": "never"}
         self.ids = itertools.count()
         self.batches: dict[str, list[ToolCall]] = {}
         self.tasks: list[str] = []
@@ -152,10 +157,10 @@ class GateMachine(RuleBasedStateMachine):
         self.denied: set[tuple[str, str]] = set()
         #: How often somebody said that a call may be made once more, by task and key.
         self.leave: Counter[tuple[str, str]] = Counter()
-        self.engine = self._new_engine()
+        self.engine: Engine = self._new_engine()
 
     def _new_engine(self) -> Engine:
-        self.policies = Policies({name: POLICIES[word] for name, word in self.rules.items()})
+        self.policies = Policies({name: POLICIES[word] for name, word in self.words.items()})
         return Engine(
             self._agent,
             tools=Toolbox([self.shop], policies=self.policies),
@@ -214,7 +219,7 @@ class GateMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["pay", "again"]), word=st.sampled_from(sorted(POLICIES)))
     def a_policy_changes(self, name: str, word: str) -> None:
         """It counts from the next call on."""
-        self.rules[name] = word
+        self.words[name] = word
         self.policies.set(name, POLICIES[word])
 
     @precondition(lambda self: self.tasks)
@@ -312,22 +317,19 @@ class GateMachine(RuleBasedStateMachine):
     @rule()
     def the_process_is_lost(self) -> None:
         """Another one finds what was written; what hung is never heard of again."""
-        self.run(self._lost())
-
-    async def _lost(self) -> None:
-        behind = MemoryStore()
-        behind.__dict__.update(self.store.__dict__)
-        runtime = self.engine._runtime
-        assert runtime is not None
-        for cell in runtime.writer.cells():
+        assert self.engine._runtime is not None
+        for cell in self.engine._runtime.writer.cells():
             if cell.turn is not None:
-                cell.turn.fence()
-        runtime._closing = True
-        self.store = behind
+                cell.turn.fenced = True
+        while tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks))
         self.shop.life += 1
         self.shop.working.clear()
+        self.clock = ManualClock(self.clock.now())
         self.engine = self._new_engine()
-        await self.engine.start()
+        self.run(self.engine.start())
 
     # --- what is always so ------------------------------------------------------------
 
@@ -355,6 +357,13 @@ class GateMachine(RuleBasedStateMachine):
             if approval is not None:
                 assert self.approved[ran.task_id, approval] == ran.arguments
                 assert (ran.task_id, approval) not in self.denied
+
+    @invariant()
+    def what_was_denied_did_not_run(self) -> None:
+        """Whatever else was approved."""
+        ran = {(one.task_id, one.token.partition("/")[2]) for one in self.shop.ran}
+        for task_id, ask in self.denied:
+            assert (task_id, ask.removesuffix(":approval")) not in ran
 
     @invariant()
     def nothing_ran_twice_unless_it_may(self) -> None:
@@ -403,13 +412,83 @@ class GateMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
+#: A planted fault is looked for at random, and shown as it is found.
+SEARCH = settings(
+    max_examples=1_000,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Stage.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
 def test_any_batch_and_any_order_of_events_keep_the_promises_of_the_gate() -> None:
     """Approved as it ran, once, on its own, and never after a stop.  Source: issue 4, bars."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         GateMachine,
         settings=settings(
-            settings(),
-            stateful_step_count=30,
-            suppress_health_check=[HealthCheck.too_slow],
+            settings(), stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
+
+
+async def _as_asked(
+    self: Gate,
+    key: str,
+    met: Any,  # noqa: ANN401
+    tool: Tool,
+    pin: Pin,
+    arguments: JsonObject,
+) -> Any:  # noqa: ANN401
+    """A planted fault: what was asked runs, whatever was approved."""
+    approved = await APPROVED(self, key, met, tool, pin, arguments)
+    return replace(approved, arguments=arguments)
+
+
+APPROVED = Gate._approved
+
+
+def _of_the_first(self: Gate, key: str, *given: Any) -> Any:  # noqa: ANN401
+    """A planted fault: a yes to one call lets all calls of that tool through."""
+    if not key.endswith("-1:approval") and (reply := self._desk.memory.replies.get(FIRST)):
+        return _cleared(reply.value, FIRST)
+    return APPROVED(self, key, *given)
+
+
+FIRST = "pay-1:approval"
+
+
+async def _cleared(arguments: Any, approval: str) -> Any:  # noqa: ANN401
+    return _Cleared(arguments, approval)
+
+
+def _never(*_given: Any) -> bool:  # noqa: ANN401
+    """A planted fault: nobody is asked."""
+    return False
+
+
+async def _never_in_doubt(_self: Journal, _call: Any, _known: Any) -> None:  # noqa: ANN401
+    """A planted fault: whatever was begun is begun again."""
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault"),
+    [
+        (Gate, "_approved", _as_asked),
+        (Gate, "_approved", _of_the_first),
+        (Gate, "_wants_a_word", _never),
+        (Journal, "_in_doubt", _never_in_doubt),
+    ],
+)
+def test_planted_faults_are_caught(
+    monkeypatch: pytest.MonkeyPatch,
+    where: type,
+    name: str,
+    fault: Any,  # noqa: ANN401
+) -> None:
+    """The machine would notice a gate with a hole.  Source: issue 4, bars."""
+    monkeypatch.setattr(where, name, fault)
+    with pytest.raises((AssertionError, BaseExceptionGroup)):
+        run_state_machine_as_test(GateMachine, settings=SEARCH)

@@ -162,6 +162,25 @@ async def test_nothing_is_called_inside_of_a_call() -> None:
         assert bank.ran == []
 
 
+async def test_a_tool_that_an_agent_brings_itself_meets_the_same_gate() -> None:
+    """By the rules for `local`, and though it is in no toolbox.  Source: API4, ToolCall."""
+    own = Bank(PAY.model_copy(update={"source": "local"}), name="local")
+    policies = Policies({"local/pay": Policy(confirm="always", on_deny="tell_agent")})
+    box = Toolbox([], policies=policies, agent_tools=["pay"])
+    agent = calling(*(pay(n, tool=own.has[0], source=own) for n in (1, 2, "x")))
+    async with opened(agent, tools=box, limits=Limits(park_after_s=0.0)) as world:
+        handle = await world.submit()
+        first, second = await asked(world, handle, 2)
+        assert (first.tool, first.arguments) == ("pay", {"amount": 1})
+        await pause()
+        await approve(world, handle, first)
+        await deny(handle, second)
+        said = await told_of(world, handle)
+        assert said[0] == {"ran": {"amount": 1}}
+        assert [one.split(":")[0] for one in said[1:]] == ["Denied", "ToolRefused"]
+        assert own.paid == [1]
+
+
 # --- may it ------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ from interlock import (
     Trigger,
 )
 from interlock._agent import Agent
-from interlock.errors import CallFailed, InvalidInput, ToolError
+from interlock.errors import CallFailed, InvalidInput, Refused, ToolError
 from support import OWNER, World, opened, pause, soon, until
 
 KINDS: list[Any] = [
@@ -224,6 +224,20 @@ async def test_a_live_ask_beside_other_asks_is_answered_on_its_own() -> None:
         await world.elapse(100.0)
         await handle.answer(first.key, "1111")
         assert await soon(handle.result()) == [[5, "1111"], [6, "2222"]]
+
+
+async def test_a_live_ask_is_for_whom_the_policy_names_and_as_long_as_it_says() -> None:
+    """Nobody in time is a no, which the tool is told.  Source: issue 4, build 2."""
+    policy = Policy(approvers=("boss",), expires_s=60.0, on_deny="tell_agent")
+    box = Toolbox([Bank(does=pin)], policies=Policies({"pay": policy}))
+    async with opened(calling(pay(5)), tools=box) as world:
+        handle, ask = await world.asking()
+        assert (ask.approvers, ask.due) == (("boss",), world.clock.now() + 60.0)
+        with pytest.raises(Refused):
+            await handle.answer(ask.key, "1234")
+        await world.elapse(60.0)
+        (said,) = _list(await soon(handle.result()))
+        assert said.startswith("CallFailed: pay raised Denied")
 
 
 async def test_a_form_that_cannot_be_checked_is_no_live_ask() -> None:

@@ -18,6 +18,7 @@ from gates import (
     deny,
     one_by_one,
     pay,
+    told,
 )
 from interlock import (
     OVER,
@@ -33,6 +34,7 @@ from interlock import (
     Policy,
     Question,
     RequiredInput,
+    TaskContext,
     TaskHandle,
     Tool,
     Toolbox,
@@ -314,6 +316,24 @@ async def test_other_arguments_under_the_same_key_are_no_replay() -> None:
         assert bank.ran == []
 
 
+async def test_other_arguments_under_the_key_of_a_refusal_are_no_replay() -> None:
+    """An operator is asked; nothing runs.  Source: DESIGN 3."""
+    bank = Bank()
+    amounts: list[JsonValue] = ["x", 5]
+
+    async def agent(task: TaskContext) -> str:
+        await task.call_tools([pay(amounts.pop(0))])
+        return str(await task.ask("go on?"))
+
+    async with opened(agent, tools=Toolbox([bank]), limits=AT_ONCE) as world:
+        handle, ask = await world.asking()
+        await until(lambda: world.engine.statistics().live == 0)
+        await handle.answer(ask.key, "yes")
+        (operator,) = await asked(world, handle)
+        assert operator.key == "interlock:operator-1"
+        assert bank.ran == []
+
+
 # --- tools that are not done --------------------------------------------------------------
 
 
@@ -356,6 +376,71 @@ async def test_questions_of_a_tool_are_asked_at_once_and_survive_a_restart(limit
         begun = calls(again.log(after))
         assert [call["key"] for call in begun] == ["pay-1", "pay-1:2"]
         assert [call.get("leg") for call in begun] == [None, 2]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_questions_of_a_tool_are_for_whom_its_policy_names(lost: bool) -> None:  # noqa: FBT001
+    """Also when they are asked by another process.  Source: issue 4, build 2."""
+    policies = Policies({"pay": Policy(approvers=("boss",), expires_s=60.0)})
+    bank = Bank(does=unfinished(), goes_on=done)
+    box = Toolbox([bank], policies=policies)
+    async with opened(calling(pay(5)), tools=box, limits=GONE) as world:
+        if lost:
+            handle = await world.submit()
+            await until(lambda: bool(bank.ran))
+            gate = world.store.hold("commit, after")
+            await gate.reached()
+            assert world.log(handle)[-1].trigger is Trigger.CALLED
+            store, clock = world.crash(), world.clock
+            gate.open()
+        else:
+            handle = await world.submit()
+            asks = await asked(world, handle, 2)
+            store, clock = world.crash(), world.clock
+    async with opened(calling(pay(5)), tools=box, store=store, clock=clock) as again:
+        after = again.handle(handle)
+        asks = await asked(again, after, 2)
+        assert {(ask.approvers, ask.due) for ask in asks} == {(("boss",), again.clock.now() + 60.0)}
+        assert len(bank.ran) == 1
+
+
+@pytest.mark.parametrize("why", ["off", "away"])
+@pytest.mark.parametrize("limits", LIMITS)
+async def test_a_further_leg_is_not_made_of_a_tool_that_is_off_or_away(
+    why: str, limits: Limits
+) -> None:
+    """The agent is told, also when it is run again.  Source: the gate's docstring."""
+    policies = Policies()
+    bank = Bank(does=unfinished(), goes_on=done)
+    told_of: list[JsonValue] = []
+
+    async def agent(task: TaskContext) -> str:
+        told_of.append(told((await task.call_tools([pay(5)]))[0]))
+        return str(await task.ask("go on?"))
+
+    async with opened(agent, tools=Toolbox([bank], policies=policies), limits=limits) as world:
+        handle = await world.submit()
+        asks = await asked(world, handle, 2)
+        await until(lambda: world.engine.statistics().live == (limits.park_after_s != 0.0))
+        if why == "off":
+            policies.set("pay", Policy(enabled=False))
+        elif limits.park_after_s == 0.0:
+            bank.has.clear()
+        else:
+            return  # Who has found it goes on with it.
+        for ask in asks:
+            await handle.answer(ask.key, "x")
+        (ask,) = await asked(world, handle)
+        assert ask.key == "ask-1"
+        store, clock = world.crash(), world.clock
+    box = Toolbox([Bank(goes_on=done)])
+    async with opened(agent, tools=box, store=store, clock=clock) as again:
+        after = again.handle(handle)
+        await after.answer(ask.key, "yes")
+        assert await soon(after.result()) == "yes"
+        assert str(told_of[0]).startswith("ToolRefused: pay was not called")
+        assert told_of[0] == told_of[1]
+        assert len(bank.ran) == 1
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
