@@ -63,6 +63,9 @@ class Call:
     bytes_max: int
     #: By what whoever is called knows it: the same whenever this call is made again.
     token: str = ""
+    #: Whether a retry does not make it again although it raised: of tools, as they cannot be
+    #: trusted to raise before they have done anything.
+    once: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -129,10 +132,13 @@ class Call:
         return self.adapter.validate_json(json.dumps(value))
 
 
-def raised(error: Exception) -> Ended:
-    """What an exception that the function raised comes to in the log."""
+def raised(error: Exception, *, once: bool = False) -> Ended:
+    """What an exception that the function raised comes to in the log.
+
+    What may be made `once` may have been done when it raises, unless its tool says otherwise.
+    """
     # What foreign errors say may hold a secret; what ours say is meant to be shown.
-    done = isinstance(error, ToolError | PluginFailed) and error.done
+    done = error.done if isinstance(error, ToolError | PluginFailed) else once
     said = words_of(error) if isinstance(error, EngineError) else ""
     return _ended_by(error, said, done=done)
 

@@ -414,7 +414,7 @@ class Gate:
         """The first leg."""
         tool, arguments = found.tool, cleared.arguments
         may_repeat = tool.idempotent if pin.policy.idempotent is None else pin.policy.idempotent
-        call = replace(met.call, arguments=arguments, idempotent=may_repeat)
+        call = replace(met.call, arguments=arguments, idempotent=may_repeat, once=not may_repeat)
         about = pin.about(tool)
         if not same(arguments, met.call.arguments):
             about["requested"] = met.call.arguments
@@ -458,7 +458,7 @@ class Gate:
         arguments = begun.arguments
         own = copy.deepcopy((arguments, unfinished.token, answers))
         leg = partial(found.source.go_on, found.tool, *own)
-        call = replace(call, idempotent=unfinished.repeatable)
+        call = replace(call, idempotent=unfinished.repeatable, once=not unfinished.repeatable)
         about: CallAbout = {**pin.about(found.tool), "leg": n + 1}
         await self._journal.begin(call, about)
         return await self._leg(call, Leg(found.tool, pin.policy, arguments, leg))

@@ -168,7 +168,7 @@ class Journal:
             ended = call.returned(value)
             said = _said(call, ended)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
-            ended = raised(error)
+            ended = raised(error, once=call.once)
             said = _said(call, ended)
         finally:
             await self._desk.end(said)

@@ -34,6 +34,7 @@ from interlock import (
     Policy,
     Question,
     RequiredInput,
+    Retry,
     TaskContext,
     TaskHandle,
     Tool,
@@ -47,7 +48,7 @@ from interlock import (
 from interlock._agent import Agent
 from interlock._gate import LEGS_MAX
 from interlock._memory import IN_DOUBT
-from interlock.errors import EngineError
+from interlock.errors import CallFailed, EngineError, Retryable, ToolError
 from interlock.testing import ManualClock
 from support import OWNER, World, opened, pause, soon, until
 
@@ -535,3 +536,31 @@ async def test_a_result_is_the_same_from_the_log(result: ToolResult) -> None:
         assert seen == [result, result]
         assert seen[1].model_fields_set >= result.model_fields_set - {"is_error"}
         assert len(bank.ran) == 1
+
+
+@pytest.mark.parametrize(("error", "paid"), [(ConnectionError(), [5]), (ToolError("full"), [5, 5])])
+async def test_a_retry_does_not_silently_repeat_a_call_whose_connection_broke(
+    error: Exception, paid: list[int]
+) -> None:
+    """It may have been done; a `ToolError` says that it was not.  Source: DESIGN 3."""
+
+    async def does(_a: JsonObject, _u: ToolUse) -> ToolResult:
+        raise error
+
+    bank = Bank(does=does)
+
+    async def agent(task: TaskContext) -> str:
+        try:
+            await task.call_tool("pay", {"amount": 5})
+        except CallFailed as failed:
+            if task.attempt == 1:
+                raise Retryable("again") from failed
+        return "told"
+
+    async with opened(
+        agent, tools=Toolbox([bank]), limits=Limits(retry=Retry(attempts_max=2))
+    ) as world:
+        handle = await world.submit()
+        await world.elapse(1_000.0)
+        await soon(handle.rest())
+        assert bank.paid == paid
