@@ -4,6 +4,7 @@ A prompt is known by its place (`Seat.next_model_key`) and compared by its diges
 that asks something else than before is not handed an answer that was to another question.
 """
 
+import json
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from functools import partial
@@ -94,7 +95,12 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
         message = self.generate(messages, stop_sequences, **options)
         calls = [
             ChatMessageToolCallStreamDelta(
-                index=index, id=call.id, type="function", function=call.function
+                index=index,
+                id=call.id,
+                type="function",
+                function=ChatMessageToolCallFunction(
+                    name=call.function.name, arguments=_as_text(call.function.arguments)
+                ),
             )
             for index, call in enumerate(message.tool_calls or [])
         ]
@@ -169,6 +175,11 @@ def _json(message: MessageLike) -> JsonObject:
     if usage is not None:
         said["token_usage"] = {"input": usage.input_tokens, "output": usage.output_tokens}
     return said
+
+
+def _as_text(arguments: Any) -> str:  # noqa: ANN401  JSON, or what a model takes for it
+    """Arguments as a stream has them, which is put together piece by piece."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def _cleaned(arguments: Any) -> Any:  # noqa: ANN401  JSON, or what a model takes for it

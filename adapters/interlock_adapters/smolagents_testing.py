@@ -4,6 +4,7 @@ script = ScriptedModel({"search": {"q": "Lisbon"}}, {"final_answer": {"answer": 
 agent = ToolCallingAgent(tools=tools, model=ScriptedSmolModel(script))
 """
 
+import json
 from collections.abc import Generator, Sequence
 from itertools import groupby
 from typing import Any, Final, cast
@@ -66,7 +67,9 @@ class ScriptedSmolModel(Model):  # type: ignore[misc]  # the library has no type
         for word in (turn.text or "").split(" "):
             yield ChatMessageStreamDelta(content=f"{word} ")
         for index, call in enumerate(turn.calls):
-            function = ChatMessageToolCallFunction(name=call.name, arguments=call.arguments)
+            # A stream has them as text, which is put together piece by piece.
+            text = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)
+            function = ChatMessageToolCallFunction(name=call.name, arguments=text)
             yield ChatMessageStreamDelta(
                 tool_calls=[
                     ChatMessageToolCallStreamDelta(

@@ -101,7 +101,7 @@ class Legs:
             outcome = await watch.time(_caught(leg, use))
         except TimeIsUp:
             why = f"no answer within {policy.timeout_s:g} s; it may have been done all the same"
-            raise ToolTimedOut(why, done=not call.idempotent) from None
+            raise ToolTimedOut(why, done=call.once) from None
         finally:
             use.over = True
         if isinstance(outcome, ToolResult):
@@ -141,6 +141,8 @@ class _Use:
         self._policy: Final = policy
         self._watch: Final = watch
         self._asks = 0
+        #: Whether it must not be made again, whatever became of it.
+        self.once: Final = call.once
         #: It has ended, or was given up: a tool that goes on all the same has no say any more.
         self.over = False
 
@@ -226,6 +228,7 @@ async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
     """
     task = asyncio.current_task()
     assert task is not None
+    done = use.once  # What raises in the middle may have been done.
     try:
         outcome = await leg.make(use)
     except (TaskParked, TaskStopped, ToolError):
@@ -233,13 +236,14 @@ async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
     except asyncio.CancelledError as error:
         if task.cancelling():
             raise
-        raise ToolError("it was cancelled") from error  # By nobody here.
+        raise ToolError("it was cancelled", done=done) from error  # By nobody here.
     except Exception as error:
         if leg.policy.show_errors:
-            raise ToolError(f"{type(error).__name__}: {words_of(error)}") from error
+            said = f"{type(error).__name__}: {words_of(error)}"
+            raise ToolError(said, done=done) from error
         raise
     except BaseException as error:
-        raise ToolError(f"it raised {type(error).__name__}") from error
+        raise ToolError(f"it raised {type(error).__name__}", done=done) from error
     given = cast("object", outcome)
     if not isinstance(given, ToolResult | Unfinished):
         kind = type(given).__name__

@@ -1,11 +1,15 @@
-"""Faults other than a kill, each a short round of its own with the same audit."""
+"""Faults other than a kill of that server, each a round of its own with an audit."""
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import shutil
 import signal
 import sqlite3
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -99,9 +103,38 @@ async def page_corrupted(server: Server, directory: Path, seed: str, life: Life)
     return tally
 
 
+async def smolagents(server: Server, directory: Path, seed: str, life: Life) -> Tally:
+    """Agents of smolagents, killed around every append: a program of its own, see `smol.py`."""
+    del server, life
+    figures = directory / "smol.json"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "faults.smol", "--seed", seed, "--json", str(figures)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    await process.wait()
+    if not figures.exists():
+        return Tally(findings=[Finding("smolagents", "", "it broke off")])
+    total = json.loads(figures.read_text(encoding="utf-8"))
+    counts: dict[str, int] = total["figures"]
+    return Tally(
+        kills=Counter({"of smolagents": sum(total["kills"].values())}),
+        tasks=counts["runs"],
+        findings=[Finding(*found) for found in total["findings"]],
+        figures=Counter({f"smolagents {name}": number for name, number in counts.items()}),
+    )
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.__name__: scenario
-    for scenario in (frozen, disk_slow, disk_full, disk_readonly, clock_jumps, page_corrupted)
+    for scenario in (
+        frozen,
+        disk_slow,
+        disk_full,
+        disk_readonly,
+        clock_jumps,
+        page_corrupted,
+        smolagents,
+    )
 }
 
 

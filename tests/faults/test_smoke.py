@@ -1,14 +1,20 @@
 """A few kills, so that `make faults` is known to work; the many are its own.
 
-The slowest test of all: some ten seconds.
+The slowest tests of all: some ten seconds.
 """
 
+import asyncio
+import json
+import os
+import sys
 from pathlib import Path
 
 from faults.run import forker, round_of
 from faults.server import Life
 
 KILLS = 5
+#: Of each kind of agent, one at a commit and one at an effect; a planted bug comes on top.
+TINY_RUNS = 10
 
 
 async def test_a_few_kills_leave_nothing_to_find(tmp_path: Path) -> None:
@@ -18,3 +24,22 @@ async def test_a_few_kills_leave_nothing_to_find(tmp_path: Path) -> None:
     assert tally.findings == []
     assert tally.kills.total() == KILLS
     assert tally.figures["tasks"] > 0
+
+
+async def test_a_few_killed_agents_of_smolagents_leave_nothing_to_find(tmp_path: Path) -> None:
+    """Each kind is killed twice and completes; a planted bug is found.  Source: issue 4, bars."""
+    figures = tmp_path / "figures.json"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "faults.smol", "--tiny", "--json", str(figures)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    total = json.loads(figures.read_text(encoding="utf-8"))
+    assert total["findings"] == []
+    assert sum(total["kills"].values()) == TINY_RUNS
+    assert total["figures"]["completed"] == TINY_RUNS
+    assert total["figures"]["in doubt"] > 0
+    assert "tools run twice" not in total["figures"]
+    assert total["figures"]["mutants found"] == 1
