@@ -27,7 +27,10 @@ CORE: Final = (
 PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "a2a": ("interlock_adapters.a2a",),
     "grpc": ("interlock_adapters.a2a", "interlock_adapters._a2a_grpc"),
+    "mcp": ("interlock_adapters.mcp_tools", "interlock_adapters.mcp_testing"),
     "server": (),
+    "smolagents": ("interlock_adapters.smolagents", "interlock_adapters.smolagents_testing"),
+    "yaml": ("interlock_adapters.policies",),
     "demo": ("interlock_adapters.a2a", "interlock_adapters.demo.story"),
 }
 #: What the core must never need: the runtime closure of its two dependencies is small.
@@ -104,8 +107,15 @@ def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_pat
     python = installed(wheel, "", tmp_path)
     assert imports(python, CORE, tmp_path) == dict.fromkeys(CORE, "ok")
 
-    refusal = imports(python, ("interlock_adapters.a2a",), tmp_path)["interlock_adapters.a2a"]
-    assert "pip install 'interlock[a2a]'" in refusal
+    needing = {
+        "interlock_adapters.a2a": "a2a",
+        "interlock_adapters.mcp_tools": "mcp",
+        "interlock_adapters.smolagents": "smolagents",
+        "interlock_adapters.policies": "yaml",
+    }
+    refusals = imports(python, tuple(needing), tmp_path)
+    for module, extra in needing.items():
+        assert f"pip install 'interlock[{extra}]'" in refusals[module], module
 
     listed = json.loads(run(python, "-m", "pip", "list", "--format=json", cwd=tmp_path))
     assert {package["name"].lower().replace("_", "-") for package in listed} <= CLOSURE
