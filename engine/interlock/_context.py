@@ -27,6 +27,7 @@ from interlock._payload import CallBegun, CallEnded, Emitted, Progressed
 from interlock._phases import Trigger
 from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
+from interlock._thread import Workers
 from interlock._toolbox import Toolbox
 from interlock.errors import EngineError, InvalidInput
 from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
@@ -83,7 +84,7 @@ class Desk(Protocol):
     async def begin(self, call: CallBegun) -> None:
         """See `_journal.Desk`."""
 
-    async def end(self, call: CallEnded | None) -> None:
+    async def end(self, call: CallEnded | None, *, waits: bool = True) -> None:
         """See `_journal.Desk`."""
 
     async def record_end(self, call: CallEnded) -> None:
@@ -114,6 +115,11 @@ class Desk(Protocol):
 
     @property
     def put_aside(self) -> bool:
+        """See `_gate.Desk`."""
+        ...
+
+    @property
+    def workers(self) -> Workers:
         """See `_gate.Desk`."""
         ...
 

@@ -489,7 +489,7 @@ class Gate:
         task = asyncio.current_task()
         assert task is not None
         cancels = task.cancelling()
-        ended = await self._journal.made(call, self._legs.made, (call, leg), {})
+        ended = await self._journal.made(call, self._legs.made, (call, leg), {}, waits=False)
         if task.cancelling() > cancels:
             # A tool that has come to its end all the same must not keep that from the agent.
             raise asyncio.CancelledError

@@ -58,7 +58,7 @@ class Desk(Protocol):
     async def begin(self, call: CallBegun) -> None:
         """Write down that a call begins, once nobody is asked anything; durable."""
 
-    async def end(self, call: CallEnded | None) -> None:
+    async def end(self, call: CallEnded | None, *, waits: bool = True) -> None:
         """Write down what it came to; None where nobody saw it end."""
 
     async def record_end(self, call: CallEnded) -> None:
@@ -150,9 +150,19 @@ class Journal:
         await self._desk.begin(begun if about is None else {**begun, **about})
 
     async def made(
-        self, call: Call, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        call: Call,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        waits: bool = True,
     ) -> Ended:
-        """Make a call that is begun, on a thread if it is a plain function, and write it down."""
+        """Make a call that is begun, on a thread if it is a plain function, and write it down.
+
+        Unless it `waits` the agent has the result while it is being written down, and can do
+        nothing with it through its task before that is durable.
+        """
         said: CallEnded | None = None
         go_on = True
         try:
@@ -171,7 +181,7 @@ class Journal:
             ended = raised(error, once=call.once)
             said = _said(call, ended)
         finally:
-            await self._desk.end(said)
+            await self._desk.end(said, waits=waits)
         if not go_on:
             raise asyncio.CancelledError
         return ended

@@ -17,7 +17,7 @@ from interlock._handover import Handover, Show
 from interlock._outcome import said_of
 from interlock._schema import check_schema, problems_of
 from interlock._stopwatch import Stopwatch, TimeIsUp
-from interlock._thread import on_a_thread
+from interlock._thread import Workers
 from interlock._toolbox import Toolbox
 from interlock.errors import (
     InvalidInput,
@@ -55,6 +55,11 @@ class Desk(AskingDesk, Protocol):
     @property
     def put_aside(self) -> bool:
         """See `tools.ToolUse`."""
+        ...
+
+    @property
+    def workers(self) -> Workers:
+        """The threads of blocking tools."""
         ...
 
     async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
@@ -191,7 +196,7 @@ class _Use:
     async def on_thread(self, work: Callable[[], V]) -> V:
         """What a blocking function returns."""
         self._check_open()
-        doing = on_a_thread(partial(_tried, work), f"tool {self._call.key}")
+        doing = self._desk.workers.run(partial(_tried, work))
         ends: set[asyncio.Future[Any]] = {doing, self._watch.late}
         first = asyncio.ensure_future(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
         try:

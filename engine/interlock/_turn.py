@@ -23,6 +23,7 @@ from interlock._memory import Memory, Reply
 from interlock._payload import CallBegun, CallEnded
 from interlock._phases import WAITING, Phase, Trigger
 from interlock._record import TaskRecord
+from interlock._thread import Workers
 from interlock._threaded import AgentThread, Raised, Returned, TurnEnd
 from interlock._toolbox import Toolbox
 from interlock.errors import Refused, TaskParked, TaskStopped
@@ -92,6 +93,10 @@ class Turn:
         self.done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
         #: How many calls are being made: until they end, it cannot be parked.
         self.calls = 0
+        #: The threads of blocking tools.
+        self.workers: Final = Workers(f"tools of {record.task_id}")
+        #: What calls came to that is just being written down.
+        self._recordings: Final[set[asyncio.Future[None]]] = set()
         #: How many branches of it are about to ask: until they wait, it is not parked.
         self._shares = 0
         self._draining = False
@@ -127,6 +132,7 @@ class Turn:
             error = run.exception()
             end = run.result() if error is None else Raised(error)
         self._stay()
+        self.workers.close()
         self._end = self._verdict or end
         # Branches of it that nobody waits for any more; what they ask they ask in vain.
         waits: list[asyncio.Future[Any]] = [*self._waits.values(), *self._held]
@@ -271,8 +277,11 @@ class Turn:
         return self._host.carried(self.task_id)
 
     async def report(self, trigger: Trigger, data: Data) -> None:
-        """Fire a trigger in the name of this turn."""
+        """Fire a trigger in the name of this turn, once what its calls came to is durable."""
         self._check_alive()
+        if self._recordings:
+            await asyncio.wait(self._recordings)
+            self._check_alive()
         try:
             await self._host.report(self, trigger, data)
         except asyncio.CancelledError:
@@ -357,12 +366,20 @@ class Turn:
         else:
             self._ending(not_made(key))
 
-    async def end(self, call: CallEnded | None) -> None:
-        """Write down what a call came to that was begun here; None where nobody saw it end."""
+    async def end(self, call: CallEnded | None, *, waits: bool = True) -> None:
+        """Write down what a call came to that was begun here; None where nobody saw it end.
+
+        Unless it `waits` the agent goes on meanwhile, and waits before whatever it reports next.
+        """
         if call is None:
             self._left()
+            return
+        recording = self._ending(call)
+        if waits:
+            await asyncio.shield(recording)
         else:
-            await asyncio.shield(self._ending(call))
+            self._recordings.add(recording)
+            recording.add_done_callback(self._recordings.discard)
 
     def _ending(self, call: CallEnded) -> "asyncio.Future[None]":
         """Until it is durable the call counts as being made, whoever waits for that."""

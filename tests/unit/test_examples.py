@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,31 @@ def test_the_tools_example_asks_before_it_books(tmp_path: Path) -> None:
     )
     shown = "Allow book? {'flight': 'TP1', 'price': 430}\nbooked TP1 for 430\n"
     assert (done.stdout, done.stderr) == (shown, "")
+    assert done.returncode == 0
+
+
+def test_the_smolagents_example_books_what_was_approved_and_nothing_else(tmp_path: Path) -> None:
+    """Of two calls in one message one is changed, and the other refused.  Source: issue 4."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "smolagents_mcp.py"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "person: Allow airline/book? {'flight': 'TP1', 'seat': '30E'}",
+        "  yes, but seat 1A",
+        "person: Allow airline/book? {'flight': 'TP2', 'seat': '30E'}",
+        "  no",
+        "  (the airline books 1A on TP1)",
+        "booked 1A on TP1",
+        "book was not run, since the user denied it: one flight is enough",
+    ]
     assert done.returncode == 0
 
 

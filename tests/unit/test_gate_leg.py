@@ -29,7 +29,7 @@ from interlock import (
 )
 from interlock._agent import Agent
 from interlock.errors import CallFailed, InvalidInput, Refused, ToolError
-from support import OWNER, World, opened, pause, soon, until
+from support import OWNER, FlakyStore, Gate, World, opened, pause, soon, until
 
 KINDS: list[Any] = [
     pytest.param(calling, id="coroutine"),
@@ -571,3 +571,48 @@ async def test_a_failed_call_raises_for_a_plain_function_too() -> None:
     async with opened(agent, tools=Toolbox([Bank(does=does)])) as world:
         handle = await world.submit()
         assert "closed" in str(await soon(handle.result()))
+
+
+async def test_an_agent_has_a_result_while_it_is_written_down_and_reports_nothing_before() -> None:
+    """Whatever it does with the result through its task is in the log after it.  Source: I15."""
+    store, had = FlakyStore(), asyncio.Event()
+    gates: list[Gate] = []
+
+    async def does(_arguments: JsonObject, _use: ToolUse) -> ToolResult:
+        gates.append(store.hold("commit"))  # The next one: what the call came to.
+        return ToolResult(structured="paid")
+
+    async def agent(task: TaskContext) -> None:
+        await task.call_tool("pay", {"amount": 5})
+        had.set()
+        await task.progress("paid")
+
+    async with opened(agent, tools=Toolbox([Bank(does=does)]), store=store) as world:
+        handle = await world.submit()
+        await soon(had.wait())
+        await pause(50)
+        assert world.log(handle)[-1].trigger is Trigger.CALL
+        gates[0].open()
+        await soon(handle.over())
+        said = [event.trigger for event in world.log(handle)]
+    assert said[2:5] == [Trigger.CALL, Trigger.CALLED, Trigger.PROGRESS]
+
+
+async def test_a_turn_is_over_only_when_what_its_last_call_came_to_is_durable() -> None:
+    """An agent that ends at once ends after it.  Source: I15."""
+    store = FlakyStore()
+    gates: list[Gate] = []
+
+    async def does(_arguments: JsonObject, _use: ToolUse) -> ToolResult:
+        gates.append(store.hold("commit"))
+        return ToolResult()
+
+    async with opened(calling(pay(5)), tools=Toolbox([Bank(does=does)]), store=store) as world:
+        handle = await world.submit()
+        await until(lambda: bool(gates))
+        await pause(50)
+        assert world.log(handle)[-1].trigger is Trigger.CALL
+        gates[0].open()
+        await soon(handle.result())
+        said = [event.trigger for event in world.log(handle)]
+    assert said[2:5] == [Trigger.CALL, Trigger.CALLED, Trigger.COMPLETE]
