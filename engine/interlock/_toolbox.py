@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from interlock._local_tools import LocalTools
 from interlock._plugins import Plugins
-from interlock._schema import check_schema, problems_of
+from interlock._schema import problems_of
 from interlock.errors import AmbiguousTool, EngineError, InvalidInput, UnknownTool
 from interlock.models import JsonObject
 from interlock.policy import Policies, Policy, Refuse
@@ -216,12 +216,10 @@ def is_missing(arguments: JsonObject, name: str) -> bool:
 def problems_with(tool: Tool, arguments: JsonObject, *, without: Sequence[str] = ()) -> list[str]:
     """What is wrong with arguments by the tool's schema, arguments `without` left out."""
     schema = tool.input_schema
-    try:
-        check_schema(schema)
-    except InvalidInput as error:
+    if tool.schema_fault is not None:
         # The schema is the source's claim; what cannot be checked is not called.
-        _log.warning("tool %s cannot be called: %s", tool.qualified, error)
-        return [f"its schema cannot be checked: {error}"]
+        _log.warning("tool %s cannot be called: %s", tool.qualified, tool.schema_fault)
+        return [f"its schema cannot be checked: {tool.schema_fault}"]
     if without:
         arguments = {name: arguments[name] for name in arguments if name not in without}
         required = schema.get("required")
