@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from interlock.errors import EngineError, Retryable
+from interlock.errors import CallFailed, EngineError, Retryable
 
-__all__ = ["ModelFailed", "OutOfSteps", "RunEnds", "is_transient", "said_of"]
+__all__ = ["ModelFailed", "OutOfSteps", "RunEnds", "failed_of", "is_transient", "said_of"]
 
 #: HTTP statuses after which the same request may well succeed: timeout, conflict, too many.
 TRANSIENT: Final = frozenset({408, 409, 429})
@@ -68,3 +68,10 @@ def said_of(error: Exception, *, transient: bool) -> EngineError:
     if transient:
         return Retryable(f"the model is not available: {answer}")
     return ModelFailed(answer)
+
+
+def failed_of(error: EngineError) -> EngineError:
+    """What the task ends with: a failed call of the model is the model's failure."""
+    if not isinstance(error, CallFailed) or error.kind != ModelFailed.__name__:
+        return error
+    return ModelFailed(f"the model gave no answer: {str(error).partition(': ')[2]}")

@@ -3,11 +3,13 @@
 What cannot be put there is refused loudly, before anything runs.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from smolagents import (  # type: ignore[import-untyped]  # the library has no types
     ActionStep,
     CodeAgent,
+    FinalAnswerTool,
     LocalPythonExecutor,
     MultiStepAgent,
     PlanningStep,
@@ -30,7 +32,7 @@ __all__ = ["install"]
 
 #: Methods of a `ToolCallingAgent` whose place is taken here.
 REPLACED: Final = ("process_tool_calls", "execute_tool_call")
-#: Agents of agents of agents: more is a circle.
+#: Agents of agents of agents.
 DEPTH_MAX: Final = 16
 
 
@@ -41,17 +43,19 @@ def install(run: Run, agent: object, instructions: str) -> Seat:
         InvalidInput: it is no agent, was used before, or runs code or tools past the gate.
     """
     seats: dict[int, Seat] = {}
-    _seated(run, agent, instructions, seats, depth=0)
+    _seated(run, agent, instructions, seats, above=())
     return seats[id(agent)]
 
 
 def _seated(
-    run: Run, agent: object, instructions: str, seats: dict[int, Seat], *, depth: int
+    run: Run, agent: object, instructions: str, seats: dict[int, Seat], *, above: Sequence[object]
 ) -> None:
+    if any(agent is one for one in above):
+        raise InvalidInput(["an agent is in its own team, or in a team below it"])
+    if len(above) > DEPTH_MAX:
+        raise InvalidInput([f"the team of the agent is more than {DEPTH_MAX} deep"])
     if id(agent) in seats:
         return
-    if depth > DEPTH_MAX:
-        raise InvalidInput([f"the team of the agent is more than {DEPTH_MAX} deep"])
     _check(run, agent)
     taken = cast("LibAgent", agent)
     seat = seats[id(agent)] = Seat(run, taken, runs_code=isinstance(agent, CodeAgent))
@@ -70,8 +74,8 @@ def _seated(
     taken.step_callbacks.register(PlanningStep, steps.planned)
     _instruct(taken, instructions)
     for member in taken.managed_agents.values():
-        _seated(run, member, instructions, seats, depth=depth + 1)
-    if depth:
+        _seated(run, member, instructions, seats, above=(*above, agent))
+    if above:
         taken.run = _of_the_team(taken.run, seat)
 
 
@@ -98,6 +102,11 @@ def _check(run: Run, agent: object) -> None:
             if getattr(type(agent), method) is not getattr(ToolCallingAgent, method)
             or method in vars(agent)
         ]
+    if FINAL in taken.tools and type(taken.tools[FINAL]) is not FinalAnswerTool:
+        problems.append(
+            f"{name} has its own {FINAL}, which passes no gate; what it does is for another tool, "
+            "for final_answer_checks or for a plugin's format_result"
+        )
     runs_code = isinstance(agent, CodeAgent) or any(
         isinstance(tool, PythonInterpreterTool) for tool in taken.tools.values()
     )

@@ -4,10 +4,12 @@ A prompt is known by its place (`Seat.next_model_key`) and compared by its diges
 that asks something else than before is not handed an answer that was to another question.
 """
 
+import gc
 import json
 from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import contextmanager
 from functools import partial
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, Final, cast
 
 from smolagents import ChatMessage, MessageRole, Model  # type: ignore[import-untyped]  # no types
@@ -20,8 +22,8 @@ from smolagents.models import (  # type: ignore[import-untyped]  # as above
 from smolagents.monitoring import TokenUsage  # type: ignore[import-untyped]  # as above
 
 from interlock.errors import EngineError, TaskStopped
-from interlock.models import JsonObject, JsonValue
-from interlock_adapters._smol_failure import RunEnds, said_of
+from interlock.models import JsonObject
+from interlock_adapters._smol_failure import RunEnds, failed_of, said_of
 from interlock_adapters._smol_private import is_plan_prompt, joined
 from interlock_adapters._smol_run import NotGated, Seat
 from interlock_adapters._smol_show import Shown, clean
@@ -43,7 +45,7 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
     """Stands in for a model of an agent within one run."""
 
     def __init__(self, inner: LibModel, seat: Seat) -> None:
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  # as above
             flatten_messages_as_text=inner.flatten_messages_as_text,
             tool_name_key=inner.tool_name_key,
             tool_arguments_key=inner.tool_arguments_key,
@@ -79,7 +81,7 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
                     idempotent=True,
                 )
             except EngineError as error:
-                raise RunEnds(error) from error
+                raise RunEnds(failed_of(error)) from error
         message = _message(cast("JsonObject", said), key)
         if not seat.streams and not is_plan_prompt(stop_sequences):
             seat.said = cast("str | None", message.content)
@@ -105,10 +107,14 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
             for index, call in enumerate(message.tool_calls or [])
         ]
         yield ChatMessageStreamDelta(
-            content=message.content, tool_calls=calls or None, token_usage=message.token_usage
+            content=message.content,
+            tool_calls=calls or None,
+            token_usage=cast("Any", message.token_usage),
         )
 
-    def parse_tool_calls(self, message: MessageLike) -> MessageLike:
+    def parse_tool_calls(  # pyright: ignore[reportIncompatibleMethodOverride]  # a protocol of ours
+        self, message: MessageLike
+    ) -> MessageLike:
         """Read tool calls out of a text; they are named by their place, and not by chance."""
         named = bool(message.tool_calls)
         message = self._inner.parse_tool_calls(message)
@@ -128,8 +134,7 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
         try:
             if seat.streams and hasattr(inner, "generate_stream"):
                 deltas = inner.generate_stream(messages, **given)
-                # Closed at once, since the connection of a stream that is left is not.
-                with closing(deltas) if isinstance(deltas, Generator) else nullcontext():
+                with closed(deltas):
                     return _json(joined(list(self._live(deltas, given))))
             return _json(inner.generate(messages, **given))
         except Exception as error:
@@ -157,6 +162,19 @@ def model(answered: Any, *, prompt: str) -> object:  # noqa: ANN401  a partial
     """Ask a model; the name and `prompt` are what the log keeps of it."""
     del prompt
     return answered()
+
+
+@contextmanager
+def closed(deltas: Iterator[DeltaLike]) -> Generator[None]:
+    """A block at the end of which a stream is closed, and its connection with it."""
+    try:
+        yield
+    finally:
+        if isinstance(deltas, Generator) and getgeneratorstate(cast("Any", deltas)) != GEN_CLOSED:
+            deltas.close()
+            # OpenAI's stream refers to itself: it hangs up only when it is collected, and until
+            # then the model goes on, and is paid.
+            gc.collect()
 
 
 def _json(message: MessageLike) -> JsonObject:
@@ -205,10 +223,10 @@ def _text(content: object) -> str | None:
 def _message(said: JsonObject, key: str) -> MessageLike:
     """The message that the log has."""
     usage = cast("dict[str, int] | None", said.get("token_usage"))
-    calls = cast("list[dict[str, JsonValue]]", said.get("tool_calls") or [])
+    calls = cast("list[dict[str, Any]]", said.get("tool_calls") or [])
     made = ChatMessage(
         role=MessageRole.ASSISTANT,
-        content=said["content"],
+        content=cast("str | None", said["content"]),
         tool_calls=[
             ChatMessageToolCall(
                 function=ChatMessageToolCallFunction(
@@ -220,12 +238,12 @@ def _message(said: JsonObject, key: str) -> MessageLike:
             for call, name in zip(calls, _names(calls, key), strict=True)
         ]
         or None,
-        token_usage=usage and TokenUsage(usage["input"], usage["output"]),
+        token_usage=TokenUsage(usage["input"], usage["output"]) if usage else None,
     )
     return cast("MessageLike", made)
 
 
-def _names(calls: list[dict[str, JsonValue]], key: str) -> list[str]:
+def _names(calls: list[dict[str, Any]], key: str) -> list[str]:
     """A name for each call that no other of the message has: the model's own, or its place."""
     names: list[str] = []
     for index, call in enumerate(calls):

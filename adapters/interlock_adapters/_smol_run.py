@@ -74,9 +74,19 @@ class Run:
             self._unwound_by = error
             raise
 
-    def end(self) -> None:
-        """Nothing is done in its name any more."""
-        self._over = True
+    @contextmanager
+    def whole(self) -> Generator[None]:
+        """The block of the run; after it nothing is done in its name any more.
+
+        What unwinds the run comes out of it, whatever a model's code made of it on the way: a
+        `finally:` that breaks, returns or raises drops what passes, and then may give an answer.
+        """
+        try:
+            yield
+        finally:
+            self._over = True
+            if self._unwound_by is not None:
+                raise self._unwound_by
 
     def hand_scope(self, scope: str) -> None:
         """Name the place from which the next agent of the team is run."""
@@ -108,7 +118,7 @@ class Seat:
         #: What was being handled where the agent was run.
         self.error_outside: BaseException | None = None
         self._models = 0
-        self._calls = (0, 0)
+        self._calls: tuple[int, int] = (0, 0)
 
     @property
     def step(self) -> int:

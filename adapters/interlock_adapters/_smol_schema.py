@@ -115,7 +115,8 @@ def schema_of(inputs: Mapping[str, Mapping[str, Any]]) -> JsonObject:
     required: list[JsonValue] = []
     for name, said in inputs.items():
         kept = {key: value for key, value in said.items() if key not in ("nullable", "type")}
-        types = said["type"] if isinstance(said["type"], list) else [said["type"]]
+        given: Any = said["type"]
+        types = cast("list[str]", given if isinstance(given, list) else [given])
         # An image or a sound has no type in JSON, and `any` is none.
         if all(each in TYPES for each in types):
             if said.get("nullable") and "null" not in types:

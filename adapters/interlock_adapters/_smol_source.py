@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 
 from interlock import JsonObject, JsonValue, Part
-from interlock.tools import Tool, ToolOutcome, ToolResult, ToolUse
+from interlock.tools import LOCAL, Tool, ToolOutcome, ToolResult, ToolUse
 from interlock_adapters._smol_schema import schema_of
 from interlock_adapters._smol_show import clean
 from interlock_adapters._smol_types import LibTool
@@ -21,9 +21,8 @@ __all__ = ["OwnTool", "result_of"]
 class OwnTool:
     """One tool that an agent brought with it."""
 
-    name: Final = "local"
-
     def __init__(self, inner: LibTool) -> None:
+        self.name: Final = LOCAL
         self._inner: Final = inner
         self.tool: Final = Tool(
             name=inner.name,

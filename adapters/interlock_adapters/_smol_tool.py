@@ -55,14 +55,15 @@ class GatedTool(LibraryTool):  # type: ignore[misc]  # the library has no types
     omitted: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]  # as above
         self.is_initialized = True
         self._seat: Seat | None = None
 
     def taken_by(self, seat: Seat) -> Self:
         """The same tool, for one agent in one run."""
         taken = object.__new__(type(self))
-        taken.__dict__.update(self.__dict__)
+        for name, value in vars(self).items():
+            setattr(taken, name, value)
         taken._seat = seat
         return taken
 

@@ -98,14 +98,13 @@ class SmolAgent:
         named = [(tool, toolbox.name_of(tool)) for tool in task.tools]
         tools: list[GatedTool] = [ToolboxTool(tool, name) for tool, name in named]
         try:
-            agent = self._factory(task, [*tools, AskUser(), AskAuth()])
-            seat = install(run, agent, toolbox.instructions())
-            with seat.entered(""):
-                answer = seat.agent.run(_request(task), max_steps=seat.agent.max_steps)
+            with run.whole():
+                agent = self._factory(task, [*tools, AskUser(), AskAuth()])
+                seat = install(run, agent, toolbox.instructions())
+                with seat.entered(""):
+                    answer = seat.agent.run(_request(task), max_steps=seat.agent.max_steps)
         except RunEnds as ends:
             raise ends.error from None
-        finally:
-            run.end()
         return toolbox.format_result(_value_of(answer))
 
 

@@ -5,7 +5,7 @@ agent = ToolCallingAgent(tools=tools, model=ScriptedSmolModel(script))
 """
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from itertools import groupby
 from typing import Any, Final, cast
 
@@ -29,7 +29,7 @@ class ScriptedSmolModel(Model):  # type: ignore[misc]  # the library has no type
     """Says the turns of a script, whichever process asks."""
 
     def __init__(self, script: ScriptedModel) -> None:
-        super().__init__(model_id="scripted")
+        super().__init__(model_id="scripted")  # pyright: ignore[reportUnknownMemberType]  # as above
         self.script: Final = script
 
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride]  # options are not looked at
@@ -42,7 +42,7 @@ class ScriptedSmolModel(Model):  # type: ignore[misc]  # the library has no type
         turn = self._turn(messages, stop_sequences)
         calls = [
             ChatMessageToolCall(
-                id=call.id,
+                id=cast("str", call.id),  # Or None, as some models have it.
                 type="function",
                 function=ChatMessageToolCallFunction(name=call.name, arguments=call.arguments),
             )
@@ -99,8 +99,8 @@ def _text(content: object) -> str:
     match content:
         case str():
             return content
-        case [*pieces]:
-            return "".join(_text(piece) for piece in cast("Sequence[object]", pieces))
+        case list():
+            return "".join(_text(piece) for piece in cast("list[object]", content))
         case {"text": str(text)}:
             return text
         case _:
