@@ -5,6 +5,8 @@ BIN := $(VENV)/bin/
 FLOOR := 98
 FAULTS_KILLS ?= 500
 SEED ?= 1
+# Of `make demo`, and not of whoever has a variable of that name in the environment.
+AGENT :=
 .DEFAULT_GOAL := check
 .PHONY: help demo test check format lint types imports rewrite smoke bench fuzz-long faults coverage
 
@@ -18,12 +20,15 @@ $(BIN)python:
 $(VENV)/.demo: pyproject.toml | $(BIN)python
 	$(BIN)python -m pip install --quiet --editable '.[demo]'
 	touch $@
+$(VENV)/.demo-smolagents: pyproject.toml | $(BIN)python
+	$(BIN)python -m pip install --quiet --editable '.[demo,mcp,smolagents]'
+	touch $@ $(VENV)/.demo
 $(VENV)/.dev: pyproject.toml | $(BIN)python
 	$(BIN)python -m pip install --quiet --editable '.[dev]'
-	touch $@ $(VENV)/.demo
+	touch $@ $(VENV)/.demo $(VENV)/.demo-smolagents
 
-demo: $(VENV)/.demo  ## Watch an A2A client drive a real agent; no key, no network
-	$(BIN)interlock demo
+demo: $(VENV)/.demo$(filter -smolagents,$(AGENT:%=-%))  ## Watch an A2A client drive a real agent, or AGENT=smolagents; no key, no network
+	$(BIN)interlock demo$(AGENT:%= --agent %)
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest
 check: lint types imports  ## Everything that needs no run

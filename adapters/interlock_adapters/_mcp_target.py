@@ -1,10 +1,11 @@
 """Where an MCP server is, and how it is spoken to; no connection yet."""
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TextIO, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -109,8 +110,18 @@ async def _posted(url: str, http: McpHttp, bytes_max: int) -> AsyncGenerator[Any
 async def _piped(
     parameters: StdioServerParameters, lost: Callable[[], None]
 ) -> AsyncGenerator[Any]:
-    async with stdio_client(parameters) as (read, write):
+    # Not the SDK's default, which is what it was when the SDK was imported, perhaps closed since.
+    async with stdio_client(parameters, errlog=_errors()) as (read, write):
         yield _Watched(read, lost), write
+
+
+def _errors() -> TextIO:
+    """Where a server's process may complain: as we do, if that is something with a descriptor."""
+    try:
+        sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # None, a buffer, closed
+        return cast("TextIO", sys.__stderr__)
+    return sys.stderr
 
 
 class _Watched:

@@ -36,6 +36,9 @@ INTERRUPTED: Final = 130
 PACE_S: Final = 0.3
 PACE_S_MAX: Final = 5.0
 
+#: Who can play the demo's agent; the first does unless told otherwise.
+AGENTS: Final = ("function", "smolagents")
+
 _SQLITE: Final = "sqlite:///"
 
 _Run: TypeAlias = Callable[[argparse.Namespace], int]
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--auto",
         action="store_true",
         help="let a script play the client (as it does where there is no terminal)",
+    )
+    demo.add_argument(
+        "--agent",
+        choices=AGENTS,
+        default=AGENTS[0],
+        help="an async function, or an agent of smolagents whose tools are those of an MCP server "
+        "(default: %(default)s)",
     )
     demo.add_argument("--db", type=Path, metavar="PATH", help="keep the tasks in this SQLite file")
     demo.add_argument(
@@ -161,18 +171,21 @@ def _sqlite_path(url: str) -> Path:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    needs, extras = "the demo needs its extra", "demo"
     try:
-        # Of an extra: the other commands do without.
+        # Of extras: the other commands do without.
+        from interlock_adapters.demo.player import player_of  # noqa: PLC0415
         from interlock_adapters.demo.story import FAILURES, Demo, play  # noqa: PLC0415
+
+        needs, extras = "this agent needs its extras", "smolagents,mcp"
+        player = player_of(options.agent)
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in {"interlock", "interlock_adapters"}:
             raise
-        return _complain(
-            f"{missing.name} is missing: the demo needs its extra, pip install 'interlock[demo]'"
-        )
+        return _complain(f"{missing.name} is missing: {needs}, pip install 'interlock[{extras}]'")
     auto = options.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
     try:
-        asyncio.run(play(Demo(auto, options.pace, options.db), sys.stdout))
+        asyncio.run(play(Demo(auto, options.pace, options.db, player), sys.stdout))
     except FAILURES as error:
         return _complain(f"the demo failed: {error}")
     return OK

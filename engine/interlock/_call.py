@@ -16,8 +16,8 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from interlock._form import faults_of
 from interlock._json import digest, dumped, own_copy, storable
-from interlock._memory import CALL, NOT_MADE, Ended
-from interlock._payload import CallEnded
+from interlock._memory import CALL, Ended
+from interlock._payload import NOT_MADE, CallEnded
 from interlock.errors import (
     CallFailed,
     EngineError,

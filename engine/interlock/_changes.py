@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from interlock._event import Signal
+from interlock._payload import NOT_MADE
 from interlock._phases import Phase
 from interlock._record import (
     OUTCOME_OF,
@@ -115,7 +116,8 @@ def call_ended(draft: Draft, signal: Signal) -> None:
     key = signal.data["key"]
     assert key in draft.calls
     draft.calls = tuple(call for call in draft.calls if call != key)
-    if isinstance(draft.details, Active):
+    was_made = signal.data.get("error", {}).get("code") != NOT_MADE
+    if was_made and isinstance(draft.details, Active):
         draft.details = Active(draft.details.run_due)  # It got further than before.
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from interlock._event import Data, Event
 from interlock._json import digest
-from interlock._payload import Asked
+from interlock._payload import NOT_MADE, Asked
 from interlock._phases import Trigger
 from interlock.errors import ReplayDiverged
 from interlock.models import JsonObject, JsonValue
@@ -21,8 +21,6 @@ OPERATOR: Final = OWN + "operator-"
 IN_DOUBT: Final = OWN + "in-doubt-"
 #: The kinds of entries that an agent asks for by key.
 ASK, CALL, NOTE = "ask", "call", "note"
-#: The code of what a call came to that was begun and then not made.
-NOT_MADE: Final = "not_made"
 #: What an operator may decide (see `Engine.resume`).
 AGAIN, SKIP, FROM_SCRATCH = "again", "skip", "from_scratch"
 

@@ -4,7 +4,7 @@ Guards and changes read these; whoever fires a trigger builds one.  Adding a fie
 compatible (readers use `.get` for it); renaming one needs a migration of stored logs.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 from interlock.models import JsonObject, JsonValue
 
@@ -180,6 +180,10 @@ class CallBegun(TypedDict):
     approval: NotRequired[str]
     leg: NotRequired[int]
     log_events_max: int
+
+
+#: The code of what a call came to that was begun and then not made.
+NOT_MADE: Final = "not_made"
 
 
 class CallEnded(TypedDict):

@@ -241,6 +241,12 @@ async def crashes(task: TaskContext) -> str:
     return "never"
 
 
+async def crashes_again(task: TaskContext) -> str:
+    """The same, and nobody need be asked whether what it does was done."""
+    await task.call(asyncio.Event().wait, idempotent=True)
+    return "never"
+
+
 NOW: Final = Limits(park_after_s=0.0, drain_s=0.0, grace_s=0.001, recoveries_max=1)
 
 
@@ -250,14 +256,16 @@ def trouble(tmp_path: Path) -> tuple[Path, str]:
     path = tmp_path / "trouble.db"
 
     async def crash() -> str:
-        task_id = ""
+        task_id, seen = "", 0
         for _ in range(3):
-            engine = Engine(crashes, store=f"sqlite:///{path}", limits=NOW)
+            engine = Engine(crashes_again, store=f"sqlite:///{path}", limits=NOW)
             async with asyncio.timeout(10), engine:
                 if not task_id:
                     task_id = (await engine.submit("go", owner="ada")).task_id
-                async for event in engine.subscribe(task_id, owner="ada"):
-                    if event.trigger in {Trigger.ASK, Trigger.CALL} and event.seq > 2:
+                # What this very life of it comes to: the log has those before.
+                async for event in engine.subscribe(task_id, owner="ada", after=seen):
+                    seen = event.seq
+                    if event.trigger in {Trigger.ASK, Trigger.CALL}:
                         break
         return task_id
 
@@ -556,8 +564,9 @@ def test_one_decision_is_needed(how: list[str], capsys: pytest.CaptureFixture[st
 
 
 def test_the_demo_plays_by_itself_where_there_is_no_terminal() -> None:
-    """And succeeds, with nothing on the side.  Source: issue 2, item 7."""
-    done = interlock("demo", "--pace", "0")
+    """And succeeds, with nothing on the side, and no agent library.  Source: issue 2, item 7."""
+    code = "sys.modules['mcp'] = sys.modules['smolagents'] = None"
+    done = interlock("demo", "--pace", "0", code=code)
     assert (done.returncode, done.stderr) == (cli.OK, "")
     assert "running ─complete→ completed" in done.stdout
     assert "cancelling ─stopped→ cancelled" in done.stdout
@@ -569,6 +578,17 @@ def test_a_missing_extra_says_what_to_install(package: str) -> None:
     done = interlock("demo", "--auto", code=f"sys.modules[{package!r}] = None")
     assert (done.returncode, done.stdout) == (cli.FAILED, "")
     assert "pip install 'interlock[demo]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["mcp", "smolagents"])
+def test_an_agent_whose_extras_are_missing_says_what_to_install(package: str) -> None:
+    """Which the plain demo does not need.  Source: issue 4, build 7."""
+    code = f"sys.modules[{package!r}] = None"
+    done = interlock("demo", "--auto", "--agent", "smolagents", code=code)
+    assert (done.returncode, done.stdout) == (cli.FAILED, "")
+    assert f"{package} is missing" in done.stderr
+    assert "pip install 'interlock[smolagents,mcp]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -585,6 +605,14 @@ def test_a_demo_that_fails_says_how_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == cli.FAILED
     assert done.stderr.startswith("interlock: the demo failed: the engine did not start: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_agent_that_nobody_plays_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Naming those whom somebody does.  Source: ours."""
+    code, _, err = run(["demo", "--agent", "parrot"], capsys)
+    assert code == cli.MISUSED
+    assert "'parrot'" in err
+    assert "smolagents" in err
 
 
 @pytest.mark.parametrize("pace", ["fast", "-1", "6", "nan"])

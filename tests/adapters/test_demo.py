@@ -14,15 +14,23 @@ from typing import Final
 
 import pytest
 
-from interlock import AskKind, JsonObject, Phase
-from interlock_adapters.demo.client import Question, Said, agent_at
+from interlock import AskKind, JsonObject, JsonValue, Phase
+from interlock_adapters.demo.client import Chunk, Question, Said, agent_at
 from interlock_adapters.demo.keyboard import Keyboard
-from interlock_adapters.demo.killed import Killable, ledger_of
+from interlock_adapters.demo.killed import Killable
 from interlock_adapters.demo.person import OutOfScript, Scripted, value_of
+from interlock_adapters.demo.player import FUNCTION, player_of
 from interlock_adapters.demo.served import NotServed
 from interlock_adapters.demo.story import Demo, play
-from interlock_adapters.demo.teller import Teller, described, fields_of, in_order, shown
-from interlock_adapters.demo.travel import Ledger, Trip, flights_to, itinerary
+from interlock_adapters.demo.teller import (
+    Teller,
+    content_of,
+    described,
+    fields_of,
+    in_order,
+    shown,
+)
+from interlock_adapters.demo.travel import Ledger, Trip, flights_to, itinerary, ledger_of
 
 ARROW: Final = re.compile(r"#(\d+)  (\S+) ─(\w*)→ (\w+)")
 
@@ -103,10 +111,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def typed(typist: Typist, *cues: tuple[str, Callable[[], object]]) -> str:
+async def typed(
+    typist: Typist, *cues: tuple[str, Callable[[], object]], agent: str = FUNCTION.name
+) -> str:
     """What the demo printed to somebody who reacted so."""
     audience = Audience(*cues)
-    await play(Demo(auto=False, pace_s=0), audience, typist.terminal)
+    player = player_of(agent)
+    await play(Demo(auto=False, pace_s=0, player=player), audience, typist.terminal)
     return audience.getvalue()
 
 
@@ -135,6 +146,31 @@ async def test_the_demo_goes_through_ask_approval_completion_and_cancel(folder: 
     # Nothing is left behind.
     assert left_in(folder) == []
     assert [thread for thread in threading.enumerate() if thread.name == "demo"] == []
+
+
+async def test_an_agent_of_smolagents_goes_through_the_same_with_tools_over_mcp(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The moves are those of the machine, whoever plays.  Source: issue 4, build 7."""
+    stream = io.StringIO()
+    await play(Demo(auto=True, pace_s=0, player=player_of("smolagents")), stream)
+    told = stream.getvalue()
+    search = [*TO_THE_FORM[:2], "running cancel cancelling", STOPPED]
+    assert moves_in(told) == [*APPROVED, *search, *APPROVED]
+    assert "kill -9 " in told
+    assert "3 calls made outside, 0 calls repeated" in told
+    assert "refused  message.parts: at /nights" in told
+    # What the model wants, what the server of MCP says, and what the traveller is asked.
+    assert "search_flights  below_eur 314 · city Lisbon · nights 3" in told
+    assert "Looking for a better one  50%" in told
+    assert "leaves 10:45 · nights 3 · number IL 729 ·\n              price_eur 239\n" in told
+    assert "days 2 to 3: Lisbon, on foot" in told
+    assert "airline/book_flight" in told
+    assert "Have a good trip!" in told
+    assert max(map(len, told.splitlines())) < 80
+    # Neither the library nor any of the processes has anything to say, and nothing is left.
+    assert capfd.readouterr() == ("", "")
+    assert left_in(folder) == []
 
 
 async def test_a_demo_with_a_file_keeps_its_tasks_there(folder: Path) -> None:
@@ -190,6 +226,30 @@ async def test_an_edited_price_is_what_is_booked(typist: Typist) -> None:
     assert moves_in(told) == APPROVED
     assert "at /price_eur" in told
     assert "for 99 EUR" in told
+
+
+async def test_an_agent_of_smolagents_books_what_was_typed(typist: Typist) -> None:
+    """The arguments that ran are those of the person, not the model's.  Source: issue 4, build 1.
+
+    Of what was edited beyond the bounds of the tool nothing came.
+    """
+    told = await typed(
+        typist,
+        ("city: ", typist.types("Porto")),
+        ("nights: ", typist.types("1")),
+        ("[a]pprove", typist.types("e")),
+        ("flight [", typist.types("")),
+        ("city [", typist.types("")),
+        ("price_eur [", typist.types("900")),
+        ("[a]pprove", typist.types("e")),
+        ("flight [", typist.types("")),
+        ("city [", typist.types("")),
+        ("price_eur [", typist.types("99")),
+        agent="smolagents",
+    )
+    assert moves_in(told) == APPROVED
+    assert "at /price_eur" in told
+    assert "for 99 EUR, 1 nights" in told
 
 
 async def test_a_denied_booking_stops_the_task(typist: Typist) -> None:
@@ -316,6 +376,12 @@ def test_a_script_stops_only_where_it_is_told_to() -> None:
     assert Scripted(teller, [], stop_at="hold").has_enough(Said("On hold"))
     assert not Scripted(teller, [], stop_at="hold").has_enough(Said("Booking"))
     assert not Scripted(teller, []).has_enough(Said("On hold"))
+    shows = Chunk("step-2/text", "step 2: text", ("On hold",), append=False, last=True)
+    assert Scripted(teller, [], stop_at="step 2").has_enough(shows)
+    assert not Scripted(teller, [], stop_at="step 3").has_enough(shows)
+    assert not Scripted(teller, [], stop_at="How").has_enough(
+        Question("ask-1", AskKind.INPUT, "How many?", {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -358,6 +424,38 @@ def test_a_field_is_described_in_words() -> None:
 def test_json_is_shown_as_people_read_it() -> None:
     """Names in one order, whatever protobuf makes of it.  Source: ours."""
     assert shown({"b": [1, "two"], "a": None}) == "a None · b 1, two"
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("On hold", "On hold"),
+        ('{\n  "b": 1,\n  "a": "x"\n}', "a x · b 1"),
+        ("{nobody closes this", "{nobody closes this"),
+        ({"tool": "book", "arguments": {"b": 1, "a": "x"}}, "book  a x · b 1"),
+        ({"tool": "look", "arguments": {}}, "look"),
+        ({"tool": "look", "arguments": {}, "why": "so"}, "arguments  · tool look · why so"),
+        ({"price_eur": 5}, "price_eur 5"),
+    ],
+)
+def test_an_artifact_is_shown_as_people_read_it(content: JsonValue, lines: str) -> None:
+    """Also JSON that came as a text, as tools of MCP send it, and a call.  Source: ours."""
+    assert content_of(content) == lines
+
+
+def test_a_line_that_is_too_long_is_cut_between_things() -> None:
+    """Not between a name and its value; a text is cut between words.  Source: ours."""
+    stream = io.StringIO()
+    values: JsonObject = {f"name_{number}": "a value" for number in range(5)}
+    text = "word " * 20
+    Teller(stream).show(Chunk("a", "found", (values, text), append=False, last=True))
+    assert stream.getvalue().splitlines() == [
+        "     shows  found:",
+        "              name_0 a value · name_1 a value · name_2 a value ·",
+        "              name_3 a value · name_4 a value",
+        f"              {('word ' * 13).strip()}",
+        f"              {('word ' * 7).strip()}",
+    ]
 
 
 def test_the_agent_finds_the_same_flights_to_the_same_city() -> None:

@@ -1,5 +1,6 @@
 """What each move leaves in the record: epochs, clocks, keys, causes."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -243,3 +244,15 @@ def test_the_phase_after_a_change_is_the_machines_to_write() -> None:
     assert draft.phase is Phase.RUNNING
     assert RUNNING.details == Active(RUN_DUE)
     assert Phase.RUNNING in LIVE
+
+
+@pytest.mark.parametrize(("error", "recoveries"), [(None, 0), ("call_failed", 0), ("not_made", 2)])
+def test_a_task_gets_further_only_by_a_call_that_was_made(
+    error: str | None, recoveries: int
+) -> None:
+    """One that was begun and not made counts for nothing.  Source: issue 3, recoveries."""
+    record = replace(RUNNING, details=Active(RUN_DUE, recoveries=2), calls=("call",))
+    said = {} if error is None else {"error": {"code": error}}
+    signal = Signal(Trigger.CALLED, {"epoch": EPOCH, "key": "call", **said}, AGENT, EARLY)
+    details = fire(record, signal).record.details
+    assert details == Active(RUN_DUE, recoveries=recoveries)

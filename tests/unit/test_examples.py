@@ -14,6 +14,9 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from interlock.testing import ModelTurn
+from openai_server import served
+
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples"
 #: A first start of the interpreter on a busy machine; more than this is a hang.
@@ -86,17 +89,8 @@ def test_the_tools_example_asks_before_it_books(tmp_path: Path) -> None:
 
 def test_the_smolagents_example_books_what_was_approved_and_nothing_else(tmp_path: Path) -> None:
     """Of two calls in one message one is changed, and the other refused.  Source: issue 4."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "smolagents_mcp.py"],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=RUN_S,
-        check=False,
-    )
-    assert done.stderr == ""
+    done = smolagents_example(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "person: Allow airline/book? {'flight': 'TP1', 'seat': '30E'}",
         "  yes, but seat 1A",
@@ -106,7 +100,41 @@ def test_the_smolagents_example_books_what_was_approved_and_nothing_else(tmp_pat
         "booked 1A on TP1",
         "book was not run, since the user denied it: one flight is enough",
     ]
-    assert done.returncode == 0
+
+
+def test_the_smolagents_example_takes_a_model_that_is_reached_over_http(tmp_path: Path) -> None:
+    """A model asks what it likes, and is told what came of it.  Source: issue 4, build 4."""
+    script = [
+        ModelTurn.calling("ask_user", question="Window or aisle?"),
+        ModelTurn.calling("book", flight="TP2", seat="2A"),
+        ModelTurn.calling("final_answer", answer="Nothing was booked."),
+    ]
+    with served(*script) as server:
+        done = smolagents_example(tmp_path, OPENAI_BASE_URL=server.url, OPENAI_MODEL="ours")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "person: Window or aisle?",
+        "  as you think best",
+        "person: Allow airline/book? {'flight': 'TP2', 'seat': '2A'}",
+        "  no",
+        "Nothing was booked.",
+    ]
+    assert [asked["model"] for asked in server.asked] == ["ours"] * 3
+    assert "one flight is enough" in str(server.asked[-1]["messages"])
+
+
+def smolagents_example(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the example, with that of the environment which concerns a model."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "smolagents_mcp.py"],
+        cwd=folder,
+        env={**others, **environ},
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
 
 
 def test_the_embed_example_is_ten_lines_long() -> None:

@@ -1,8 +1,8 @@
 """The demo's server in a process of its own, so that it can be killed and started again.
 
-    python -m interlock_adapters.demo.killed FD PATH PACE
+    python -m interlock_adapters.demo.killed FD PATH PACE AGENT
 
-serves the travel agent on the listening socket FD, with its tasks in PATH.
+serves the agent of that name on the listening socket FD, with its tasks in PATH.
 """
 
 import os
@@ -14,9 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from interlock import Engine
-from interlock_adapters.a2a import A2ASettings, a2a_app
-from interlock_adapters.demo.travel import Ledger, travel_agent
+from interlock_adapters.a2a import a2a_app
+from interlock_adapters.demo.player import FUNCTION, Player, player_of
 from interlock_adapters.server import serve
 
 #: Whether a process can be given a socket here.
@@ -28,8 +27,8 @@ _END_S: Final = 10.0
 class Killable:
     """A server process on a socket that outlives it: who calls meanwhile waits, and is served."""
 
-    def __init__(self, path: Path, pace_s: float) -> None:
-        self._arguments: Final = [str(path), str(pace_s)]
+    def __init__(self, path: Path, pace_s: float, player: Player = FUNCTION) -> None:
+        self._arguments: Final = [str(path), str(pace_s), player.name]
         self._process: subprocess.Popen[bytes] | None = None
         self._stack: Final = ExitStack()
         self._listener: Final = self._stack.enter_context(socket.socket())
@@ -89,19 +88,19 @@ class Killable:
         self._stack.close()
 
 
-def _serve(fd: int, path: Path, pace_s: float) -> int:
+def _serve(fd: int, path: Path, pace_s: float, player: Player) -> int:
     with socket.socket(fileno=fd) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        ledger = Ledger(ledger_of(path))
-        engine = Engine(travel_agent(pace_s, ledger), store=f"sqlite:///{path}")
-        settings = A2ASettings(name="a travel agent", description="Can be killed.", url=url)
-        return serve(a2a_app(engine, settings), sockets=[listener], log_level="warning")
+        settings = player.settings.model_copy(update={"url": url})
+        return serve(
+            a2a_app(player.engine(path, pace_s), settings), sockets=[listener], log_level="warning"
+        )
 
 
-def ledger_of(path: Path) -> Path:
-    """Where what was done outside is noted, for the tasks in that file."""
-    return path.with_suffix(".done")
+def _arguments(given: list[str]) -> tuple[int, Path, float, Player]:
+    fd, path, pace_s, name = given
+    return int(fd), Path(path), float(pace_s), player_of(name)
 
 
 if __name__ == "__main__":
-    raise SystemExit(_serve(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))
+    raise SystemExit(_serve(*_arguments(sys.argv[1:])))

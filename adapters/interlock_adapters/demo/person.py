@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue
-from interlock_adapters.demo.client import Question, Reply, Said, Sight
+from interlock_adapters.demo.client import Chunk, Question, Reply, Said, Sight
 from interlock_adapters.demo.keyboard import Keyboard
 from interlock_adapters.demo.teller import Teller, fields_of
 
@@ -55,8 +55,12 @@ class Scripted:
         return reply
 
     def has_enough(self, sight: Sight) -> bool:
-        """Whether the agent says what the script stops it at."""
-        return bool(self._stop_at) and isinstance(sight, Said) and self._stop_at in sight.text
+        """Whether the agent says, or shows, what the script stops it at."""
+        match sight:
+            case Said(text=text) | Chunk(name=text):
+                return bool(self._stop_at) and self._stop_at in text
+            case _:
+                return False
 
 
 class AtTerminal:

@@ -14,7 +14,7 @@ from interlock.errors import EngineError
 from interlock_adapters.a2a import A2ASettings, Stopping, a2a_app
 
 #: Seconds that a server has to come up, and then to go away.
-START_S: Final = 10.0
+START_S: Final = 30.0
 STOP_S: Final = 15.0
 
 

@@ -19,28 +19,23 @@ import httpx
 from a2a.client.errors import A2AClientError
 from a2a.utils.errors import A2AError
 
-from interlock import Engine, JsonValue, Phase
+from interlock import JsonValue, Phase
 from interlock_adapters._board import Journey
 from interlock_adapters._ink import GREEN, YELLOW
-from interlock_adapters.a2a import A2ASettings
 from interlock_adapters.demo.client import Question, Remote, RemoteTask, agent_at
 from interlock_adapters.demo.keyboard import Keyboard, on_interrupt
-from interlock_adapters.demo.killed import CAN_BE_KILLED, Killable, ledger_of
+from interlock_adapters.demo.killed import CAN_BE_KILLED, Killable
 from interlock_adapters.demo.person import AtTerminal, OutOfScript, Person, Scripted
+from interlock_adapters.demo.player import FUNCTION, Player
 from interlock_adapters.demo.served import NotServed, served
 from interlock_adapters.demo.teller import Teller
-from interlock_adapters.demo.travel import EVERY_AIRLINE, Ledger, travel_agent
+from interlock_adapters.demo.travel import EVERY_AIRLINE, Ledger, ledger_of
 
 #: Seconds for the whole of a demo that nobody has to type anything in.
-AUTO_S: Final = 60.0
+AUTO_S: Final = 120.0
 
-SETTINGS: Final = A2ASettings(
-    name="a travel agent", description="Plans a trip, and books it when you say so."
-)
 _TRIP: Final = "Plan me a trip, please."
 _ANSWER: Final[JsonValue] = {"city": "Lisbon", "nights": 3}
-#: What the agent says when it has done half of its work, and is doing more.
-_MID_FLIGHT: Final = "itinerary"
 _SEARCH: Final = f"Ask {EVERY_AIRLINE} in the world for a better price."
 
 
@@ -64,6 +59,8 @@ class Demo:
     pace_s: float
     #: Where to keep the tasks; None is a file that is gone afterwards.
     path: Path | None = None
+    #: The agent.
+    player: Player = FUNCTION
 
 
 async def play(demo: Demo, stream: TextIO, stdin_fd: int = 0) -> None:
@@ -76,13 +73,12 @@ async def play(demo: Demo, stream: TextIO, stdin_fd: int = 0) -> None:
     """
     teller = Teller(stream)
     with _kept(demo) as path:
-        ledger = Ledger(ledger_of(path))
-        engine = Engine(travel_agent(demo.pace_s, ledger), store=f"sqlite:///{path}")
-        async with served(engine, SETTINGS) as url, agent_at(url) as agent:
+        ledger, engine = Ledger(ledger_of(path)), demo.player.engine(path, demo.pace_s)
+        async with served(engine, demo.player.settings) as url, agent_at(url) as agent:
             where = str(path) if demo.path or not demo.auto else "in a temporary file"
-            teller.title(agent.card.name, url, f"SQLite, {where}")
+            teller.title(agent.card.name, url, f"SQLite, {where}", demo.player.about)
             if demo.auto:
-                journeys = await _scripted(agent, teller, path.with_name("killed.db"), demo.pace_s)
+                journeys = await _scripted(agent, teller, demo, path.with_name("killed.db"))
             else:
                 journeys = await _typed(agent, teller, Keyboard(stdin_fd))
                 teller.done(*ledger.counts())
@@ -98,13 +94,16 @@ def _kept(demo: Demo) -> Generator[Path]:
         with tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder:
             yield Path(folder) / "tasks.db"
     else:
-        kept = Path(tempfile.gettempdir()) / f"interlock-demo-of-{getpass.getuser()}"
+        kept = (
+            Path(tempfile.gettempdir())
+            / f"interlock-demo-{demo.player.name}-of-{getpass.getuser()}"
+        )
         kept.mkdir(mode=0o700, exist_ok=True)
         yield kept / "tasks.db"
         shutil.rmtree(kept, ignore_errors=True)  # Not after a failure or a kill: it goes on.
 
 
-async def _scripted(agent: Remote, teller: Teller, path: Path, pace_s: float) -> list[Journey]:
+async def _scripted(agent: Remote, teller: Teller, demo: Demo, path: Path) -> list[Journey]:
     try:
         async with asyncio.timeout(AUTO_S):
             teller.act("A trip: asked for, approved, done")
@@ -117,7 +116,7 @@ async def _scripted(agent: Remote, teller: Teller, path: Path, pace_s: float) ->
             _expect(search, Phase.CANCELLED)
             if CAN_BE_KILLED:
                 teller.act("A trip: its server is killed in mid-flight")
-                await _killed(teller, path, pace_s)
+                await _killed(teller, demo, path)
     except TimeoutError:
         raise DemoFailed(f"it was not over within {AUTO_S:g} s") from None
     return [
@@ -126,13 +125,13 @@ async def _scripted(agent: Remote, teller: Teller, path: Path, pace_s: float) ->
     ]
 
 
-async def _killed(teller: Teller, path: Path, pace_s: float) -> None:
+async def _killed(teller: Teller, demo: Demo, path: Path) -> None:
     """A trip whose server dies while the agent works; what it did is not done again."""
-    with Killable(path, pace_s) as server:
+    with Killable(path, demo.pace_s, demo.player) as server:
         server.start()
         async with agent_at(server.url) as agent:
             task = agent.task(_TRIP)
-            person = Scripted(teller, [_ANSWER], stop_at=_MID_FLIGHT)
+            person = Scripted(teller, [_ANSWER], stop_at=demo.player.mid_flight)
             teller.says(_TRIP)
             with contextlib.suppress(*_CUT_OFF):
                 async for sight in task.sights():
@@ -143,7 +142,7 @@ async def _killed(teller: Teller, path: Path, pace_s: float) -> None:
                         teller.says(f"(kill -9 {server.pid}, and start it again)")
                         server.kill()
                         server.start()
-            await _act(task, "(go on after what I saw)", person, teller)
+            await _act(task, "(go on after what I saw)", Scripted(teller, []), teller)
             _expect(task, Phase.COMPLETED)
     teller.done(*Ledger(ledger_of(path)).counts())
 

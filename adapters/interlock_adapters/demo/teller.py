@@ -1,5 +1,6 @@
 """Prints what a client sees of a task, one line for each thing, in eighty columns."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 from typing import Final, TextIO
@@ -12,6 +13,10 @@ from interlock_adapters.demo.client import Chunk, Moved, Question, Reply, Said, 
 #: Columns of the margin in which a line says whose it is.
 _MARGIN: Final = 10
 _INDENT: Final = " " * (_MARGIN + 2)
+
+#: What stands between several things of one line, and a space at which no line ends.
+_DOT: Final = " · "
+_HARD: Final = "\N{NO-BREAK SPACE}"
 
 _INK_OF: Final[dict[Phase, Ink]] = {
     Phase.COMPLETED: GREEN,
@@ -30,10 +35,12 @@ class Teller:
         self._stream: Final = stream
         self._colour: Final = wants_colour(stream)
 
-    def title(self, name: str, url: str, store: str) -> None:
+    def title(self, name: str, url: str, store: str, about: str = "") -> None:
         """What this is, and where."""
         self._print(f"\n  {self._in(BOLD, 'interlock demo')}   {name}, over A2A at {url}")
         self._print(self._in(DIM, f"  no key, no network; tasks are kept in {store}"))
+        if about:
+            self.hint(about)
 
     def act(self, title: str) -> None:
         """The heading of one task."""
@@ -98,15 +105,11 @@ class Teller:
         self._print(textwrap.indent(picture(journeys, colour=self._colour), " "))
         self._print("")
         for journey in journeys:
-            # A mark and its trigger stay on one line.
-            steps = [f"{mark}\N{NO-BREAK SPACE}{move.trigger}" for mark, move in journey.steps()]
-            text = textwrap.fill(
-                " · ".join(steps),
-                WIDTH,
-                initial_indent=f"{journey.name.rjust(_MARGIN)}  ",
-                subsequent_indent=_INDENT,
-            )
-            self._print(self._in(journey.ink, text.replace("\N{NO-BREAK SPACE}", " ")))
+            steps = _DOT.join(f"{mark} {move.trigger}" for mark, move in journey.steps())
+            first, *rest = _wrapped(steps, WIDTH - len(_INDENT))
+            self._print(self._in(journey.ink, f"{journey.name.rjust(_MARGIN)}  {first}"))
+            for line in rest:
+                self._print(self._in(journey.ink, f"{_INDENT}{line}"))
         self._print(self._in(DIM, f"{'↻'.rjust(_MARGIN)}  things happen here that move nothing"))
 
     def _move(self, move: Travelled) -> str:
@@ -119,16 +122,18 @@ class Teller:
             name = f"{chunk.name}, {'the last piece' if chunk.last else 'one more piece'}"
         else:
             name = chunk.name
-        lines = [line for content in chunk.content for line in shown(content).splitlines()]
+        lines = [line for content in chunk.content for line in content_of(content).splitlines()]
         self._row("shows", f"{name}:", CYAN)
         for line in lines:
-            self._print(f"{_INDENT}  {line}")
+            for piece in _wrapped(line, WIDTH - len(_INDENT) - 2):
+                self._print(f"{_INDENT}  {piece}")
 
     def _question(self, question: Question) -> None:
         self._row("asks", question.prompt, YELLOW)
         if question.arguments is not None:
             ordered = in_order(question.arguments, question.form)
-            self._table([(question.tool, ""), *((f"  {k}", shown(v)) for k, v in ordered.items())])
+            self._table([(question.tool, "")])
+            self._table([(f"  {name}", shown(value)) for name, value in ordered.items()])
         else:
             fields = fields_of(question.form)
             self._table([(name, described(schema)) for name, schema in fields.items()])
@@ -151,11 +156,33 @@ class Teller:
         print(text, file=self._stream, flush=True)
 
 
+def _wrapped(line: str, width: int) -> list[str]:
+    """The line in pieces; of several things with dots between them each stays whole."""
+    if _DOT in line:
+        line = line.replace(" ", _HARD).replace(_DOT.replace(" ", _HARD), f"{_HARD}· ")
+    pieces = textwrap.wrap(line, width, break_on_hyphens=False)
+    return [piece.replace(_HARD, " ") for piece in pieces] or [""]
+
+
+def content_of(content: JsonValue) -> str:
+    """What is in an artifact, as people read it: also JSON that is a text, and a tool call."""
+    match content:
+        case {"tool": str(tool), "arguments": dict(arguments), **rest} if not rest:
+            return f"{tool}  {shown(arguments)}".rstrip()
+        case str(text) if text.startswith("{"):
+            try:
+                return shown(json.loads(text))
+            except ValueError:
+                return text
+        case _:
+            return shown(content)
+
+
 def shown(value: JsonValue) -> str:
     """JSON as people read it."""
     match value:
         case dict():
-            return " · ".join(f"{name} {shown(value[name])}" for name in sorted(value))
+            return _DOT.join(f"{name} {shown(value[name])}" for name in sorted(value))
         case list():
             return ", ".join(shown(item) for item in value)
         case str():

@@ -72,6 +72,11 @@ class Ledger:
         return len(times), sum(times.values()) - len(times)
 
 
+def ledger_of(path: Path) -> Path:
+    """Where what was done outside is noted, for the tasks in that file."""
+    return path.with_suffix(".done")
+
+
 class Airline:
     """The outside: it takes its time, and knows every call by its key."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import os
 import sys
 from collections.abc import Awaitable
@@ -64,6 +65,19 @@ async def test_a_process_serves_while_the_source_is_open(tmp_path: Path, era: Er
         assert lives(first)
     assert not lives(first)
     assert open_files() == before
+
+
+@pytest.mark.parametrize("stream", ["none", "a buffer", "closed"])
+async def test_a_process_is_started_wherever_our_own_errors_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """Also where that is nothing that a process could be given.  Source: ours, the demo's tests."""
+    closed = (tmp_path / "errors").open("w", encoding="utf-8")
+    closed.close()
+    streams = {"none": None, "a buffer": io.StringIO(), "closed": closed}
+    monkeypatch.setattr(sys, "stderr", streams[stream])
+    async with opened(started(tmp_path / "notes", "modern")) as source:
+        assert isinstance(await number(source), int)
 
 
 @each_era
