@@ -8,10 +8,11 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports rewrite smoke bench fuzz-long faults coverage
+.PHONY: help demo test check format lint types imports rewrite smoke bench bench-peer fuzz-long
+.PHONY: faults faults-smolagents coverage
 
 help:  ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # The stamps make a fresh clone work, and a changed pyproject.toml reinstall.
 $(BIN)python:
@@ -53,9 +54,14 @@ bench: $(VENV)/.dev  ## Measure; informs, never gates
 	$(BIN)python -m bench.a2a
 	$(BIN)python -m bench.durable
 	$(BIN)python -m bench.parked
+	$(BIN)python -m bench.smolagents
+bench-peer: $(VENV)/.dev  ## Measure beside agent-runtime-sdk, in an environment of its own
+	$(BIN)python -m bench.peer
 fuzz-long: $(VENV)/.dev  ## The properties again, random and with thousands of examples
 	$(BIN)python -m pytest tests/properties --hypothesis-profile=long
 faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is left
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults --kills $(FAULTS_KILLS) --seed $(SEED) $(if $(FAULTS_ROUND),--round $(FAULTS_ROUND))
+faults-smolagents: $(VENV)/.dev  ## Kill agents of smolagents around every append, and audit them
+	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults.smol --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
 coverage: $(VENV)/.dev  ## Branch coverage of engine/, with a floor
 	$(BIN)python -m pytest --cov --cov-report=term-missing --cov-fail-under=$(FLOOR)
