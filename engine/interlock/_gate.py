@@ -27,7 +27,7 @@ from interlock._handover import Show
 from interlock._inputs import inputs_form
 from interlock._journal import Desk as JournalDesk
 from interlock._journal import Journal
-from interlock._json import digest, own_copy, same
+from interlock._json import own_copy, same
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
 from interlock._memory import OWN, Called, Ended
@@ -161,7 +161,8 @@ class Gate:
             kind = type(given).__name__
             raise InvalidInput([f"the arguments of {name} are of type {kind}, and not an object"])
         try:
-            own_copy(name, what="the name of a tool", bytes_max=bytes_max)
+            if not name.isascii():
+                own_copy(name, what="the name of a tool", bytes_max=bytes_max)
             arguments = own_copy(
                 dict(wanted.arguments), what=f"the arguments of {name}", bytes_max=bytes_max
             )
@@ -240,9 +241,9 @@ class Gate:
             policy,
             decided.rule,
             decided.version,
-            digest(decided.policy.to_json()),
+            decided.policy.digest,
             arguments,
-            policy.to_json(),
+            policy.said,
             decided.policy,
         )
 
@@ -329,7 +330,7 @@ class Gate:
         current = self._desk.toolbox.policies.of(tool).policy
         # Predicates in a log are names, and lambdas have one name; those at hand are told apart.
         before = pin.decided
-        is_new = digest(current.to_json()) != pin.base if before is None else current != before
+        is_new = current.digest != pin.base if before is None else current != before
         policies = [pin.policy, current] if is_new else [pin.policy]
         try:
             return any(policy.wants_confirmation(arguments) for policy in policies)

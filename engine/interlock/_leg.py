@@ -197,12 +197,15 @@ class _Use:
         """What a blocking function returns."""
         self._check_open()
         doing = self._desk.workers.run(partial(_tried, work))
-        ends: set[asyncio.Future[Any]] = {doing, self._watch.late}
-        first = asyncio.ensure_future(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
-        try:
-            await self._desk.wait_for(first)
-        finally:
-            first.cancel()
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def over(_end: "asyncio.Future[Any]") -> None:
+            if not first.done():
+                first.set_result(None)
+
+        doing.add_done_callback(over)
+        self._watch.late.add_done_callback(over)
+        await self._desk.wait_for(first)
         if not doing.done():
             raise asyncio.CancelledError  # It may never end, and nobody waits for it.
         return doing.result()()

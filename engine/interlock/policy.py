@@ -8,6 +8,7 @@ written down with the policy that decided it.
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from interlock._form import faults_of
+from interlock._json import digest
 from interlock._record import OnDeny, OnExpire
 from interlock._schema import check_schema, problems_of
 from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
@@ -171,6 +173,16 @@ class Policy(Value):
         if "confirm" in self.model_fields_set:
             said["confirm"] = _confirm_json(self.confirm)
         return said
+
+    @cached_property
+    def said(self) -> JsonObject:
+        """The same, made once; not to be changed."""
+        return self.to_json()
+
+    @cached_property
+    def digest(self) -> str:
+        """Stands for what was set of it."""
+        return digest(self.said)
 
 
 def _confirm_json(confirm: object) -> JsonValue:
