@@ -241,9 +241,9 @@ class Gate:
             policy,
             decided.rule,
             decided.version,
-            decided.policy.digest,
+            decided.digest,
             arguments,
-            policy.said,
+            decided.said if policy is decided.policy else policy.to_json(),
             decided.policy,
         )
 
@@ -327,10 +327,11 @@ class Gate:
         Raises:
             ToolRefused: a predicate raised, so nobody knows.
         """
-        current = self._desk.toolbox.policies.of(tool).policy
+        now = self._desk.toolbox.policies.of(tool)
+        current = now.policy
         # Predicates in a log are names, and lambdas have one name; those at hand are told apart.
         before = pin.decided
-        is_new = current.digest != pin.base if before is None else current != before
+        is_new = now.digest != pin.base if before is None else current != before
         policies = [pin.policy, current] if is_new else [pin.policy]
         try:
             return any(policy.wants_confirmation(arguments) for policy in policies)

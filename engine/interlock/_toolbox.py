@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from interlock._local_tools import LocalTools
 from interlock._plugins import Plugins
-from interlock._schema import problems_of
+from interlock._schema import check_schema, problems_of
 from interlock.errors import AmbiguousTool, EngineError, InvalidInput, UnknownTool
 from interlock.models import JsonObject
 from interlock.policy import Policies, Policy, Refuse
@@ -21,6 +21,8 @@ _log: Final = logging.getLogger("interlock.toolbox")
 RESULT_BYTES_MAX: Final = 65_536
 #: Bytes of arguments that plugins may make.
 ARGUMENT_BYTES_MAX: Final = 1_048_576
+#: Schemas of which it is remembered whether they can be checked.
+FAULTS_MAX: Final = 4_096
 #: Why a tool is not called that is switched off.
 NOT_ENABLED: Final = "it is not enabled"
 
@@ -216,13 +218,36 @@ def is_missing(arguments: JsonObject, name: str) -> bool:
 def problems_with(tool: Tool, arguments: JsonObject, *, without: Sequence[str] = ()) -> list[str]:
     """What is wrong with arguments by the tool's schema, arguments `without` left out."""
     schema = tool.input_schema
-    if tool.schema_fault is not None:
+    fault = _fault_of(schema)
+    if fault is not None:
         # The schema is the source's claim; what cannot be checked is not called.
-        _log.warning("tool %s cannot be called: %s", tool.qualified, tool.schema_fault)
-        return [f"its schema cannot be checked: {tool.schema_fault}"]
+        _log.warning("tool %s cannot be called: %s", tool.qualified, fault)
+        return [f"its schema cannot be checked: {fault}"]
     if without:
         arguments = {name: arguments[name] for name in arguments if name not in without}
         required = schema.get("required")
         if isinstance(required, list):
             schema = {**schema, "required": [name for name in required if name not in without]}
     return problems_of(arguments, schema)
+
+
+def _fault_of(schema: JsonObject) -> str | None:
+    """Why arguments cannot be checked against a schema, which is looked at once."""
+    known = _FAULTS.get(id(schema))
+    if known is None or known[0] is not schema:
+        if len(_FAULTS) >= FAULTS_MAX:
+            _FAULTS.clear()
+        known = _FAULTS[id(schema)] = (schema, _fault_found(schema))
+    return known[1]
+
+
+def _fault_found(schema: JsonObject) -> str | None:
+    try:
+        check_schema(schema)
+    except InvalidInput as error:
+        return str(error)
+    return None
+
+
+#: By the identity of what is kept here too, so that it stays that schema's.
+_FAULTS: Final[dict[int, tuple[JsonObject, str | None]]] = {}

@@ -8,7 +8,6 @@ written down with the policy that decided it.
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
@@ -174,16 +173,6 @@ class Policy(Value):
             said["confirm"] = _confirm_json(self.confirm)
         return said
 
-    @cached_property
-    def said(self) -> JsonObject:
-        """The same, made once; not to be changed."""
-        return self.to_json()
-
-    @cached_property
-    def digest(self) -> str:
-        """Stands for what was set of it."""
-        return digest(self.said)
-
 
 def _confirm_json(confirm: object) -> JsonValue:
     match confirm:
@@ -208,6 +197,9 @@ class Decided:
     """The policy of one tool now, and where it comes from."""
 
     policy: Policy
+    #: `Policy.to_json`, not to be changed, and what stands for it.
+    said: JsonObject
+    digest: str
     #: The rule that decided, `default` if none did.
     rule: str
     #: The number of the change after which it was so.
@@ -231,6 +223,7 @@ class Policies:
         self._rules: dict[str, Policy] = dict(rules or {})
         #: How often the rules were changed, from 1.
         self.version = 1
+        self._decisions: dict[str, Decided] = {}
         #: The tools that rules may name; None until they are known.
         self._known: _Known | None = None
         for rule in self._rules:
@@ -303,9 +296,18 @@ class Policies:
                 continue
             if rule == tool.name and self._is_of_another(rule, tool):
                 # It turned up since: a bare name that means two tools means neither.
-                return Decided(_OFF, rule, self.version)
-            return Decided(rules[rule], rule, self.version)
-        return Decided(_DEFAULT, "default", self.version)
+                return self._decided(_OFF, rule)
+            return self._decided(rules[rule], rule)
+        return self._decided(_DEFAULT, "default")
+
+    def _decided(self, policy: Policy, rule: str) -> Decided:
+        """With what is said of it made once, since every call asks."""
+        known = self._decisions.get(rule)
+        if known is None or known.policy is not policy or known.version != self.version:
+            said = policy.to_json()
+            known = Decided(policy, said, digest(said), rule, self.version)
+            self._decisions[rule] = known
+        return known
 
     def _is_full_name(self, rule: str) -> bool:
         return self._known is not None and self._known.is_full_name(rule)

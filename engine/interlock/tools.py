@@ -7,13 +7,10 @@ adapter.  It knows nothing of policies or asks: every call comes to it through t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from interlock._schema import check_schema
-from interlock.errors import InvalidInput
 from interlock.models import JsonObject, JsonValue, Part, Value
 
 __all__ = [
@@ -47,15 +44,6 @@ class Tool(Value):
     output_schema: JsonObject | None = None
     #: Whether it may be called again where nobody knows if it was (MCP `idempotentHint`).
     idempotent: bool = False
-
-    @cached_property
-    def schema_fault(self) -> str | None:
-        """Why its arguments cannot be checked; None if they can."""
-        try:
-            check_schema(self.input_schema)
-        except InvalidInput as error:
-            return str(error)
-        return None
 
     @property
     def qualified(self) -> str:

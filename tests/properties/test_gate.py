@@ -412,9 +412,9 @@ class GateMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
-#: A planted fault is looked for at random, and shown as it is found.
+#: A planted fault is looked for at random, and shown as it is found: mostly within some hundred.
 SEARCH = settings(
-    max_examples=1_000,
+    max_examples=10_000,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

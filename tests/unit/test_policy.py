@@ -251,3 +251,17 @@ def test_a_condition_that_cannot_be_checked_is_none() -> None:
         When(when={"unevaluatedProperties": False})
     with pytest.raises(ValidationError):
         RequiredInput(name="a", schema={"unevaluatedProperties": False})
+
+
+def test_a_copy_of_a_policy_is_described_as_it_is() -> None:
+    """What is kept of one is never that of another.  Source: a fault that was."""
+    policies = Policies({"pay": Policy(confirm="always")})
+    tool = Tool(name="pay", source="bank")
+    before = policies.of(tool)
+    policies.set("pay", before.policy.model_copy(update={"prompt": "Really?"}))
+    after = policies.of(tool)
+    assert (before.said, after.said) == (
+        {"confirm": "always"},
+        {"confirm": "always", "prompt": "Really?"},
+    )
+    assert before.digest != after.digest
