@@ -127,7 +127,15 @@ class _Hearing:
 
 
 def _as_field(text: str, schema: JsonObject) -> JsonValue:
-    """The text, or the form that it fills in: of one field, or with one that is required."""
+    """The text, or the form that it fills in: of one field, or with one that is required.
+
+    Of a form in alternatives it is the first, as a tool's that may also be declined.
+    """
+    match schema.get("anyOf"):
+        case [dict(first), *_]:
+            return _as_field(text, first)
+        case _:
+            pass
     fields = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(fields, dict):
         return text

@@ -101,7 +101,7 @@ class Leg:
         try:
             await asyncio.wait({sending})
         finally:
-            self._link.leave(self)
+            self._link.leave(self, cut=not sending.done())
             rest = {sending, *self._asking}
             for task in rest:
                 task.cancel()

@@ -25,7 +25,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from interlock import Clock
 from interlock_adapters._mcp_http import FORGOTTEN
-from interlock_adapters._mcp_target import Mode, Target, way_to
+from interlock_adapters._mcp_target import Command, Mode, Target, way_to
 from interlock_adapters._mcp_task import TasksExtension
 from interlock_adapters._mcp_wait import limit
 
@@ -69,6 +69,7 @@ class Link:
         #: Legs that are open here.
         self.callers: Final[set[Caller]] = set()
         self.lost = False
+        self._has_strays = False
         self._idle: Final = asyncio.Event()
         self._idle.set()
         self._leave: Final = asyncio.Event()
@@ -123,9 +124,15 @@ class Link:
         self.callers.add(caller)
         self._idle.clear()
 
-    def leave(self, caller: Caller) -> None:
-        """A leg has ended."""
+    def leave(self, caller: Caller, *, cut: bool = False) -> None:
+        """A leg has ended, or was cut: a question of its call's may still be on its way.
+
+        Where questions are not told apart, that must not be put to whoever calls next.
+        """
         self.callers.discard(caller)
+        if cut and (not self.is_modern or isinstance(self._target, Command)):
+            self._has_strays = True
+            self.lose()  # A process that hangs is not tried again either.
         if not self.callers:
             self._idle.set()
 
@@ -198,8 +205,10 @@ class Link:
     ) -> wire.ElicitResult | wire.ErrorData:
         del context  # it says on which connection, and no more
         caller = CALLER.get()
+        if caller is None and len(self.callers) == 1 and not self._has_strays:
+            caller = next(iter(self.callers))
         if caller not in self.callers:
-            caller = next(iter(self.callers)) if len(self.callers) == 1 else None
+            caller = None
         if caller is None:
             why = "it is not known which of several open calls asks"
             return wire.ErrorData(code=wire.INVALID_REQUEST, message=why)

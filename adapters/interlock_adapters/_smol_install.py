@@ -20,6 +20,7 @@ from smolagents import (  # type: ignore[import-untyped]  # the library has no t
 
 from interlock.errors import InvalidInput
 from interlock_adapters._smol_batch import FINAL, Batch
+from interlock_adapters._smol_code import check_code, open_getattr
 from interlock_adapters._smol_model import JournaledModel
 from interlock_adapters._smol_private import silence, unbind
 from interlock_adapters._smol_run import Run, Seat
@@ -68,6 +69,8 @@ def _seated(
         taken.process_tool_calls = Batch(seat)
     if isinstance(agent, CodeAgent):
         unbind(taken.python_executor)
+        # The library has them in the order of a set, and names them in errors.
+        taken.python_executor.authorized_imports = sorted(taken.python_executor.authorized_imports)
         taken.python_executor = cast("LibExecutor", ShownExecutor(taken.python_executor, seat))
     steps = Steps(seat)
     taken.step_callbacks.register(ActionStep, steps.acted)
@@ -160,6 +163,19 @@ def _of_the_team(run_alone: Any, seat: Seat) -> Any:  # noqa: ANN401  a method o
     return run_within
 
 
+def _closed(tool: Any) -> Any:  # noqa: ANN401  a tool, or an agent of the team
+    """A function that calls it, by which its attributes cannot be reached.
+
+    The interpreter lets code read what does not begin with two underscores: the task, the policies
+    and what stands behind the gate would be a few dots away.
+    """
+
+    def call(*args: object, **kwargs: object) -> object:
+        return tool(*args, **kwargs)
+
+    return call
+
+
 class ShownExecutor(PythonExecutor):  # type: ignore[misc]  # the library has no types
     """Runs code of a model where it is called, and shows it before."""
 
@@ -173,14 +189,16 @@ class ShownExecutor(PythonExecutor):  # type: ignore[misc]  # the library has no
         return self._inner.state
 
     def send_tools(self, tools: dict[str, Any]) -> None:
-        """See `PythonExecutor`."""
-        self._inner.send_tools(tools)
+        """See `PythonExecutor`; code that a model wrote is given nothing that leads further."""
+        self._inner.send_tools({name: _closed(tool) for name, tool in tools.items()})
+        self._inner.static_tools["getattr"] = open_getattr
 
     def send_variables(self, variables: dict[str, Any]) -> None:
         """See `PythonExecutor`."""
         self._inner.send_variables(variables)
 
     def __call__(self, code_action: str) -> Any:  # noqa: ANN401  the library's own
-        """See `PythonExecutor`."""
+        """See `PythonExecutor`; what reaches behind objects is not run."""
         Shown(self._seat).text()
+        check_code(code_action)
         return self._inner(code_action)

@@ -6,6 +6,7 @@ step: no JSON is made of what is plain text.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -13,6 +14,7 @@ from interlock_adapters._smol_types import MessageLike, Messages, Options
 
 __all__ = ["PromptDigests"]
 
+_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]+")
 #: Hexadecimal digits: 128 bits.
 DIGITS: Final = 32
 
@@ -44,9 +46,9 @@ class PromptDigests:
         role = str(getattr(message.role, "value", message.role))
         match message.content:
             case str(text):
-                _framed(whole, f"{role} text", text.encode("utf-8", "surrogatepass"))
+                _framed(whole, f"{role} text", _lasting(text))
             case [{"type": "text", "text": str(text), **rest}] if not rest:
-                _framed(whole, f"{role} text", text.encode("utf-8", "surrogatepass"))
+                _framed(whole, f"{role} text", _lasting(text))
             case content:
                 _framed(whole, f"{role} content", self._json(content))
         if message.tool_calls:
@@ -69,6 +71,13 @@ class PromptDigests:
         if known is None:
             known = self._known[id(value)] = (value, hashlib.sha256(_bytes(value)).digest())
         return known[1]
+
+
+def _lasting(text: str) -> bytes:
+    """A text without where things lie in memory, which is elsewhere in every process."""
+    if " at 0x" in text:
+        text = _ADDRESS.sub(" at 0x", text)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _framed(whole: "hashlib._Hash", what: str, content: bytes) -> None:

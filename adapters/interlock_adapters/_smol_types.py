@@ -118,6 +118,8 @@ class LibExecutor(Protocol):
     state: dict[str, Any]
     timeout_seconds: float | None
     additional_functions: dict[str, Any]
+    authorized_imports: list[str]
+    static_tools: dict[str, Any]
 
     def __call__(self, code_action: str) -> Any:  # noqa: ANN401  the library's own
         """Run code that a model wrote."""

@@ -108,6 +108,8 @@ class McpServer:
         self._name: Final = name
         self._target: Final = target
         self._pass_through: Final = passed
+        #: Without the caller's own, a call would be made in the service's name.
+        self._callers_own: Final = passed & fixed.keys()
         self._optional: Final = optional
         self._clock: Final = clock or SystemClock()
         self._connections: Final = Connections(
@@ -278,6 +280,11 @@ class McpServer:
             ToolError: it cannot be sent.
         """
         carried = {key: use.carried[key] for key in self._pass_through if key in use.carried}
+        if missing := sorted(self._callers_own - carried.keys()):
+            raise ToolError(
+                f"MCP server {self._name!r} needs the caller's own {', '.join(missing)}, which is "
+                "not kept over a restart: any message that answers the task brings it anew"
+            )
         if problems := header_problems(carried):
             raise ToolError(f"MCP server {self._name!r}: {'; '.join(problems)}")
         return carried

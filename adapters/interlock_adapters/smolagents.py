@@ -14,10 +14,13 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
-from interlock import Part, SyncTaskContext
+from interlock import Part, SyncTaskContext, Tool
+from interlock.errors import InvalidInput
 from interlock.models import JsonValue
 
 try:
+    from smolagents import MultiStepAgent  # type: ignore[import-untyped]  # it has no types
+
     from interlock_adapters._smol_failure import ModelFailed, OutOfSteps, RunEnds, is_transient
     from interlock_adapters._smol_install import install
     from interlock_adapters._smol_run import NotGated, Run, Settings
@@ -76,6 +79,10 @@ class SmolAgent:
         artifacts: bool = True,
         verbose: bool = False,
     ) -> None:
+        if isinstance(cast("object", factory), MultiStepAgent) or not callable(factory):
+            kind = type(factory).__name__
+            accepted = "a function (task, tools) that makes an agent is accepted"
+            raise InvalidInput([f"SmolAgent was given a {kind}; {accepted}"])
         self._factory: Final = factory
         self._settings: Final = Settings(
             allow_code=allow_code,
@@ -95,17 +102,31 @@ class SmolAgent:
         """
         run = Run(task, self._settings)
         toolbox = task.toolbox
-        named = [(tool, toolbox.name_of(tool)) for tool in task.tools]
-        tools: list[GatedTool] = [ToolboxTool(tool, name) for tool, name in named]
+        # They are in every prompt, so a run that is replayed must have those that it began with;
+        # whether one may still be called is for the gate.
+        offered = cast("dict[str, Any]", task.journal_value(lambda: _offered(task)))
+        tools: list[GatedTool] = [
+            ToolboxTool(Tool.model_validate(tool), name) for name, tool in offered["tools"]
+        ]
         try:
             with run.whole():
                 agent = self._factory(task, [*tools, AskUser(), AskAuth()])
-                seat = install(run, agent, toolbox.instructions())
+                seat = install(run, agent, offered["instructions"])
                 with seat.entered(""):
                     answer = seat.agent.run(_request(task), max_steps=seat.agent.max_steps)
         except RunEnds as ends:
             raise ends.error from None
         return toolbox.format_result(_value_of(answer))
+
+
+def _offered(task: SyncTaskContext) -> JsonValue:
+    """What the agent is given: the tools by the names that it sees, and the instructions."""
+    toolbox = task.toolbox
+    tools: list[JsonValue] = [
+        [toolbox.name_of(tool), tool.model_dump(mode="json", exclude_unset=True)]
+        for tool in task.tools
+    ]
+    return {"tools": tools, "instructions": toolbox.instructions()}
 
 
 def _request(task: SyncTaskContext) -> str:

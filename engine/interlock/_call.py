@@ -139,6 +139,8 @@ def raised(error: Exception, *, once: bool = False) -> Ended:
     """
     # What foreign errors say may hold a secret; what ours say is meant to be shown.
     done = error.done if isinstance(error, ToolError | PluginFailed) else once
+    if isinstance(error, Retryable | Rejected):
+        done = False  # It says itself that it was not.
     said = words_of(error) if isinstance(error, EngineError) else ""
     return _ended_by(error, said, done=done)
 

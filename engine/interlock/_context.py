@@ -521,6 +521,21 @@ class TaskContext:
         """The time, in seconds since 1970; run again, the agent gets the same."""
         return cast("float", await self.journal.note("time", self._desk.clock.now))
 
+    async def journal_value(self, make: Callable[[], JsonValue]) -> JsonValue:
+        """What `make` gives, JSON; run again, the agent gets the same.
+
+        For what may be otherwise by then and must not be: what a configuration said, for one.
+
+        Raises:
+            ResultInvalid: it is not JSON, or too large.
+        """
+        bytes_max = self._desk.limits.payload_bytes_max
+        return copy.deepcopy(
+            await self.journal.note(
+                "value", lambda: own_copy(make(), what="the value", bytes_max=bytes_max)
+            )
+        )
+
     async def journal_random(self) -> float:
         """A random number from 0 to 1; run again, the agent gets the same.
 
@@ -532,10 +547,10 @@ class TaskContext:
         self._asks += 1
         return f"ask-{self._asks}" if key is None else own_key(key)
 
-    async def _inquired(self, prompt: str, key: str) -> InDoubt:
+    async def _inquired(self, prompt: str, key: str, approvers: Sequence[str]) -> InDoubt:
         """What a person says to something that the agent did not think of."""
         form = form_of(InDoubt)
-        asked = self._asking.asked(key, AskKind.INPUT, prompt, form.schema, None, ())
+        asked = self._asking.asked(key, AskKind.INPUT, prompt, form.schema, None, approvers)
         # Not one of the agent's, so not one too many.
         asked["asks_max"] += len(self._desk.memory.asked) + 1
         reply = await self._asking.closed(asked, form)

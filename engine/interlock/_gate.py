@@ -31,12 +31,20 @@ from interlock._json import own_copy, same
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
 from interlock._memory import OWN, Called, Ended
-from interlock._outcome import outcome_of
+from interlock._outcome import outcome_of, told_of
 from interlock._payload import Asked, CallAbout
 from interlock._pin import Pin, pin_of, refusal_json, refusal_of
 from interlock._record import AskKind
 from interlock._schema import check_schema
-from interlock._toolbox import NOT_ENABLED, Found, is_missing, label_of, problems_with
+from interlock._toolbox import (
+    NOT_ENABLED,
+    Found,
+    is_missing,
+    is_wanting,
+    label_of,
+    problems_with,
+    with_defaults,
+)
 from interlock.errors import (
     CallFailed,
     EngineError,
@@ -55,6 +63,8 @@ LEGS_MAX: Final = 100
 #: Times that a person is asked again for the same inputs.
 ROUNDS_MAX: Final = 20
 NAME_CHARS_MAX: Final = 256
+#: Why a call is not made that waited for others while its policy was changed.
+NOW_CONFIRMED: Final = "its policy was changed meanwhile and wants it confirmed; call it again"
 #: The keys of what was refused.
 _REFUSED: Final = OWN + "refused-"
 
@@ -278,13 +288,14 @@ class Gate:
         if not policy.enabled:
             raise ToolRefused(tool.name, [NOT_ENABLED])
         self._check_enabled(tool)
-        missing = [w for w in policy.required_inputs if is_missing(arguments, w.target)]
+        missing = [w for w in policy.required_inputs if is_wanting(arguments, w)]
         if problems := problems_with(tool, arguments, without=[w.target for w in missing]):
             raise ToolRefused(tool.name, problems)
         if missing:
             arguments = await self._with_inputs(met, tool, pin, missing)
-            if problems := problems_with(tool, arguments):
-                raise ToolRefused(tool.name, problems)
+        arguments = with_defaults(tool, arguments)
+        if problems := problems_with(tool, arguments):
+            raise ToolRefused(tool.name, problems)
         cleared = _Cleared(arguments)
         approval = f"{met.call.key}:approval"
         if approval in self._desk.memory.asked or self._wants_a_word(tool, pin, arguments):
@@ -399,7 +410,13 @@ class Gate:
         return _Cleared(cast("JsonObject", reply.value), asked["key"])
 
     def _pin(self, asked: Asked, met: _Met, pin: Pin) -> None:
+        """Ask as this attempt has asked already: tools change, and what was shown is what runs."""
         asked["gate"] = pin.to_json(met.call.arguments)
+        before = self._desk.memory.asked_now(asked["key"])
+        if before is not None and "gate" in before:
+            asked["prompt"], asked["schema"] = before["prompt"], before["schema"]
+            if "tool" in before:
+                asked["tool"], asked["arguments"] = before["tool"], before["arguments"]
 
     def _policy_of(self, met: _Met) -> Policy:
         """The policy by which people are asked what a tool wants to know."""
@@ -425,11 +442,20 @@ class Gate:
         # A copy: what the tool makes of it must not be what the log says.
         leg = partial(found.source.call, tool, copy.deepcopy(arguments))
         await self._journal.begin(call, about)
-        if met.begun is None and not self._is_enabled(tool):
-            # Others were asked about meanwhile, and it waited for them.
+        if met.begun is None and (why := self._changed_meanwhile(tool, pin, cleared)) is not None:
             await self._journal.unmade([call])
-            raise await self._refuse(met.call, ToolRefused(tool.name, [NOT_ENABLED]))
+            raise await self._refuse(met.call, ToolRefused(tool.name, [why]))
         return await self._leg(call, Leg(tool, pin.policy, arguments, leg))
+
+    def _changed_meanwhile(self, tool: Tool, pin: Pin, cleared: _Cleared) -> str | None:
+        """What keeps a call from being made that waited while others were asked about."""
+        if not self._is_enabled(tool):
+            return NOT_ENABLED
+        try:
+            wants = cleared.approval is None and self._wants_a_word(tool, pin, cleared.arguments)
+        except ToolRefused as error:
+            return error.problems[0]
+        return NOW_CONFIRMED if wants else None
 
     async def _gone_on(self, met: _Met, outcome: ToolOutcome) -> ToolResult:
         """The further legs of a tool that was not done, each a call of its own in the log."""
@@ -503,7 +529,8 @@ class Gate:
         Raises:
             CallFailed: the tool raised.
         """
-        return outcome_of(await self._journal.value(call, ended))
+        value = await self._journal.value(call, ended)
+        return told_of(value) if ended.told else outcome_of(value)
 
 
 def _check_same(tool: Tool, decided: str) -> None:

@@ -7,6 +7,7 @@ saw the end is *in doubt*: if it may be repeated it is, else a person is asked.
 import asyncio
 import inspect
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 
 from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
 from interlock._event import Data
+from interlock._json import storable
 from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
 from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger
@@ -29,6 +31,8 @@ from interlock.models import JsonValue, Limits
 _WITHIN: Final[ContextVar["_Within | None"]] = ContextVar("interlock_within", default=None)
 
 KEY_CHARS_MAX: Final = 256
+#: Characters of arguments in a question about them.
+ARGUMENTS_CHARS_MAX: Final = 1_000
 #: Without halves of characters, which cannot be stored.
 _KEY: Final = re.compile(f"[^\ud800-\udfff]{{1,{KEY_CHARS_MAX}}}", re.DOTALL)
 _OURS: Final = re.compile(f"^{OWN}|[@~][0-9]+$")
@@ -76,7 +80,7 @@ class Desk(Protocol):
 class Inquirer(Protocol):
     """Asks a person something that the agent did not think of."""
 
-    async def __call__(self, prompt: str, key: str) -> InDoubt:
+    async def __call__(self, prompt: str, key: str, approvers: Sequence[str]) -> InDoubt:
         """What they say."""
         ...
 
@@ -270,14 +274,17 @@ class Journal:
         """What to take for the end of a call that nobody saw; None: it is to be made again."""
         if call.idempotent and known.idempotent:
             return None
+        # Of several calls of one tool people must know which is meant.
+        what = "" if not known.tool else f" with {_short(known.arguments)}"
         question = prompt = (
-            f"The call of {call.name!r} was interrupted, and nobody knows whether it was done. "
+            f"The call of {known.tool or call.name!r}{what} was interrupted, and nobody knows "
+            "whether it was done. "
             "Use a value for its result, run it again, or fail the task?"
         )
         for again in itertools.count(1):
             key = f"{IN_DOUBT}{known.begun}-{call.key}" + ("" if again == 1 else f"~{again}")
             try:
-                said = await self._inquire(question, key)
+                said = await self._inquire(question, key, known.approvers)
             except EngineError:
                 # Nobody can be asked: then nobody has said that it may be made again.
                 await self._desk.fail(CallInDoubt(call.name))
@@ -287,7 +294,7 @@ class Journal:
                 return None
             problems = call.problems_of(said.value)
             if not problems:
-                ended = Ended(said.value)
+                ended = Ended(said.value, told=True)
                 await self._desk.record_end({**_said(call, ended), "by": "answer"})
                 return ended
             question = f"{prompt}\n({'; '.join(problems)})"
@@ -316,6 +323,11 @@ def _tried(
 
 def _raise(error: BaseException) -> None:
     raise error
+
+
+def _short(arguments: JsonValue) -> str:
+    """Arguments for people."""
+    return storable(json.dumps(arguments, ensure_ascii=False), ARGUMENTS_CHARS_MAX)
 
 
 def own_key(key: str) -> str:

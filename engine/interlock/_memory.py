@@ -40,6 +40,8 @@ class Ended:
 
     value: JsonValue = None
     error: JsonObject | None = None
+    #: A person says so, and nobody saw it.
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -55,8 +57,9 @@ class Called:
     begun_at: int
     #: What it was really called with.
     arguments: JsonObject
-    #: `source/name`, of a tool that the gate let through.
+    #: `source/name`, of a tool that the gate let through, and who may answer for it.
     tool: str = ""
+    approvers: tuple[str, ...] = ()
     ended_at: int = 0
     #: How often it was begun.
     begun: int = 1
@@ -204,7 +207,9 @@ class Memory:
             case Trigger.CALLED if data.get("error", {}).get("code") == NOT_MADE:
                 del self.calls[data["key"]]
             case Trigger.CALLED:
-                self.calls[data["key"]].ended = Ended(data["value"], data.get("error"))
+                self.calls[data["key"]].ended = Ended(
+                    data["value"], data.get("error"), told="by" in data
+                )
                 self.calls[data["key"]].ended_at = event.seq
             case _:
                 self.notes[data["key"]] = data["value"]
@@ -224,6 +229,7 @@ class Memory:
             seq,
             arguments,
             data.get("tool", ""),
+            tuple(data.get("policy", {}).get("approvers", ())),
         )
 
     def _reply(self, event: Event) -> None:

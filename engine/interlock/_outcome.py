@@ -1,12 +1,12 @@
 """What a leg of a tool call came to, in the form that the log keeps.
 
-`{"result": ...}` or `{"unfinished": ...}`.  Anything else is a value that a person gave for the
-result of a call of which nobody knew whether it was done.
+`{"result": ...}` or `{"unfinished": ...}`.  What a person gave for the result of a call of which
+nobody knew whether it was done is a plain value, whatever it looks like.
 """
 
-from typing import Final
+from typing import Final, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from interlock.models import JsonObject, JsonValue, Part
 from interlock.tools import ToolOutcome, ToolResult, Unfinished
@@ -30,16 +30,19 @@ def said_of(outcome: ToolOutcome) -> JsonObject:
 
 
 def outcome_of(said: JsonValue) -> ToolOutcome:
-    """As it was, or what a person says that it was."""
-    try:
-        match said:
-            case {"result": kept, **more} if not more:
-                return _RESULT_OF.validate_python(kept)
-            case {"unfinished": kept, **more} if not more:
-                return _UNFINISHED_OF.validate_python(kept)
-            case str():
-                return ToolResult(parts=(Part(text=said),))
-            case _:
-                return ToolResult(structured=said)
-    except ValidationError:
-        return ToolResult(structured=said)
+    """As it was.
+
+    Raises:
+        ValidationError: it is in no form of the log.
+    """
+    kept = cast("JsonObject", said)
+    if _UNFINISHED in kept:
+        return _UNFINISHED_OF.validate_python(kept[_UNFINISHED])
+    return _RESULT_OF.validate_python(kept[_RESULT])
+
+
+def told_of(said: JsonValue) -> ToolResult:
+    """What a person says that it was: a plain value, which begins nothing."""
+    if isinstance(said, str):
+        return ToolResult(parts=(Part(text=said),))
+    return ToolResult(structured=said)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from interlock._json import own_copy
-from interlock.errors import InvalidInput, PluginFailed
+from interlock.errors import InvalidInput, PluginFailed, ResultInvalid
 from interlock.models import JsonObject
 from interlock.policy import Policy, Refuse
 from interlock.tools import Tool, ToolResult
@@ -97,8 +97,8 @@ class Plugins:
                 continue
             try:
                 value = hook(value)
-            except Exception as error:
-                raise _failed(plugin, "format_result", error) from error
+            except Exception as error:  # noqa: BLE001  told by its kind, since it may hold a secret
+                raise _failed(plugin, "format_result", error) from None
             _check_plain(plugin, "format_result", value)
         return value
 
@@ -113,8 +113,8 @@ class Plugins:
             given = getattr(plugin, "instructions", "")
             try:
                 text: object = given() if callable(given) else given
-            except Exception as error:
-                raise _failed(plugin, "instructions", error) from error
+            except Exception as error:  # noqa: BLE001  told by its kind, since it may hold a secret
+                raise _failed(plugin, "instructions", error) from None
             _check_plain(plugin, "instructions", text)
             if not isinstance(text, str):
                 raise PluginFailed(name_of(plugin), "instructions", type(text).__name__)
@@ -124,8 +124,8 @@ class Plugins:
     def _object(self, plugin: object, given: object) -> JsonObject:
         try:
             copy = own_copy(given, what="the arguments", bytes_max=self._bytes_max)
-        except Exception as error:
-            raise _failed(plugin, "normalize_args", error) from error
+        except ResultInvalid as error:
+            raise _failed(plugin, "normalize_args", error) from None
         if not isinstance(copy, dict):
             raise PluginFailed(name_of(plugin), "normalize_args", type(given).__name__)
         return copy
@@ -145,8 +145,8 @@ async def _said(plugin: object, hook: str, otherwise: object, *given: object) ->
     try:
         said: object = method(*given)
         return await cast("Any", said) if inspect.isawaitable(said) else said
-    except Exception as error:
-        raise _failed(plugin, hook, error) from error
+    except Exception as error:  # noqa: BLE001  as above
+        raise _failed(plugin, hook, error) from None
 
 
 def _failed(plugin: object, hook: str, error: Exception) -> PluginFailed:

@@ -249,6 +249,10 @@ class SyncTaskContext:
         """See `TaskContext.journal_time`."""
         return self._run(self._context.journal_time())
 
+    def journal_value(self, make: Callable[[], JsonValue]) -> JsonValue:
+        """See `TaskContext.journal_value`; `make` is called on the event loop."""
+        return self._run(self._context.journal_value(make))
+
     def journal_random(self) -> float:
         """See `TaskContext.journal_random`."""
         return self._run(self._context.journal_random())

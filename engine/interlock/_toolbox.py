@@ -1,5 +1,6 @@
 """The tools of an engine: where they come from, what they are called, and who has a say."""
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from interlock._plugins import Plugins
 from interlock._schema import check_schema, problems_of
 from interlock.errors import AmbiguousTool, EngineError, InvalidInput, UnknownTool
 from interlock.models import JsonObject
-from interlock.policy import Policies, Policy, Refuse
+from interlock.policy import Policies, Policy, Refuse, RequiredInput
 from interlock.tools import LOCAL, Tool, ToolSource
 
 _log: Final = logging.getLogger("interlock.toolbox")
@@ -167,9 +168,9 @@ class Toolbox:
             return [said.reason]
         if not said.enabled or not self.policies.of(tool).policy.enabled:
             return [NOT_ENABLED]
-        missing = [w.name for w in said.required_inputs if is_missing(arguments, w.target)]
+        missing = [w.name for w in said.required_inputs if is_wanting(arguments, w)]
         if missing:
-            return [f"{name} is missing" for name in missing]
+            return [f"{name} is missing, or not what the policy wants" for name in missing]
         return problems_with(tool, arguments)
 
     def _all(self) -> list[Tool]:
@@ -213,6 +214,26 @@ def is_missing(arguments: JsonObject, name: str) -> bool:
     if isinstance(value, str):
         return not value.strip()
     return value is None or value in ([], {})
+
+
+def is_wanting(arguments: JsonObject, wanted: RequiredInput) -> bool:
+    """Whether a required input was not given, or not as the policy wants it."""
+    if is_missing(arguments, wanted.target):
+        return True
+    return wanted.form is not None and bool(problems_of(arguments[wanted.target], wanted.form))
+
+
+def with_defaults(tool: Tool, arguments: JsonObject) -> JsonObject:
+    """The arguments with the defaults of the tool's schema: what runs is judged and shown."""
+    properties = tool.input_schema.get("properties")
+    if not isinstance(properties, dict):
+        return arguments
+    defaults = {
+        name: schema["default"]
+        for name, schema in properties.items()
+        if isinstance(schema, dict) and "default" in schema and name not in arguments
+    }
+    return {**arguments, **copy.deepcopy(defaults)} if defaults else arguments
 
 
 def problems_with(tool: Tool, arguments: JsonObject, *, without: Sequence[str] = ()) -> list[str]:

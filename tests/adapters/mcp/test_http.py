@@ -120,8 +120,10 @@ async def test_the_headers_of_the_service_and_of_the_task_go_along(era: Era) -> 
         async with opened(source, alone=False):
             ada = RecordingUse(carried={"authorization": OWN, "cookie": "not to be passed"})
             await called(source, "whoami", ada)
-            await called(source, "whoami")
-    assert shop.headers == [(SECRET, OWN), (SECRET, "Basic service")]
+            # Nobody's call is made in the service's name.
+            with pytest.raises(ToolError, match="needs the caller's own authorization"):
+                await called(source, "whoami")
+    assert shop.headers == [(SECRET, OWN)]
 
 
 @each_era
