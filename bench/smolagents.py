@@ -91,7 +91,7 @@ class Add(Tool):  # type: ignore[misc]  # the library has no types
 def bare(steps: int) -> float:
     """Milliseconds for a step of the agent without the engine."""
     model = ScriptedSmolModel(script(steps, "add", asks=False))
-    made = ToolCallingAgent(
+    made: Any = ToolCallingAgent(
         tools=[Add()], model=model, max_steps=steps + 5, verbosity_level=LogLevel.OFF
     )
     began = time.perf_counter()

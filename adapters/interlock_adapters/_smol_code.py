@@ -6,7 +6,7 @@ walking there by mistake or by persuasion; it is no sandbox, since the code runs
 """
 
 import ast
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from smolagents.local_python_executor import InterpreterError  # type: ignore[import-untyped]
 
@@ -54,7 +54,7 @@ def open_getattr(value: Any, name: str, *default: Any) -> Any:  # noqa: ANN401  
     Raises:
         InterpreterError: it may not.
     """
-    if not isinstance(name, str):
+    if not isinstance(cast("object", name), str):
         raise InterpreterError("the name of an attribute is a text")
     _check(name)
     return getattr(value, name, *default)
