@@ -37,13 +37,11 @@ def check_code(code: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             _check(node.attr)
-            if node.attr in FORMATS:
-                raise InterpreterError(
-                    f"Forbidden: .{node.attr}() is not available; use an f-string"
-                )
 
 
 def _check(name: str) -> None:
+    if name in FORMATS:
+        raise InterpreterError(f"Forbidden: .{name}() is not available; use an f-string")
     if name.startswith("_") or name in FRAMES:
         raise InterpreterError(f"Forbidden access to the attribute {name!r}")
 
