@@ -6,7 +6,6 @@ Source: issue 4, build 4 ("OpenAI-compatible out of the box").
 from typing import Any
 
 import pytest
-from openai_server import Broken, Cut, OpenAiServer, served
 from smolagents import (  # type: ignore[import-untyped]  # the library has no types
     OpenAIModel,
     ToolCallingAgent,
@@ -14,6 +13,7 @@ from smolagents import (  # type: ignore[import-untyped]  # the library has no t
 
 from interlock import Limits, Phase, Retry, Trigger
 from interlock.testing import ModelCall, ModelTurn
+from openai_server import Broken, Cut, OpenAiServer, served
 from smol import (
     Desk,
     Factory,
