@@ -126,6 +126,11 @@ def _of_fields(rule: str, faults: list[ErrorDetails], document: Document) -> Ite
 
 
 def _what(fault: ErrorDetails) -> str:
+    """What is wrong, without the words of Python."""
+    if fault["type"] == "tuple_type":
+        return "a list is accepted, as [ada]"
+    if fault["type"] == "model_type":
+        return "a mapping is accepted, as {name: seat}"
     return fault["msg"].removeprefix("Value error, ")
 
 

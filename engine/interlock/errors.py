@@ -364,10 +364,11 @@ class UnknownTool(EngineError):
 
     code = "unknown_tool"
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], *, hint: str = "") -> None:
         self.name = name
         self.known = tuple(known)
-        super().__init__(f"no tool {name!r:.80}; there are: {', '.join(known) or 'none'}")
+        more = f"; {hint}" if hint else ""
+        super().__init__(f"no tool {name!r:.80}; there are: {', '.join(known) or 'none'}{more}")
 
 
 class AmbiguousTool(EngineError):

@@ -361,4 +361,5 @@ class _Known:
         is_source = name == _ANY and any(tool.source == source for tool in self.tools)
         may_be = source in self.away if found else bool(self.away)
         if not (named or is_source or may_be):
-            raise UnknownTool(rule, sorted(tool.qualified for tool in self.tools))
+            hint = f"one that an agent brings is announced: Toolbox(agent_tools=[{rule!r}])"
+            raise UnknownTool(rule, sorted(tool.qualified for tool in self.tools), hint=hint)

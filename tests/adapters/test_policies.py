@@ -214,3 +214,20 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     path.write_bytes("a: {prompt: é}".encode("latin-1"))
     with pytest.raises(InvalidInput, match="not written in UTF-8"):
         load_policies(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("book:\n  approvers: ada\n", "policies:2: book: approvers: a list is accepted, as [ada]"),
+        (
+            "book:\n  required_inputs: [iban]\n",
+            "policies:2: book: required_inputs.0: a mapping is accepted, as {name: seat}",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_yaml(text: str, wanted: str) -> None:
+    """Whoever writes it need not know Python.  Source: review of issue 4."""
+    with pytest.raises(InvalidInput) as refused:
+        load_policies(text)
+    assert refused.value.problems == (wanted,)
