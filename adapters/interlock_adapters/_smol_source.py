@@ -15,7 +15,7 @@ from interlock_adapters._smol_schema import schema_of
 from interlock_adapters._smol_show import clean
 from interlock_adapters._smol_types import LibTool
 
-__all__ = ["OwnTool", "result_of"]
+__all__ = ["OwnTool", "picture_of", "result_of"]
 
 
 class OwnTool:
@@ -66,8 +66,8 @@ def result_of(value: object) -> ToolResult:
         return ToolResult(parts=(Part(text=clean(str(value))),))
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    if callable(getattr(value, "save", None)) and callable(getattr(value, "tobytes", None)):
-        return ToolResult(parts=(_picture(value),))
+    if (picture := picture_of(value)) is not None:
+        return ToolResult(parts=(picture,))
     try:
         said = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
@@ -77,8 +77,11 @@ def result_of(value: object) -> ToolResult:
     return ToolResult(structured=cast("JsonValue", said))
 
 
-def _picture(image: Any) -> Part:  # noqa: ANN401  an image of any library that is like PIL's
+def picture_of(value: Any) -> Part | None:  # noqa: ANN401  whatever a tool or an agent gives
+    """An image of any library that is like PIL's, as a part; None if it is none."""
+    if not (callable(getattr(value, "save", None)) and callable(getattr(value, "tobytes", None))):
+        return None
     file = io.BytesIO()
-    image.save(file, format="PNG")
+    value.save(file, format="PNG")
     encoded = base64.b64encode(file.getvalue()).decode()
     return Part(raw=encoded, media_type="image/png")

@@ -24,7 +24,7 @@ try:
     from interlock_adapters._smol_failure import ModelFailed, OutOfSteps, RunEnds, is_transient
     from interlock_adapters._smol_install import install
     from interlock_adapters._smol_run import NotGated, Run, Settings
-    from interlock_adapters._smol_source import result_of
+    from interlock_adapters._smol_source import picture_of
     from interlock_adapters._smol_tool import (
         AskAuth,
         AskUser,
@@ -142,7 +142,4 @@ def _value_of(answer: object) -> str | Part | JsonValue:
     """A final answer as a result of the task."""
     if isinstance(answer, str):
         return str(answer)  # The library's is a text with a way to print itself.
-    if callable(getattr(answer, "save", None)) and callable(getattr(answer, "tobytes", None)):
-        (picture,) = result_of(answer).parts
-        return picture
-    return cast("JsonValue", answer)
+    return picture_of(answer) or cast("JsonValue", answer)

@@ -91,13 +91,14 @@ class Asking:
             "asks_max": limits.asks_max,
         }
 
-    def question(self, key: str, prompt: str, form: JsonObject, policy: Policy) -> Asked:
-        """What a tool wants to know of those whom its policy names, in the time that they have.
+    def governed(
+        self, key: str, kind: AskKind, prompt: str, schema: JsonObject, policy: Policy
+    ) -> Asked:
+        """What is asked of those whom a tool's policy names, in the time that they have.
 
-        It has no default: where nobody answers, that is a no, or the task fails.
+        It has no default: where nobody answers, that is as a no, or the task fails.
         """
-        given = (policy.expires_s, policy.approvers)
-        asked = self.asked(key, AskKind.INPUT, prompt, form, *given)
+        asked = self.asked(key, kind, prompt, schema, policy.expires_s, policy.approvers)
         asked["on_expire"] = "fail" if policy.on_expire == "fail" else "deny"
         asked["on_deny"] = policy.on_deny
         return asked

@@ -3,56 +3,36 @@
 It is long because each call is spelled out for type checkers; what each does is short.
 """
 
-import asyncio
 import copy
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol, TypeVar, cast, overload
+from typing import Any, Final, Protocol, TypeVar, cast, overload
 
 from pydantic import BaseModel, ValidationError
 
 from interlock._agent import MISSING, Content
 from interlock._asking import Asking
-from interlock._at_once import Share
 from interlock._call import Call, InDoubt
-from interlock._clock import Clock
-from interlock._event import Data
 from interlock._form import Form, FormLike, faults_of, form_of
+from interlock._gate import Desk as GateDesk
 from interlock._gate import Gate
 from interlock._journal import Journal, own_key
 from interlock._json import digest, encoded, own_copy
-from interlock._memory import Memory, Reply
-from interlock._payload import CallBegun, CallEnded, Emitted, Progressed
+from interlock._payload import Emitted, Progressed
 from interlock._phases import Trigger
 from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
-from interlock._thread import Workers
 from interlock._toolbox import Toolbox
 from interlock.errors import EngineError, InvalidInput
-from interlock.models import Artifact, JsonObject, JsonValue, Limits, Part, parts_of
+from interlock.models import Artifact, JsonObject, JsonValue, Part, parts_of
 from interlock.tools import Tool, ToolCall, ToolResult
 
 V = TypeVar("V")
 
 
-class Desk(Protocol):
+class Desk(GateDesk, Protocol):
     """What a context needs of its turn: the only way out of an agent."""
-
-    @property
-    def limits(self) -> Limits:
-        """The bounds."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
-
-    @property
-    def memory(self) -> Memory:
-        """What the task's log says was already done."""
-        ...
 
     @property
     def stopping(self) -> bool:
@@ -62,69 +42,6 @@ class Desk(Protocol):
     @property
     def record(self) -> TaskRecord:
         """The task as of its last commit."""
-        ...
-
-    async def report(self, trigger: Trigger, data: Data) -> None:
-        """Fire a trigger in the name of the turn; returns when it is durable.
-
-        Raises:
-            Refused: it is not legal now.
-            TaskStopped: the task is being stopped.
-        """
-
-    async def reply(self, key: str, form: Form | None) -> Reply:
-        """Wait until the ask of that key is closed and the turn may go on."""
-        ...
-
-    @property
-    def task_id(self) -> str:
-        """The id of the task."""
-        ...
-
-    async def begin(self, call: CallBegun) -> None:
-        """See `_journal.Desk`."""
-
-    async def end(self, call: CallEnded | None, *, waits: bool = True) -> None:
-        """See `_journal.Desk`."""
-
-    async def record_end(self, call: CallEnded) -> None:
-        """See `_journal.Desk`."""
-
-    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
-        """See `_journal.Desk`."""
-        ...
-
-    async def fail(self, error: Exception) -> NoReturn:
-        """See `_journal.Desk`."""
-        ...
-
-    @property
-    def toolbox(self) -> Toolbox:
-        """See `_gate.Desk`."""
-        ...
-
-    @property
-    def carried(self) -> Mapping[str, str]:
-        """See `_gate.Desk`."""
-        ...
-
-    @property
-    def owner(self) -> str:
-        """Whose task it is."""
-        ...
-
-    @property
-    def put_aside(self) -> bool:
-        """See `_gate.Desk`."""
-        ...
-
-    @property
-    def workers(self) -> Workers:
-        """See `_gate.Desk`."""
-        ...
-
-    def share(self) -> Share:
-        """See `_gate.Desk`."""
         ...
 
 

@@ -294,7 +294,7 @@ class Gate:
         if missing:
             arguments = await self._with_inputs(met, tool, pin, missing)
         arguments = with_defaults(tool, arguments)
-        if problems := problems_with(tool, arguments):
+        if arguments is not pin.arguments and (problems := problems_with(tool, arguments)):
             raise ToolRefused(tool.name, problems)
         cleared = _Cleared(arguments)
         approval = f"{met.call.key}:approval"
@@ -361,17 +361,10 @@ class Gate:
             key = f"{met.call.key}:inputs" + ("" if again == 1 else f"~{again}")
             names = ", ".join(one.name for one in wanted)
             form = _askable(tool, wanted)
-            asked = self._asking.asked(
-                key,
-                AskKind.INPUT,
-                policy.prompt or f"{label_of(tool)} needs: {names}",
-                form,
-                policy.expires_s,
-                policy.approvers,
-            )
-            asked["on_expire"] = policy.on_expire
-            asked["on_deny"] = policy.on_deny
+            prompt = policy.prompt or f"{label_of(tool)} needs: {names}"
+            asked = self._asking.governed(key, AskKind.INPUT, prompt, form, policy)
             if policy.on_expire == "default":
+                asked["on_expire"] = "default"
                 asked["default"] = {one.name: one.default for one in wanted}
             self._pin(asked, met, pin)
             reply = await self._asking.closed(asked, None)
@@ -391,16 +384,8 @@ class Gate:
     ) -> _Cleared:
         """What a person said yes to."""
         policy, label = pin.policy, label_of(tool)
-        asked = self._asking.asked(
-            key,
-            AskKind.AUTH,
-            policy.prompt or f"Allow {label}?",
-            tool.input_schema,
-            policy.expires_s,
-            policy.approvers,
-        )
-        asked["on_expire"] = "fail" if policy.on_expire == "fail" else "deny"
-        asked["on_deny"] = policy.on_deny
+        prompt = policy.prompt or f"Allow {label}?"
+        asked = self._asking.governed(key, AskKind.AUTH, prompt, tool.input_schema, policy)
         asked["tool"] = label
         asked["arguments"] = arguments
         asked["allow_edit"] = policy.allow_edit
@@ -497,7 +482,7 @@ class Gate:
 
         async def answered(name: str, prompt: str, form: JsonObject) -> JsonValue:
             key = f"{call.key}:{n}:{name}"
-            asked = self._asking.question(key, prompt, form, policy)
+            asked = self._asking.governed(key, AskKind.INPUT, prompt, form, policy)
             return (await self._asking.closed(asked, None)).value
 
         questions = unfinished.questions

@@ -23,7 +23,7 @@ from interlock._json import storable
 from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
 from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger
-from interlock._thread import on_a_thread
+from interlock._thread import on_a_thread, tried
 from interlock.errors import CallInDoubt, EngineError, InvalidInput, ReplayDiverged
 from interlock.models import JsonValue, Limits
 
@@ -174,7 +174,8 @@ class Journal:
                 if inspect.iscoroutinefunction(fn):
                     value: object = await fn(*args, **kwargs)
                 else:
-                    work = on_a_thread(partial(_tried, fn, args, kwargs), f"call {call.key}")
+                    doing = partial(tried, partial(fn, *args, **kwargs))
+                    work = on_a_thread(doing, f"call {call.key}")
                     go_on = await self._desk.wait_for(work)
                     value = work.result()()
                     if inspect.isawaitable(value):
@@ -308,21 +309,6 @@ class _Within:
     journal: Journal
     key: str
     over: bool = False
-
-
-def _tried(
-    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Callable[[], Any]:
-    """Call the function; gives what returns what it returned, or raises what it raised."""
-    try:
-        value = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
-        return partial(_raise, error)
-    return lambda: value
-
-
-def _raise(error: BaseException) -> None:
-    raise error
 
 
 def _short(arguments: JsonValue) -> str:

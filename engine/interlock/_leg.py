@@ -8,16 +8,17 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from interlock._asking import Asking
 from interlock._asking import Desk as AskingDesk
 from interlock._call import Call, words_of
 from interlock._handover import Handover, Show
 from interlock._outcome import said_of
+from interlock._record import AskKind
 from interlock._schema import check_schema, problems_of
 from interlock._stopwatch import Stopwatch, TimeIsUp
-from interlock._thread import Workers
+from interlock._thread import Workers, tried
 from interlock._toolbox import Toolbox
 from interlock.errors import (
     InvalidInput,
@@ -184,7 +185,7 @@ class _Use:
         # Made again after a crash, the call asks anew: nobody may still listen to that answer.
         begun = self._desk.memory.calls[self._call.key].begun
         key = f"{self._call.key}:live-{begun}-{self._asks}:{name}"
-        asked = self._asking.question(key, prompt, form, self._policy)
+        asked = self._asking.governed(key, AskKind.INPUT, prompt, form, self._policy)
         with self._watch.paused():
             return (await self._asking.closed(asked, None)).value
 
@@ -196,7 +197,7 @@ class _Use:
     async def on_thread(self, work: Callable[[], V]) -> V:
         """What a blocking function returns."""
         self._check_open()
-        doing = self._desk.workers.run(partial(_tried, work))
+        doing = self._desk.workers.run(partial(tried, work))
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def over(_end: "asyncio.Future[Any]") -> None:
@@ -213,19 +214,6 @@ class _Use:
     def _check_open(self) -> None:
         if self.over:
             raise ToolError("the call is over")
-
-
-def _tried(work: Callable[[], V]) -> Callable[[], V]:
-    """Do it; gives what returns what it returned, or raises what it raised."""
-    try:
-        value = work()
-    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
-        return partial(_raise, error)
-    return lambda: value
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 async def _caught(leg: Leg, use: _Use) -> ToolOutcome:

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 V = TypeVar("V")
 #: What a worker is told to do next; None ends it.
@@ -39,6 +39,19 @@ def on_a_thread(work: Callable[[], V], name: str) -> "asyncio.Future[V]":
     # A daemon, since a function that never returns must not keep the process alive.
     threading.Thread(target=within.run, args=(main,), name=name, daemon=True).start()
     return done
+
+
+def tried(work: Callable[[], V]) -> Callable[[], V]:
+    """Do it; gives what returns what it returned, or raises what it raised."""
+    try:
+        value = work()
+    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
+        return partial(_raise, error)
+    return lambda: value
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 class Workers:

@@ -126,9 +126,8 @@ async def test_a_task_of_a_servers_that_asks_is_waited_for_over_an_ask() -> None
         assert await soon(handle.result()) == [{"result": "cake"}]
 
 
-@each_era
-async def test_a_tool_that_hangs_is_cancelled_at_its_server_when_its_time_is_up(era: Era) -> None:
-    """The agent is told, and the server stops.  Source: issue 4, bad input."""
+def hanging() -> tuple[ScriptedMcp, asyncio.Event, asyncio.Event]:
+    """A server whose tool never ends, and what is set when it begins and when it is stopped."""
     server = ScriptedMcp("slow")
     began, stopped = asyncio.Event(), asyncio.Event()
 
@@ -141,6 +140,13 @@ async def test_a_tool_that_hangs_is_cancelled_at_its_server_when_its_time_is_up(
             stopped.set()
         return "never"
 
+    return server, began, stopped
+
+
+@each_era
+async def test_a_tool_that_hangs_is_cancelled_at_its_server_when_its_time_is_up(era: Era) -> None:
+    """The agent is told, and the server stops.  Source: issue 4, bad input."""
+    server, began, stopped = hanging()
     box = Toolbox([server.source(era=era)], policies=Policies({"hang": Policy(timeout_s=5.0)}))
     async with opened(calling(ToolCall("hang")), tools=box) as world:
         handle = await world.submit()
@@ -153,18 +159,7 @@ async def test_a_tool_that_hangs_is_cancelled_at_its_server_when_its_time_is_up(
 @each_era
 async def test_a_cancelled_task_cancels_its_call_at_the_server(era: Era) -> None:
     """Cancel reaches the wire.  Source: issue 4, build 3."""
-    server = ScriptedMcp("slow")
-    began, stopped = asyncio.Event(), asyncio.Event()
-
-    @server.mcp.tool()
-    async def hang() -> str:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-        return "never"
-
+    server, began, stopped = hanging()
     box = Toolbox([server.source(era=era)])
     async with opened(calling(ToolCall("hang")), tools=box) as world:
         handle = await world.submit()
