@@ -78,7 +78,10 @@ def read(text: str, name: str, environ: Mapping[str, str] | None) -> Document:
 
 def written(value: JsonValue) -> str:
     """The YAML text that a file must have for `read` to give the value."""
-    return yaml.safe_dump(_escaped(value), sort_keys=False, allow_unicode=True, width=100)
+    # Some releases of the stubs have a parameter of a type that pyright does not know.
+    return yaml.safe_dump(  # pyright: ignore[reportUnknownMemberType]
+        _escaped(value), sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def _escaped(value: JsonValue) -> JsonValue:
