@@ -302,7 +302,7 @@ class Faces:
 
 @asynccontextmanager
 async def faced(
-    agent: Agent,
+    agent: "Agent | Mapping[str, Agent]",
     *,
     settings: A2ASettings = SETTINGS,
     limits: Limits | None = None,

@@ -165,6 +165,7 @@ def signals(record: TaskRecord, trigger: Trigger) -> list[Signal]:
     by_key: dict[Trigger, tuple[str, float, list[AskKind]]] = {
         Trigger.WITHDRAW: (AGENT, EARLY, list(AskKind)),
         Trigger.PROVIDE_INPUT: (OWNER, EARLY, [AskKind.INPUT]),
+        Trigger.DECLINE: (OWNER, EARLY, [AskKind.INPUT]),
         Trigger.APPROVE: (OWNER, EARLY, [AskKind.AUTH]),
         Trigger.DENY: (OWNER, EARLY, [AskKind.AUTH]),
         Trigger.EXPIRE: (TIMER, LATE, list(AskKind)),

@@ -257,7 +257,7 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    agent: Agent,
+    agent: "Agent | Mapping[str, Agent]",
     *,
     store: FlakyStore | None = None,
     clock: ManualClock | None = None,

@@ -9,24 +9,34 @@ What is accepted, by what is open:
   single one that is required, the value of that field), or a data part with the value itself;
 * one ask of kind auth and nothing else, whose policy says `by_text`, and a vocabulary: also
   a text that is one of its words, for the digest that the ask has;
-* several, or any of kind auth: only the two typed forms, `{ask, value}` and
-  `{ask, digest, decision, arguments?, reason?}`, in a data part.
+* several, or any of kind auth: only the typed forms, `{ask, value}`, `{ask, decline, reason?}`
+  and `{ask, digest, decision, arguments?, reason?}`, in a data part.
 
 A data part is the answer, and texts beside it are remarks, kept in the log.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from interlock import Answer, Approval, AskKind, Denial, OpenAsk
 from interlock.models import Decision, JsonObject, JsonValue
 from interlock_adapters._a2a_map import invalid
 from interlock_adapters.vocabulary import Vocabulary
 
-Said: TypeAlias = Answer | Approval | Denial
+
+class Declined(BaseModel):
+    """Somebody will not answer an ask of kind input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    ask: str = Field(min_length=1)
+    decline: Literal[True] = True
+    reason: str | None = None
+
+
+Said: TypeAlias = Answer | Declined | Approval | Denial
 
 _ANSWER: Final[TypeAdapter[Answer]] = TypeAdapter(Answer)
 _DECISION: Final[TypeAdapter[Approval | Denial]] = TypeAdapter(Decision)
@@ -97,6 +107,8 @@ class _Hearing:
                     return _DECISION.validate_python(data)
                 if "value" in data:
                     return _ANSWER.validate_python(data)
+                if "decline" in data:
+                    return Declined.model_validate(data)
         except ValidationError as error:
             problems = [
                 f"{'.'.join(str(step) for step in fault['loc']) or 'it'}: {fault['msg']}"
@@ -150,7 +162,10 @@ def _as_field(text: str, schema: JsonObject) -> JsonValue:
 
 def _form(ask: OpenAsk) -> str:
     if ask.kind is AskKind.INPUT:
-        return f'a data part {{"ask": "{ask.key}", "value": …}} that fits the schema asked with'
+        return (
+            f'a data part {{"ask": "{ask.key}", "value": …}} that fits the schema asked with, '
+            f'or {{"ask": "{ask.key}", "decline": true}}'
+        )
     edit = ', "arguments": {…}' if ask.allow_edit else ""
     return (
         f'a data part {{"ask": "{ask.key}", "digest": "{ask.digest}", '

@@ -26,7 +26,7 @@ NESTING_SHOWN_MAX: Final = 24
 
 #: What a client may do about an open ask of each kind.
 CAN: Final[dict[str, list[str]]] = {
-    "input": [Trigger.PROVIDE_INPUT.value, Trigger.CANCEL.value],
+    "input": [Trigger.PROVIDE_INPUT.value, Trigger.DECLINE.value, Trigger.CANCEL.value],
     "auth": [Trigger.APPROVE.value, Trigger.DENY.value, Trigger.CANCEL.value],
 }
 
@@ -121,7 +121,10 @@ def answer_part(event: Event) -> Json:
     if event.trigger is Trigger.PROVIDE_INPUT:
         said["value"] = data["value"]
         return {"data": said}
-    said |= {"digest": data["digest"], "decision": event.trigger.value}
+    if event.trigger is Trigger.DECLINE:
+        said["decline"] = True
+    else:
+        said |= {"digest": data["digest"], "decision": event.trigger.value}
     if data.get("edited"):
         said["arguments"] = data["arguments"]
     if data.get("reason"):

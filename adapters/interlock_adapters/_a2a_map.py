@@ -66,6 +66,7 @@ assert frozenset().union(*PHASES_OF.values()) == VISIBLE
 #: How an operation of the protocol is called, for telling a client what it may do instead.
 OPERATION_OF: Final[dict[Trigger, str]] = {
     Trigger.PROVIDE_INPUT: "SendMessage with an answer",
+    Trigger.DECLINE: "SendMessage with an answer",
     Trigger.APPROVE: "SendMessage with a decision",
     Trigger.DENY: "SendMessage with a decision",
     Trigger.CANCEL: "CancelTask",

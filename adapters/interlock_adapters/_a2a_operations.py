@@ -43,11 +43,12 @@ from interlock import (
     NewWatch,
     Part,
     Phase,
+    TaskRecord,
     TaskView,
     can,
 )
-from interlock.errors import EngineError, NotAccepting
-from interlock_adapters._a2a_answer import said_of
+from interlock.errors import EngineError, InvalidInput, NotAccepting
+from interlock_adapters._a2a_answer import Declined, Said, said_of
 from interlock_adapters._a2a_card import card_of
 from interlock_adapters._a2a_carried import carried_by
 from interlock_adapters._a2a_json import Json
@@ -113,8 +114,12 @@ class Operations:
 
         Raises:
             InvalidInput: the settings do not make an agent card, or the engine has not
-                `push` as the deliverer for `CHANNEL`.
+                `push` as the deliverer for `CHANNEL`, or not the agent that they name.
         """
+        if settings.agent is not None and settings.agent not in engine.agents:
+            accepted = ", ".join(map(repr, engine.agents))
+            problem = f"the engine has no agent {settings.agent!r:.80}; accepted is {accepted}"
+            raise InvalidInput([problem])
         #: The public card.
         self.card: Final = card_of(settings, push=push is not None)
         self.settings: Final = settings
@@ -169,6 +174,7 @@ class Operations:
         handle = await self._engine.submit(
             [Part.model_validate(part) for part in sent.parts],
             owner=owner,
+            agent=self.settings.agent,
             context_id=sent.context_id or None,
             token=sent.message_id,
             metadata=sent.metadata,
@@ -198,21 +204,38 @@ class Operations:
         if watch is not None:
             # Before the answer: what is refused must have changed nothing.
             await self._push.check(sent.task_id, watch, owner)
-        message = [Part.model_validate(part) for part in sent.parts]
-        token = sent.message_id
-        if isinstance(said, Answer):
-            record = await self._engine.answer(
-                sent.task_id, said, owner=owner, token=token, message=message, carried=carried
-            )
-        else:
-            record = await self._engine.decide(
-                sent.task_id, said, owner=owner, token=token, message=message, carried=carried
-            )
+        record = await self._tell(sent, said, owner, carried)
         if watch is not None:
             # The room was there; if another took it meanwhile, one more is better than an
             # error for an answer that was accepted.  Repeats of it get no more than that.
             await self._push.add(sent.task_id, watch, owner, beyond=1)
         return sent.task_id, record.seq
+
+    async def _tell(
+        self, sent: Sent, said: Said, owner: str, carried: Mapping[str, str]
+    ) -> TaskRecord:
+        """Hand what a message says about an open ask to the engine."""
+        engine, task_id, token = self._engine, sent.task_id, sent.message_id
+        message = [Part.model_validate(part) for part in sent.parts]
+        match said:
+            case Answer():
+                return await engine.answer(
+                    task_id, said, owner=owner, token=token, message=message, carried=carried
+                )
+            case Declined(ask=ask, reason=reason):
+                return await engine.decline(
+                    task_id,
+                    ask,
+                    owner=owner,
+                    token=token,
+                    reason=reason,
+                    message=message,
+                    carried=carried,
+                )
+            case _:
+                return await engine.decide(
+                    task_id, said, owner=owner, token=token, message=message, carried=carried
+                )
 
     # --- tasks --------------------------------------------------------------------------
 

@@ -75,6 +75,8 @@ class A2ASettings(_Setting):
 
     name: str = Field(min_length=1)
     description: str = Field(min_length=1)
+    #: Which of the engine's agents runs the tasks (`Engine.agents`); None is the first.
+    agent: str | None = None
     #: The agent's own version, not the protocol's.
     version: str = Field(default="0.1.0", min_length=1)
     #: Where clients reach this server; the card's URLs start with it.

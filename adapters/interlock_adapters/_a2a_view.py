@@ -41,7 +41,13 @@ Update: TypeAlias = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 
 #: The artifact that holds what a completed task comes to.
 RESULT: Final = "result"
-_ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY})
+_ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY})
+_CAUSES: Final = {
+    Trigger.CANCEL: "cancelled_by_client",
+    Trigger.DENY: "denied",
+    Trigger.DECLINE: "declined",
+    Trigger.EXPIRE: "ask_expired",
+}
 #: Triggers in which somebody says something; they make the history.
 _SAID: Final = _ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
 #: Triggers that close the ask whose key they name.
@@ -65,6 +71,10 @@ STOPS: Final[dict[str, tuple[str, str]]] = {
     "denied": (
         "The task is stopping: a tool call was denied.",
         "The task was stopped: a tool call was denied.",
+    ),
+    "declined": (
+        "The task is stopping: a question was declined.",
+        "The task was stopped: a question was declined.",
     ),
     "ask_expired": (
         "The task is stopping: nobody answered in time.",
@@ -384,14 +394,7 @@ def shows_status(event: Event) -> bool:
 
 
 def _cause(event: Event) -> str | None:
-    match event.trigger:
-        case Trigger.CANCEL:
-            return "cancelled_by_client"
-        case Trigger.DENY:
-            return "denied"
-        case Trigger.EXPIRE:
-            return "ask_expired"
-        case Trigger.OVERRUN:
-            return "run_deadline" if event.data["timer"] == "run" else "task_deadline"
-        case _:
-            return None  # It completed.
+    """Why the task stops; None: it completed."""
+    if event.trigger is Trigger.OVERRUN:
+        return "run_deadline" if event.data["timer"] == "run" else "task_deadline"
+    return _CAUSES.get(event.trigger)

@@ -9,12 +9,13 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from interlock._form import FormLike
 from interlock._json import dumped, own_copy
 from interlock._record import OnDeny
-from interlock.errors import ResultInvalid
+from interlock.errors import InvalidInput, ResultInvalid
 from interlock.models import JsonObject, JsonValue, Part
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ SyncAgent: TypeAlias = "Callable[[SyncTaskContext], Any]"
 GeneratorAgent: TypeAlias = "Callable[[TaskContext], AsyncGenerator[Request, Any]]"
 Agent: TypeAlias = "AsyncAgent | SyncAgent | GeneratorAgent"
 
+#: The name of the agent of an engine that was given one, and no names.
+THE_AGENT: Final = "agent"
+
 
 class AgentKind(enum.Enum):
     """How an agent is run."""
@@ -121,6 +125,60 @@ def kind_of(agent: Agent) -> AgentKind:
     if _is(inspect.iscoroutinefunction, agent):
         return AgentKind.ASYNC
     return AgentKind.THREAD
+
+
+class Agents:
+    """The agents of an engine, by name.  The first is for tasks that name none."""
+
+    def __init__(self, given: "Agent | Mapping[str, Agent]") -> None:
+        """One agent, or several by name.
+
+        Raises:
+            TypeError: one is of no kind that can be run.
+            InvalidInput: there is none, or a name is no text.
+        """
+        untyped: object = given
+        if isinstance(untyped, Mapping):
+            named = dict(cast("Mapping[str, Agent]", untyped))
+        else:
+            named = {THE_AGENT: cast("Agent", given)}
+        if not named:
+            raise InvalidInput(
+                ["there is no agent; one, or a mapping of names to agents is accepted"]
+            )
+        problems = [
+            f"{name!r:.80} is no name of an agent; a text that is not empty is accepted"
+            for name in cast("Mapping[object, Agent]", named)
+            if not isinstance(name, str) or not name
+        ]
+        if problems:
+            raise InvalidInput(problems)
+        self.by_name: Final[Mapping[str, Agent]] = MappingProxyType(named)
+        self._kinds: Final = {name: _kind_of_named(name, named[name]) for name in named}
+        self._first: Final = next(iter(named))
+
+    def problems_of(self, name: object) -> list[str]:
+        """What is wrong with a name by which somebody asks for an agent; None is the first."""
+        if name is None or (isinstance(name, str) and name in self.by_name):
+            return []
+        accepted = ", ".join(map(repr, self.by_name))
+        return [f"there is no agent {name!r:.80}; accepted is {accepted}"]
+
+    def name_of(self, request: Mapping[str, Any]) -> str:
+        """The name of the agent that a submission is for; there may be none of that name."""
+        return cast("str", request.get("agent", self._first))
+
+    def named(self, name: str) -> tuple[Agent, AgentKind] | None:
+        """The agent of that name, and how it is run; None if there is none."""
+        kind = self._kinds.get(name)
+        return None if kind is None else (self.by_name[name], kind)
+
+
+def _kind_of_named(name: str, agent: Agent) -> AgentKind:
+    try:
+        return kind_of(agent)
+    except TypeError as error:
+        raise TypeError(f"{name!r:.80}: {error}") from None
 
 
 def _is(test: Callable[[Any], bool], agent: object) -> bool:

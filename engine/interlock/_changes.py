@@ -136,6 +136,11 @@ def stopped_by_denial(draft: Draft, signal: Signal) -> None:
     _stop(draft, signal, StopCause.DENIED, signal.data.get("reason"))
 
 
+def stopped_by_decline(draft: Draft, signal: Signal) -> None:
+    """The turn was told to stop because somebody would not say what it needs."""
+    _stop(draft, signal, StopCause.DECLINED, signal.data.get("reason"))
+
+
 def stopped_by_expiry(draft: Draft, signal: Signal) -> None:
     """The turn was told to stop because nobody answered in time."""
     _stop(draft, signal, StopCause.ASK_EXPIRED, f"nobody answered {signal.data['key']!r} in time")

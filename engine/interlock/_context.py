@@ -40,6 +40,11 @@ class Desk(GateDesk, Protocol):
         ...
 
     @property
+    def agent_name(self) -> str:
+        """By which the engine knows the agent."""
+        ...
+
+    @property
     def record(self) -> TaskRecord:
         """The task as of its last commit."""
         ...
@@ -101,6 +106,11 @@ class TaskContext:
     def context_id(self) -> str:
         """The conversation that the task is part of."""
         return self._desk.record.context_id
+
+    @property
+    def agent(self) -> str:
+        """The name of the agent that is run, as `Engine.agents` has it."""
+        return self._desk.agent_name
 
     @property
     def attempt(self) -> int:

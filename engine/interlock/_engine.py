@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
-from interlock._agent import Agent, Content, kind_of
+from interlock._agent import Agent, Agents, Content
 from interlock._cell import Cell, always
 from interlock._clock import Clock, SystemClock
 from interlock._conclusion import OPERATOR_NAME
@@ -121,7 +121,7 @@ class Engine:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: "Agent | Mapping[str, Agent]",
         *,
         tools: Toolbox | None = None,
         store: str | Store = "sqlite:///interlock.db",
@@ -132,21 +132,25 @@ class Engine:
     ) -> None:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
+        Of several agents, by name, a task is for the one that its submission names, and
+        otherwise for the first of today's mapping.  A task whose agent is gone from it waits
+        for an operator (`resume`).
         `tools` are what it may call through its task; they are opened and closed with the
         engine.
         `deliverers` serve the watches of their channels.  `new_id` names tasks and
         contexts; give another one only where runs must be repeatable, as in tests.
 
         Raises:
-            TypeError: the agent is of no kind that can be run.
-            InvalidInput: the URL names no store.
+            TypeError: an agent is of no kind that can be run.
+            InvalidInput: there is no agent, or one without a name, or the URL names no store.
         """
-        kind_of(agent)  # Refused here, not when the engine is started.
+        self._agents: Final = Agents(agent)
+        #: What runs its tasks, by name; not to be changed.  A single agent's name is "agent".
+        self.agents: Final[Mapping[str, Agent]] = self._agents.by_name
         self.limits: Final = limits or Limits()
         self.clock: Final[Clock] = clock or SystemClock()
         #: What agents may call through their tasks.
         self.tools: Final = tools or Toolbox()
-        self._agent: Final = agent
         self._new_id: Final = new_id
         self._store: Final = store_at(store) if isinstance(store, str) else store
         #: Who serves the watches of each channel; not to be changed.
@@ -172,7 +176,7 @@ class Engine:
                 raise RuntimeError("the engine is open already")
             await self._store.open()
             runtime = Runtime(
-                self._agent, self._store, self.clock, self.limits, self.deliverers, self.tools
+                self._agents, self._store, self.clock, self.limits, self.deliverers, self.tools
             )
             try:
                 await self.tools.open()
@@ -234,6 +238,7 @@ class Engine:
         content: Content,
         *,
         owner: str,
+        agent: str | None = None,
         context_id: str | None = None,
         token: str | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
@@ -243,6 +248,7 @@ class Engine:
     ) -> TaskHandle:
         """Make a task; it is durable when this returns, and starts when a slot is free.
 
+        `agent` names which of `agents` it is for; None is the first.
         `task_s` is how many seconds the task may take in all (`Limits.task_s`).  With
         `token`, a repeat by the same owner with the same body gives the task that the
         first made (`TaskHandle.created` is False).
@@ -251,9 +257,9 @@ class Engine:
         caller's own credentials: it is in no log, event or store.  An answer may bring it anew.
 
         Raises:
-            InvalidInput: no owner, or nothing in the content, or something is not of its
-                kind, not JSON or too large.
-            TokenReused: the token came before with another body.
+            InvalidInput: no owner, no such agent, or nothing in the content, or something is
+                not of its kind, not JSON or too large.
+            TokenReused: the token came before with another body, or for another agent.
             LimitReached: too many tasks are queued, or open for this owner.
             NotAccepting: the engine is draining or was not started.
             StoreError: it could not be stored; there is no such task.
@@ -261,7 +267,9 @@ class Engine:
         runtime = self._opened()
         if not self._accepting:
             raise NotAccepting(_CLOSING)
-        submitted, body = self._submission(content, owner, context_id, token, metadata, task_s)
+        submitted, body = self._submission(
+            content, owner, agent, context_id, token, metadata, task_s
+        )
         kept = carried_of(carried)
         task_id = submitted["task_id"]
         move = LIFECYCLE.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
@@ -286,6 +294,7 @@ class Engine:
             return await self.submit(
                 content,
                 owner=owner,
+                agent=agent,
                 context_id=context_id,
                 token=token,
                 metadata=metadata,
@@ -335,6 +344,45 @@ class Engine:
                     task_id, cell.record.phase, Trigger.PROVIDE_INPUT, "answer_fits", problems
                 )
             return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, who)
+
+    async def decline(
+        self,
+        task_id: str,
+        ask: str,
+        *,
+        owner: str | None,
+        actor: str | None = None,
+        token: str | None = None,
+        reason: str | None = None,
+        message: Sequence[Part] = (),
+        carried: Mapping[str, str] | None = None,
+    ) -> TaskRecord:
+        """Say that an open ask gets no value from whoever may answer it; see `answer` for the rest.
+
+        If the ask has a default, that is its answer.  Otherwise the task is told to stop: its
+        outcome is `cancelled`, with the code `declined` and the reason as its message.  What
+        the gate asks for a tool whose policy says `on_deny="tell_agent"` stops nothing: the
+        agent is told.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            InvalidInput: nobody acts, or something is not of its kind, or too large.
+            Refused: the ask is closed, or wants a decision (`decide`); nothing changed.
+            LimitReached, StoreError: as for `submit`.
+        """
+        if problems := text_problems(ask=ask, reason=reason):
+            raise InvalidInput(problems)
+        said: JsonObject = {"ask": ask, "decline": True, "reason": reason}
+        data = self._said(said, token, message)
+        data["reason"] = reason
+        data["grace_s"] = self.limits.grace_s
+        who = actor_of(actor, owner)
+        kept = carried_of(carried)
+        with (
+            await self._visible(task_id, owner) as cell,
+            self._opened().carrying(cell.record, kept),
+        ):
+            return await self._claimed(cell, Trigger.DECLINE, data, said, who)
 
     async def decide(
         self,
@@ -635,6 +683,7 @@ class Engine:
         self,
         content: Content,
         owner: str,
+        agent: str | None,
         context_id: str | None,
         token: str | None,
         metadata: Mapping[str, JsonValue] | None,
@@ -643,7 +692,7 @@ class Engine:
         """What a submission puts into the log, and the digest of its body."""
         parts = stored_parts(content)
         names = {"owner": owner, "context_id": context_id, "token": token}
-        problems = name_problems(names, needed="owner")
+        problems = name_problems(names, needed="owner") + self._agents.problems_of(agent)
         if not parts:
             problems.append("the content has no part; at least one is needed")
         if task_s is not None and not is_time(task_s):
@@ -657,7 +706,9 @@ class Engine:
             raise InvalidInput(problems)
         self._checked(names, "the names")
         kept: JsonObject = self._own_copy(metadata) if metadata else {}
-        body: JsonValue = [list(parts), kept]
+        body: list[JsonValue] = [list(parts), kept]
+        if agent is not None:
+            body.append(agent)  # Not before: tokens of old logs have to stay what they are.
         canonical = self._checked(body, "the submission")
         submitted: Submitted = {
             "task_id": self._new_id(),
@@ -668,6 +719,8 @@ class Engine:
             "token": token,
             "metadata": kept,
         }
+        if agent is not None:
+            submitted["agent"] = agent
         return submitted, fingerprint(canonical)
 
     def _said(

@@ -204,6 +204,13 @@ def denial_stops_the_task(record: TaskRecord, signal: Signal) -> bool:
 
 
 @guard("")
+def decline_stops_the_task(record: TaskRecord, signal: Signal) -> bool:
+    """The ask has no default to go on with, and its policy is not to tell the agent of a no."""
+    ask = _ask_named(record, signal)
+    return ask is not None and ask.on_expire != "default" and ask.on_deny == "stop"
+
+
+@guard("")
 def expiry_stops_the_task(record: TaskRecord, signal: Signal) -> bool:
     """The ask's policy: `on_expire` is `fail`, or `deny` where a denial stops."""
     ask = _ask_named(record, signal)

@@ -32,7 +32,7 @@ def can(record: TaskRecord) -> tuple[Possible, ...]:
     possible: list[Possible] = []
     for ask in record.asks:
         if ask.kind is AskKind.INPUT:
-            possible.append(Possible(Trigger.PROVIDE_INPUT, ask))
+            possible.extend((Possible(Trigger.PROVIDE_INPUT, ask), Possible(Trigger.DECLINE, ask)))
         else:
             possible.extend((Possible(Trigger.APPROVE, ask), Possible(Trigger.DENY, ask)))
     if not isinstance(record.details, Ended):
@@ -94,6 +94,15 @@ class TaskHandle:
         answer = Answer(ask=ask, value=value)
         owner = self.record.owner
         return await self._engine.answer(self.task_id, answer, owner=owner, token=token)
+
+    async def decline(
+        self, ask: str, *, reason: str | None = None, token: str | None = None
+    ) -> TaskRecord:
+        """See `Engine.decline`."""
+        owner = self.record.owner
+        return await self._engine.decline(
+            self.task_id, ask, owner=owner, token=token, reason=reason
+        )
 
     async def approve(
         self, ask: Ask | str, *, digest: str | None = None, arguments: JsonObject | None = None

@@ -78,6 +78,8 @@ def _missing(table: Sequence[Row]) -> Iterator[str]:
     for phase in sorted(WAITING):
         if (phase, Trigger.EXPIRE) not in pairs:
             yield f"{phase}: a wait that nothing ends: no row for expire"
+        if (phase, Trigger.DECLINE) not in pairs:
+            yield f"{phase}: a question that nobody can refuse: no row for decline"
     for trigger in (Trigger.STOPPED, Trigger.ABANDON):
         if (Phase.CANCELLING, trigger) not in pairs:
             yield f"cancelling: no row for {trigger}"

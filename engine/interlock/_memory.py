@@ -27,7 +27,7 @@ AGAIN, SKIP, FROM_SCRATCH = "again", "skip", "from_scratch"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How an ask was closed: a value (or the approved arguments), or a denial."""
+    """How an ask was closed: a value (or the approved arguments), or a no."""
 
     value: JsonValue = None
     denied: bool = False
@@ -244,6 +244,8 @@ class Memory:
                 reply = Reply(data["arguments"])
             case Trigger.DENY:
                 reply = Reply(denied=True, reason=data.get("reason"))
+            case Trigger.DECLINE:
+                reply = _declined(self.asked[data["key"]][1], data)
             case Trigger.EXPIRE:
                 reply = _expired(self.asked[data["key"]][1])
             case _:
@@ -269,6 +271,12 @@ def _words(asked: Data | Asked) -> str:
     """What is asked, for people; arguments and answers may be secret and are left out."""
     tool = asked.get("tool")
     return f"for leave to call {tool!r}" if tool else f"the question {asked['prompt']!r:.80}"
+
+
+def _declined(asked: Data, said: Data) -> Reply:
+    if asked["on_expire"] == "default":
+        return Reply(asked.get("default"))
+    return Reply(denied=True, reason=said.get("reason") or "the question was declined")
 
 
 def _expired(asked: Data) -> Reply:

@@ -22,6 +22,8 @@ class Submitted(TypedDict):
     #: Idempotency token, one per owner (A2A: the messageId).
     token: NotRequired[str | None]
     metadata: NotRequired[JsonObject]
+    #: Which of the engine's agents it is for; absent where nobody named one.
+    agent: NotRequired[str]
 
 
 class Started(TypedDict):
@@ -77,6 +79,16 @@ class Answered(TypedDict):
 
     key: str
     value: JsonValue
+    token: NotRequired[str | None]
+    message: NotRequired[list[JsonObject]]
+
+
+class Declined(TypedDict):
+    """`decline`.  `grace_s` is how long the turn has to stop when that stops the task."""
+
+    key: str
+    grace_s: float
+    reason: NotRequired[str | None]
     token: NotRequired[str | None]
     message: NotRequired[list[JsonObject]]
 

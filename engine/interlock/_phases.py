@@ -39,6 +39,7 @@ class Trigger(enum.StrEnum):
     ASK = "ask"
     WITHDRAW = "withdraw"
     PROVIDE_INPUT = "provide_input"
+    DECLINE = "decline"
     APPROVE = "approve"
     DENY = "deny"
     EXPIRE = "expire"

@@ -31,6 +31,7 @@ class StopCause(enum.StrEnum):
 
     CLIENT = "cancelled_by_client"
     DENIED = "denied"
+    DECLINED = "declined"
     ASK_EXPIRED = "ask_expired"
     TASK_DEADLINE = "task_deadline"
     RUN_DEADLINE = "run_deadline"
@@ -40,6 +41,7 @@ class StopCause(enum.StrEnum):
 OUTCOME_OF: Final[dict[StopCause, Phase]] = {
     StopCause.CLIENT: Phase.CANCELLED,
     StopCause.DENIED: Phase.CANCELLED,
+    StopCause.DECLINED: Phase.CANCELLED,
     StopCause.ASK_EXPIRED: Phase.FAILED,
     StopCause.TASK_DEADLINE: Phase.TIMED_OUT,
     StopCause.RUN_DEADLINE: Phase.TIMED_OUT,

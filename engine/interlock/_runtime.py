@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, assert_never
 
 from interlock._admission import Admission
-from interlock._agent import Agent, kind_of
+from interlock._agent import Agents
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Choice, Post, always
 from interlock._clock import Alarm, Clock
@@ -58,7 +58,7 @@ class Runtime:
 
     def __init__(
         self,
-        agent: Agent,
+        agents: Agents,
         store: Store,
         clock: Clock,
         limits: Limits,
@@ -75,8 +75,7 @@ class Runtime:
         )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
         self.abandoned: Final[set[Turn]] = set()
-        self._agent: Final = agent
-        self._kind: Final = kind_of(agent)
+        self._agents: Final = agents
         self._alarms: Final = Alarms(store, clock, self._fire_due)
         self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
         #: Deadlines that the store does not know; see `_time_out_later`.
@@ -402,7 +401,14 @@ class Runtime:
         memory = Memory()
         for event in events:
             memory.add(event)
-        cell.turn = Turn(self, cell.record, self._agent, self._kind, memory)
+        name = self._agents.name_of(memory.request)
+        agent = self._agents.named(name)
+        if agent is None:
+            # A new version of the program does not have it: its task is not lost.
+            _log.error("task %s: the engine has no agent %r", cell.record.task_id, name)
+            self.writer.post(cell, Post(partial(_without_agent, name), ENGINE, insists=True))
+            return
+        cell.turn = Turn(self, cell.record, *agent, memory, name=name)
         cell.turn.start(self._context.copy())
 
     def _stop_turn(self, cell: Cell) -> None:
@@ -562,6 +568,10 @@ def _has_a_live_turn(cell: Cell) -> bool:
 
 def _asks_an_operator(event: Event) -> bool:
     return event.trigger is Trigger.ASK and event.data["key"].startswith(OPERATOR)
+
+
+def _without_agent(name: str, record: TaskRecord) -> tuple[Trigger, Data]:
+    return Trigger.ASK, operator_ask(record, f"The engine has no agent {name!r:.80}.")
 
 
 def _stopped(record: TaskRecord) -> tuple[Trigger, Data]:

@@ -136,7 +136,9 @@ def _claim_findings(
 
 
 #: What comes with a token, if the client gave one.
-_CLAIMING: Final = frozenset({Trigger.SUBMIT, Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY})
+_CLAIMING: Final = frozenset(
+    {Trigger.SUBMIT, Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY}
+)
 
 
 def _bodies(task_id: str, event: Event) -> list[JsonValue]:
@@ -148,15 +150,18 @@ def _bodies(task_id: str, event: Event) -> list[JsonValue]:
     """
     data = event.data
     if event.trigger is Trigger.SUBMIT:
-        return [[data.get("parts"), data.get("metadata", {})]]
+        named = [data["agent"]] if "agent" in data else []
+        return [[data.get("parts"), data.get("metadata", {}), *named]]
     ask: JsonObject = {"ask": data.get("key")}
     if event.trigger is Trigger.PROVIDE_INPUT:
         return [[task_id, {**ask, "value": data.get("value")}]]
+    if event.trigger is Trigger.DECLINE:
+        return [[task_id, {**ask, "decline": True, "reason": data.get("reason")}]]
     said = {**ask, "digest": data.get("digest"), "reason": data.get("reason")}
     if event.trigger is Trigger.DENY:
         return [[task_id, {**said, "decision": "deny"}]]
-    named = [data.get("arguments")] if data.get("edited") else [data.get("arguments"), None]
-    return [[task_id, {**said, "decision": "approve", "arguments": final}] for final in named]
+    finals = [data.get("arguments")] if data.get("edited") else [data.get("arguments"), None]
+    return [[task_id, {**said, "decision": "approve", "arguments": final}] for final in finals]
 
 
 def _cut(token: object) -> str:

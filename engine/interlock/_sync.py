@@ -58,6 +58,11 @@ class SyncTaskContext:
         return self._context.context_id
 
     @property
+    def agent(self) -> str:
+        """The name of the agent that is run, as `Engine.agents` has it."""
+        return self._context.agent
+
+    @property
     def attempt(self) -> int:
         """1 for the first attempt; a retry is the next."""
         return self._context.attempt

@@ -69,13 +69,13 @@ _WAIT_ON: Final[Effects] = (DisarmTimer(K.ASK), Publish())
 
 _REPORTED: Final = (guards.report_is_current,)
 _MAY_ASK: Final = (guards.report_is_current, guards.key_is_new, guards.asks_are_left)
-_MAY_ANSWER: Final = (
+_MAY_DECLINE: Final = (
     guards.ask_is_open,
     guards.ask_wants_a_value,
     guards.caller_may_answer,
     guards.answer_is_in_time,
-    guards.answer_fits,
 )
+_MAY_ANSWER: Final = (*_MAY_DECLINE, guards.answer_fits)
 _MAY_DECIDE: Final = (
     guards.ask_is_open,
     guards.ask_wants_a_decision,
@@ -165,6 +165,27 @@ TABLE: Final[tuple[Row, ...]] = (
         _WAIT_ON,
         _MAY_ANSWER,
     ),
+    # Nobody has to answer: the ask says what it comes to that somebody will not.
+    Row(
+        T.DECLINE,
+        P.WAITING_INPUT,
+        P.CANCELLING,
+        change.stopped_by_decline,
+        _STOP_WAIT,
+        _MAY_DECLINE,
+        guards.decline_stops_the_task,
+    ),
+    *_close_one(T.DECLINE, P.WAITING_INPUT, _MAY_DECLINE),
+    Row(
+        T.DECLINE,
+        P.WAITING_AUTH,
+        P.CANCELLING,
+        change.stopped_by_decline,
+        _STOP_WAIT,
+        _MAY_DECLINE,
+        guards.decline_stops_the_task,
+    ),
+    Row(T.DECLINE, P.WAITING_AUTH, P.WAITING_AUTH, change.answered, _WAIT_ON, _MAY_DECLINE),
     *_close_one(T.APPROVE, P.WAITING_AUTH, _MAY_APPROVE),
     Row(
         T.DENY,

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
-from interlock._agent import Agent, AgentKind, AsyncAgent, GeneratorAgent, SyncAgent
+from interlock._agent import (
+    THE_AGENT,
+    Agent,
+    AgentKind,
+    AsyncAgent,
+    GeneratorAgent,
+    SyncAgent,
+)
 from interlock._at_once import Share, now_waiting, now_working
 from interlock._call import not_made
 from interlock._clock import Alarm, Clock
@@ -75,13 +82,22 @@ class Turn:
     """
 
     def __init__(
-        self, host: Host, record: TaskRecord, agent: Agent, kind: AgentKind, memory: Memory
+        self,
+        host: Host,
+        record: TaskRecord,
+        agent: Agent,
+        kind: AgentKind,
+        memory: Memory,
+        *,
+        name: str = THE_AGENT,
     ) -> None:
         #: The task as of its last commit; kept current by the engine.
         self.record = record
         self.limits: Final = host.limits
         self.clock: Final = host.clock
         self.memory: Final = memory
+        #: By which the engine knows the agent.
+        self.agent_name: Final = name
         self.stopping = False
         #: Cut off: nothing that it reports counts any more.
         self.fenced = False

@@ -298,6 +298,17 @@ class EngineMachine(RuleBasedStateMachine):
         self.world.acknowledged.append((task_id, ask.key))
 
     @rule(data=st.data())
+    @precondition(lambda self: any(ask.kind is AskKind.INPUT for _, ask in self.open_asks()))
+    def decline(self, data: st.DataObject) -> None:
+        """Somebody will not say, and says so twice."""
+        asks = [(task, ask) for task, ask in self.open_asks() if ask.kind is AskKind.INPUT]
+        task_id, ask = data.draw(st.sampled_from(asks))
+        token = f"no {task_id} {ask.key}"
+        for _ in range(2):
+            self.run(self.engine.decline(task_id, ask.key, owner=OWNER, token=token))
+        self.world.acknowledged.append((task_id, ask.key))
+
+    @rule(data=st.data())
     @precondition(lambda self: any(r.phase not in OVER for r in self.records()))
     def cancel(self, data: st.DataObject) -> None:
         """A client cancels."""

@@ -282,6 +282,15 @@ class GateMachine(RuleBasedStateMachine):
                 self.leave[task_id, key] += 1
         self.run(self.engine.answer(task_id, Answer(ask=ask.key, value=value), owner=OWNER))
 
+    @precondition(lambda self: self.tasks)
+    @rule(nth=st.integers(0, 3), which=st.integers(0, 5))
+    def somebody_declines(self, nth: int, which: int) -> None:
+        """To give an input, or to say what became of a call."""
+        found = self._picked(nth, which, AskKind.INPUT)
+        if found is not None:
+            task_id, ask = found
+            self.run(self.engine.decline(task_id, ask.key, owner=OWNER))
+
     def _picked(self, nth: int, which: int, kind: AskKind) -> tuple[str, OpenAsk] | None:
         task_id = self.tasks[nth % len(self.tasks)]
         asks = [ask for ask in self.asks(task_id) if ask.kind is kind]

@@ -62,6 +62,11 @@ class Question:
         return human and at < self.due and (not self.approvers or actor in self.approvers)
 
     @property
+    def stops_on_decline(self) -> bool:
+        """What its policy says."""
+        return self.on_expire != "default" and self.on_deny == "stop"
+
+    @property
     def stops_on_expiry(self) -> bool:
         """What its policy says."""
         return self.on_expire == "fail" or (self.on_expire == "deny" and self.on_deny == "stop")
@@ -355,6 +360,23 @@ class Life(RuleBasedStateMachine):
         wanted = allowed and question is not None and question.kind == "input"
         data = {"key": key, "value": "x" if good else 5}
         if self.send(Trigger.PROVIDE_INPUT, actor, data, fits=wanted and good):
+            self.close(key)
+
+    @precondition(lambda self: self.open and self.record.seq % 3 == 0)
+    @rule(nth=PICKED, spoilt=SPOILT)
+    def somebody_declines(self, nth: int, spoilt: str) -> None:
+        """As an answer, but for its value."""
+        key = KEYS[nth] if spoilt == "key" else self.picked(nth, ("input",))
+        question = self.open.get(key)
+        actor = self.person(question, wrong=spoilt == "actor")
+        allowed = question is not None and question.accepts(actor, self.now)
+        fits = allowed and question is not None and question.kind == "input"
+        if not self.send(Trigger.DECLINE, actor, {"key": key, "grace_s": GRACE_S}, fits=fits):
+            return
+        assert question is not None
+        if question.stops_on_decline:
+            self.stopping("declined")
+        else:
             self.close(key)
 
     @precondition(lambda self: self.open)

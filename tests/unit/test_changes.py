@@ -51,7 +51,7 @@ def after(record: TaskRecord, trigger: Trigger, nth: int = 0, **data: Any) -> Ta
 #: Which triggers begin an epoch; `answers` do when they close the last ask.
 FENCING: Final = frozenset({Trigger.START, Trigger.RECOVER, Trigger.ABANDON})
 ANSWERS: Final = frozenset(
-    {Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY, Trigger.EXPIRE},
+    {Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY, Trigger.EXPIRE},
 )
 
 
@@ -161,6 +161,7 @@ def test_a_retry_rests_first_and_counts_as_an_attempt_only_when_it_starts() -> N
         (RUNNING, Trigger.CANCEL, StopCause.CLIENT, "changed my mind"),
         (waiting(ask("k")), Trigger.EXPIRE, StopCause.ASK_EXPIRED, "nobody answered 'k' in time"),
         (waiting(ask("k", AskKind.AUTH)), Trigger.DENY, StopCause.DENIED, None),
+        (waiting(ask("k")), Trigger.DECLINE, StopCause.DECLINED, None),
         (RUNNING, Trigger.OVERRUN, StopCause.RUN_DEADLINE, None),
         (waiting(ask("k")), Trigger.OVERRUN, StopCause.TASK_DEADLINE, None),
     ],
@@ -173,11 +174,12 @@ def test_a_stop_records_its_cause_and_the_time_the_turn_has(
     assert fire(record, signal).record.details == Stopping(cause, signal.at + 10.0, message)
 
 
-def test_a_denial_gives_its_reason() -> None:
+def test_a_no_gives_its_reason() -> None:
     """What the person said is kept for the client and the operator."""
-    record = after(waiting(ask("k", AskKind.AUTH)), Trigger.DENY, reason="too expensive")
-    assert isinstance(record.details, Stopping)
-    assert record.details.message == "too expensive"
+    for kind, trigger in ((AskKind.AUTH, Trigger.DENY), (AskKind.INPUT, Trigger.DECLINE)):
+        record = after(waiting(ask("k", kind)), trigger, reason="too expensive")
+        assert isinstance(record.details, Stopping)
+        assert record.details.message == "too expensive"
 
 
 @pytest.mark.parametrize("cause", StopCause)

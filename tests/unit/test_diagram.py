@@ -49,7 +49,7 @@ def test_a_condition_stands_behind_the_triggers_it_is_for() -> None:
     assert drawn["running", "waiting_input"] == "ask<br/>[else]"
     assert drawn["running", "completed"] == "complete"
     assert drawn["waiting_auth", "waiting_auth"] == (
-        "emit, progress, called,<br/>note, ask, provide_input<br/>"
+        "emit, progress, called,<br/>note, ask, provide_input<br/>decline<br/>[else]<br/>"
         "approve, deny, expire,<br/>withdraw<br/>[another decision is open]"
     )
 

@@ -942,6 +942,7 @@ CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
     "rest": lambda e, t, o: e.rest(t, owner=o),
     "over": lambda e, t, o: e.over(t, owner=o),
     "answer": lambda e, t, o: e.answer(t, Answer(ask="ask-1", value="x"), owner=o, actor="x"),
+    "decline": lambda e, t, o: e.decline(t, "ask-1", owner=o, actor="x"),
     "decide": lambda e, t, o: e.decide(
         t, Denial(ask="ask-1", digest="d", decision="deny"), owner=o, actor="x"
     ),

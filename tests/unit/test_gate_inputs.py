@@ -221,6 +221,40 @@ async def test_what_follows_when_nobody_answers(on_expire: Any, on_deny: Any, ph
         assert ran == ([{"to": "Rome", "seats": 1}] if on_expire == "default" else [])
 
 
+@pytest.mark.parametrize(
+    ("on_expire", "on_deny", "phase"),
+    [
+        ("default", "stop", Phase.COMPLETED),
+        ("default", "tell_agent", Phase.COMPLETED),
+        ("deny", "tell_agent", Phase.COMPLETED),
+        ("deny", "stop", Phase.CANCELLED),
+        ("fail", "tell_agent", Phase.COMPLETED),
+        ("fail", "stop", Phase.CANCELLED),
+    ],
+)
+async def test_what_follows_when_somebody_declines(
+    on_expire: Any,  # noqa: ANN401
+    on_deny: Any,  # noqa: ANN401
+    phase: Phase,
+) -> None:
+    """It is a no, so `on_deny` says what becomes of it, unless there are defaults.
+
+    Source: specs/transitions.md, decision 20.
+    """
+    bank = Bank(TOOL)
+    required = RequiredInput(name="to", default="Rome")
+    policy: dict[str, Any] = {"on_expire": on_expire, "on_deny": on_deny}
+    async with opened(wanting(seats=1), tools=box(bank, required, **policy)) as world:
+        handle, ask = await world.asking()
+        await handle.decline(ask.key, reason="not there")
+        record = await soon(handle.over())
+        assert record.shown is phase
+        ran = [leg.arguments for leg in bank.ran]
+        assert ran == ([{"to": "Rome", "seats": 1}] if on_expire == "default" else [])
+        if on_expire != "default" and on_deny == "tell_agent":
+            assert "not there" in str(await handle.result())
+
+
 async def test_only_an_approver_may_give_an_input() -> None:
     """It is theirs to say.  Source: issue 4, build 2."""
     bank = Bank(TOOL)

@@ -132,6 +132,17 @@ CASES: Final[list[Case]] = [
     ),
     (guards.denial_stops_the_task, (DECIDING, said(key="k")), (DECIDING, said(key="gone"))),
     (
+        guards.decline_stops_the_task,
+        (waiting(ask("k", on_expire="fail")), said(key="k")),
+        (waiting(ask("k", on_expire="default")), said(key="k")),
+    ),
+    (
+        guards.decline_stops_the_task,
+        (waiting(ask("k", on_expire="deny")), said(key="k")),
+        (waiting(ask("k", on_expire="fail", on_deny="tell_agent")), said(key="k")),
+    ),
+    (guards.decline_stops_the_task, (ASKED, said(key="k")), (ASKED, said(key="gone"))),
+    (
         guards.expiry_stops_the_task,
         (waiting(ask("k", on_expire="fail")), said(key="k")),
         (waiting(ask("k", on_expire="default")), said(key="k")),
@@ -290,6 +301,10 @@ REFUSALS: Final[list[tuple[TaskRecord, Trigger, Callable[[Signal], Signal], str]
     (DECIDING, Trigger.PROVIDE_INPUT, lambda s: changed(s, key="k"), "ask_wants_a_value"),
     (ASKED, Trigger.PROVIDE_INPUT, lambda s: s._replace(actor=AGENT), "caller_may_answer"),
     (ASKED, Trigger.PROVIDE_INPUT, lambda s: s._replace(at=ASK_DUE), "answer_is_in_time"),
+    (ASKED, Trigger.DECLINE, lambda s: changed(s, key="old"), "ask_is_open"),
+    (DECIDING, Trigger.DECLINE, lambda s: changed(s, key="k"), "ask_wants_a_value"),
+    (ASKED, Trigger.DECLINE, lambda s: s._replace(actor=AGENT), "caller_may_answer"),
+    (ASKED, Trigger.DECLINE, lambda s: s._replace(at=ASK_DUE), "answer_is_in_time"),
     (DECIDING, Trigger.APPROVE, lambda s: changed(s, key="old"), "ask_is_open"),
     (DECIDING, Trigger.APPROVE, lambda s: changed(s, key="m"), "ask_wants_a_decision"),
     (DECIDING, Trigger.APPROVE, lambda s: s._replace(actor=AGENT), "caller_may_answer"),

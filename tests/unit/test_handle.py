@@ -33,6 +33,7 @@ def test_a_task_that_waits_can_be_answered_and_cancelled() -> None:
     waiting = record(Phase.WAITING_AUTH, Waiting((INPUT, AUTH)))
     assert can(waiting) == (
         Possible(Trigger.PROVIDE_INPUT, INPUT),
+        Possible(Trigger.DECLINE, INPUT),
         Possible(Trigger.APPROVE, AUTH),
         Possible(Trigger.DENY, AUTH),
         Possible(Trigger.CANCEL),

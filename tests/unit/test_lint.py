@@ -109,6 +109,14 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
         )
         for phase in sorted(WAITING)
     ),
+    *(
+        (
+            f"no refusal in {phase}",
+            lambda phase=phase: without(phase, T.DECLINE),
+            f"{phase}: a question that nobody can refuse: no row for decline",
+        )
+        for phase in sorted(WAITING)
+    ),
     (
         "cancelling without its timer",
         lambda: changed(P.RUNNING, T.CANCEL, effects=(Publish(),)),
@@ -149,7 +157,7 @@ def test_an_empty_table_has_everything_missing() -> None:
     findings = lint([])
     assert sum("no way leads there" in said for said in findings) == len(Phase)
     assert sum("leads to finalized" in said for said in findings) == len(OUTCOMES)
-    assert sum("no row for" in said for said in findings) == 2 * len(LIVE) + len(WAITING) + 2
+    assert sum("no row for" in said for said in findings) == 2 * len(LIVE) + 2 * len(WAITING) + 2
 
 
 def test_the_order_of_guarded_rows_is_left_to_their_author() -> None:

@@ -80,6 +80,21 @@ def test_an_expiry_replies_what_the_ask_said_it_would(
     assert remembered(ask, (Trigger.EXPIRE, {"key": "k"})).replies == {"k": reply}
 
 
+@pytest.mark.parametrize(
+    ("ask", "said", "reply"),
+    [
+        (asked("k", "default", default="Rome"), {"reason": "no idea"}, Reply("Rome")),
+        (asked("k", "deny"), {"reason": "secret"}, Reply(denied=True, reason="secret")),
+        (asked("k", "fail"), {}, Reply(denied=True, reason="the question was declined")),
+    ],
+)
+def test_a_refusal_replies_what_the_ask_said_it_would(
+    ask: tuple[Trigger, Data], said: Data, reply: Reply
+) -> None:
+    """The declared default, or a no with its reason."""
+    assert remembered(ask, (Trigger.DECLINE, {"key": "k", **said})).replies == {"k": reply}
+
+
 def test_what_a_turn_gave_up_is_spent_in_the_next() -> None:
     """A key is never used twice, and the next turn wants an answer."""
     memory = remembered(asked("k"), (Trigger.WITHDRAW, {"key": "k"}))

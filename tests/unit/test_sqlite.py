@@ -1228,17 +1228,22 @@ async def test_a_change_to_any_event_is_noticed(column: str, path: Path) -> None
 
 
 async def traveller(task: TaskContext) -> str:
-    """Asks where to, then for leave, again and again until it is denied."""
+    """Asks where to and when, then for leave, again and again until it is denied."""
     where = await task.ask("Where to?", {})
+    await task.ask("When?", {}, default="soon")
+    await task.ask("With whom?", {}, default=None)
     while True:
         await task.authorize("book", {"seats": [1, "é"]}, allow_edit=True)
         await task.progress(f"booked for {where}")
 
 
 T0: Final = "t"
+T1: Final = "u"
 #: Some of what can be said of what the traveller asks, in this order.
 SAID: Final[tuple[JsonObject, ...]] = (
     {"value": {"deep": [1e22, -0.0, 10**30, "東京 🗼", None]}},
+    {"decline": True},
+    {"decline": True, "reason": "秘"},
     {"decision": "approve"},
     {"decision": "approve", "reason": "why not?", "arguments": {"seats": [1, "é"]}},
     # To Python that is the same, and to JSON it is not.
@@ -1251,11 +1256,13 @@ SAID: Final[tuple[JsonObject, ...]] = (
 async def test_whatever_is_said_with_a_token_fits_its_claim(path: Path) -> None:
     """What `verify` thinks that a claim is for is what the engine claims it for."""
     store = SqliteStore(path)
-    async with asyncio.timeout(10), Engine(traveller, store=store) as engine:
+    async with asyncio.timeout(10), Engine({"traveller": traveller}, store=store) as engine:
         await engine.submit("no token", owner="ada")
+        await engine.submit("no agent", owner="ada", token=T1)
         task = await engine.submit(
             [Part(text="é"), Part(data=[0.1, 5e-324])],
             owner="ada",
+            agent="traveller",
             token=T0,
             metadata={"b": 1.0, "a": [{}]},
         )
@@ -1263,6 +1270,11 @@ async def test_whatever_is_said_with_a_token_fits_its_claim(path: Path) -> None:
             (ask,) = (await task.rest()).asks
             body: JsonObject = {"ask": ask.key, **said}
             token = f"t{number}"
+            if "decline" in said:
+                reason = said.get("reason")
+                assert reason is None or isinstance(reason, str)
+                await task.decline(ask.key, reason=reason, token=token)
+                continue
             if "decision" not in said:
                 answer = Answer.model_validate(body)
                 await engine.answer(task.task_id, answer, owner="ada", token=token)
@@ -1273,10 +1285,10 @@ async def test_whatever_is_said_with_a_token_fits_its_claim(path: Path) -> None:
             await engine.decide(task.task_id, decision, owner=None, actor="bob", token=token)
         await task.over()
         assert await store.verify() == []
-    assert asked(path, "SELECT count(*) FROM claim") == [(len(SAID) + 1,)]
+    assert asked(path, "SELECT count(*) FROM claim") == [(len(SAID) + 2,)]
     changed(path, "UPDATE claim SET digest = upper(digest) || 'f'")
     async with opened(lambda: store):
-        assert len(await store.verify()) == len(SAID) + 1
+        assert len(await store.verify()) == len(SAID) + 2
 
 
 @pytest.fixture

@@ -262,7 +262,7 @@ def test_every_test_says_in_a_sentence_what_it_holds() -> None:
 
 
 #: Run by `make faults`, and no test.
-CAMPAIGN = "tests/faults/"
+CAMPAIGN = ("tests/faults/", "tests/conformance/")
 
 
 def test_tests_never_sleep() -> None:

@@ -13,7 +13,10 @@ from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
 from interlock._transitions import TABLE
 
 _EDGES = {(row.source, row.trigger, row.dest) for row in TABLE}
-_ANSWERS = frozenset({Trigger.PROVIDE_INPUT, Trigger.APPROVE, Trigger.DENY})
+#: What closes an ask of kind input, and one of kind auth.
+_VALUES = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE})
+_DECISIONS = frozenset({Trigger.APPROVE, Trigger.DENY})
+_ANSWERS = _VALUES | _DECISIONS
 _CLOSINGS = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 _ACTS = frozenset(
     {
@@ -89,7 +92,7 @@ def _asks(log: Sequence[Event]) -> Iterator[str]:
 def _closing(ask: Event, event: Event) -> Iterator[str]:
     key, due = event.data["key"], ask.data["due"]
     if event.trigger in _ANSWERS:
-        if (event.trigger is not Trigger.PROVIDE_INPUT) != (ask.data["kind"] == "auth"):
+        if (event.trigger in _DECISIONS) != (ask.data["kind"] == "auth"):
             yield f"I08: event {event.seq} answers {key}, which is of another kind"
         if event.at >= due:
             yield f"I09: event {event.seq} answers {key} after its time"

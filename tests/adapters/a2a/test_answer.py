@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
-from interlock_adapters._a2a_answer import accepted, said_of
+from interlock_adapters._a2a_answer import Declined, Said, accepted, said_of
 from interlock_adapters._a2a_part import json_of, object_of, part_json, put_struct, put_value
 from interlock_adapters._a2a_request import ID_CHARS_MAX, sent_of, sent_of_json
 from interlock_adapters._a2a_settings import A2ASettings
@@ -60,6 +60,14 @@ DENIED: Final[JsonObject] = {"ask": "d", "digest": "d1", "decision": "deny", "re
             [question(), decision()],
             Answer(ask="q", value=1),
         ),
+        ([{"data": {"ask": "q", "decline": True}}], [question()], Declined(ask="q")),
+        (
+            [{"text": "sorry"}, {"data": {"ask": "q", "decline": True, "reason": "no idea"}}],
+            [question(), decision()],
+            Declined(ask="q", reason="no idea"),
+        ),
+        # Without its name it is a value: the form of a tool that may be declined has it.
+        ([{"data": {"decline": True}}], [question()], Answer(ask="q", value={"decline": True})),
         ([{"data": APPROVED}], [decision()], Approval.model_validate(APPROVED)),
         (
             [{"data": {**APPROVED, "arguments": {"n": 2}}}],
@@ -70,9 +78,7 @@ DENIED: Final[JsonObject] = {"ask": "d", "digest": "d1", "decision": "deny", "re
         ([{"data": DENIED}], [question()], Denial.model_validate(DENIED)),
     ],
 )
-def test_a_message_says_one_thing(
-    parts: list[JsonObject], asks: list[OpenAsk], said: Answer | Approval | Denial
-) -> None:
+def test_a_message_says_one_thing(parts: list[JsonObject], asks: list[OpenAsk], said: Said) -> None:
     """Whether it fits is for the engine."""
     assert said_of(parts, asks) == said
 
@@ -89,6 +95,9 @@ def test_a_message_says_one_thing(
         ([{"data": {"decision": "approve"}}], [decision()], "data without a name"),
         ([{"text": "Oslo"}], [question(), question("r")], "2 asks are open, and a text names none"),
         ([{"data": {"ask": "q", "value": 1, "x": 1}}], [question()], "x: Extra inputs"),
+        ([{"data": {"ask": "q", "decline": False}}], [question()], "decline: Input should be True"),
+        ([{"data": {"ask": "q", "decline": True, "value": 1}}], [question()], "decline: Extra"),
+        ([{"data": {"ask": "q", "decline": True, "why": 1}}], [question()], "why: Extra inputs"),
         ([{"data": {"ask": 1, "value": 1}}], [question()], "ask: Input should be a valid string"),
         ([{"data": {"ask": "d", "decision": "approve"}}], [decision()], "digest: Field required"),
         ([{"data": {**APPROVED, "decision": "ok"}}], [decision()], "'approve', 'deny'"),
@@ -156,6 +165,7 @@ def test_the_forms_that_are_accepted_name_their_asks() -> None:
     """So that a client can build them from the error alone."""
     forms = accepted([question(), decision(allow_edit=True)])
     assert '{"ask": "q", "value": …}' in forms
+    assert '{"ask": "q", "decline": true}' in forms
     assert (
         '{"ask": "d", "digest": "d1", "decision": "approve" or "deny", "arguments": {…}}' in forms
     )

@@ -29,7 +29,9 @@ from a2a_faces import (
     texts_of,
     travel,
 )
-from interlock import Answer, TaskContext
+from interlock import Answer, Engine, TaskContext
+from interlock.errors import InvalidInput
+from interlock_adapters._a2a_operations import Operations
 from interlock_adapters._a2a_part import json_of, put_struct
 
 
@@ -187,3 +189,65 @@ async def test_artifacts_keep_what_the_agent_says_of_them(binding: str) -> None:
     assert (second.artifact_id, texts_of(second.parts)) == ("b", ["only"])
     assert json_of(result.parts[0].data) == {"n": 3, "deep": [None, True]}
     assert isinstance(task.history[0], Message)
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_messages_are_for_the_agent_that_the_settings_name(binding: str) -> None:
+    """One engine may be behind several cards."""
+
+    async def second(task: TaskContext) -> str:
+        return task.agent
+
+    settings = SETTINGS.model_copy(update={"agent": "second"})
+    async with faced({"first": travel, "second": second}, settings=settings) as faces:
+        task = await faces.peer(binding).send(message("who are you?"))
+        assert texts_of(task.artifacts[0].parts) == ["second"]
+
+
+async def test_settings_that_name_no_agent_of_the_engine_are_refused() -> None:
+    """When the face is made, not at its first message."""
+    settings = SETTINGS.model_copy(update={"agent": "nobody"})
+    engine = Engine({"first": travel, "second": travel}, store="memory:")
+    with pytest.raises(InvalidInput, match="no agent 'nobody'; accepted is 'first', 'second'"):
+        Operations(engine, settings)
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_question_is_declined_by_its_typed_form(binding: str) -> None:
+    """Its task is cancelled, and says why; the same message again is the same task."""
+    async with faced(travel) as faces:
+        ada = faces.peer(binding)
+        task = await ada.send(message("a trip, please"))
+        (ask,) = asks_of(task)
+        no = data({"ask": ask["ask"], "decline": True, "reason": "I would rather stay."})
+        request = message("sorry", no, task=task)
+        await ada.send(request)
+        task = await ada.get(task.id)
+        assert task.status.state == TaskState.TASK_STATE_CANCELED
+        assert texts_of(task.status.message.parts) == [
+            "The task was stopped: a question was declined. I would rather stay."
+        ]
+        assert MessageToDict(task.metadata)["interlock/code"] == "declined"
+        assert texts_of(task.history[-1].parts)[0] == "sorry"
+        assert (await ada.send(request)).id == task.id
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_question_with_a_default_is_declined_into_it(binding: str) -> None:
+    """What was declined by another protocol is shown as the part that would have said so."""
+
+    async def asks_twice(task: TaskContext) -> str:
+        return f"{await task.ask('Where?', default='Rome')}, {await task.ask('When?')}"
+
+    async with faced(asks_twice) as faces:
+        ada = faces.peer(binding)
+        task = await ada.send(message("a trip, please"))
+        await faces.world.engine.decline(task.id, "ask-1", owner="ada", reason="no idea")
+        await faces.world.engine.rest(task.id, owner="ada")
+        task = await ada.send(message("May", task=await ada.get(task.id)))
+        assert texts_of(task.artifacts[0].parts) == ["Rome, May"]
+        assert json_of(task.history[2].parts[0].data) == {
+            "ask": "ask-1",
+            "decline": True,
+            "reason": "no idea",
+        }

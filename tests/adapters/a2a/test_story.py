@@ -23,7 +23,7 @@ async def test_a_task_is_asked_allowed_and_done(faces: Faces, binding: str, vers
     assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
     assert texts_of(task.status.message.parts) == ["Which city?"]
     (ask,) = asks_of(task)
-    assert (ask["kind"], ask["can"]) == ("input", ["provide_input", "cancel"])
+    assert (ask["kind"], ask["can"]) == ("input", ["provide_input", "decline", "cancel"])
 
     task = await ada.send(message(data({"name": "Oslo", "days": 2}), task=task))
     assert task.status.state == TaskState.TASK_STATE_AUTH_REQUIRED

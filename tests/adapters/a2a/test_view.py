@@ -46,6 +46,8 @@ MOVES: Final[list[tuple[Trigger, str, dict[str, Any]]]] = [
     (Trigger.WITHDRAW, "agent", {}),
     (Trigger.PROVIDE_INPUT, "ada", {"value": "yes", "token": "m2", "message": [{"text": "yes"}]}),
     (Trigger.PROVIDE_INPUT, "ada", {"value": "by another protocol"}),
+    (Trigger.DECLINE, "ada", {"reason": "none of your business"}),
+    (Trigger.DECLINE, "ada", {"token": "m3", "message": [{"text": "no"}]}),
     (Trigger.APPROVE, "ada", {"arguments": {"n": 1}, "edited": False}),
     (Trigger.DENY, "ada", {"reason": "too dear"}),
     (Trigger.EXPIRE, "timer", {}),
