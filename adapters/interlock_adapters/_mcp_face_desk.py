@@ -1,0 +1,217 @@
+"""What every request of the MCP face needs: who asks, with what, about which task."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import mcp_types as wire
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from interlock import (
+    OVER,
+    Answer,
+    Approval,
+    AskKind,
+    Denial,
+    Engine,
+    Event,
+    JsonObject,
+    OpenAsk,
+    Phase,
+    TaskHandle,
+    TaskRecord,
+    TaskView,
+    Trigger,
+)
+from interlock.errors import EngineError, IllegalTrigger
+from interlock_adapters._mcp_face_errors import TASKS, invalid
+from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
+from interlock_adapters._mcp_face_settings import McpSettings, Request
+from interlock_adapters._mcp_face_status import Client, Json, Shown
+from interlock_adapters._mcp_face_tools import TOOL, Catalog, Offered, tool_name
+from interlock_adapters._shutdown import Stopping
+
+#: Where a client of ours says which call this is, so that a repeat is none (ours).
+IDEMPOTENCY_KEY: Final = "interlock/idempotencyKey"
+
+_log: Final = logging.getLogger("interlock.mcp")
+
+
+class Desk:
+    """An engine, as the MCP face shows it."""
+
+    def __init__(self, engine: Engine, settings: McpSettings, stopping: Stopping) -> None:
+        """Serve `engine`.
+
+        Raises:
+            InvalidInput: the settings do not make tools of it.
+        """
+        self.engine: Final = engine
+        self.settings: Final = settings
+        self.stopping: Final = stopping
+        self.catalog: Final = Catalog(engine, settings)
+        self.shown: Final = Shown(engine.limits, settings.poll_s, settings.console_url)
+        #: Tasks that nobody wants any more, on their way to be told so.
+        self._unwanted: Final[set[asyncio.Task[None]]] = set()
+
+    # --- who asks -----------------------------------------------------------------------
+
+    def owner(self, request: Request) -> str:
+        """Whose the tasks of a request are."""
+        return self.settings.owner_of(request)
+
+    @staticmethod
+    def client(request: Request) -> Client:
+        """What the client of a request can do."""
+        said = request.session.client_capabilities
+        asked = None if said is None else said.elicitation
+        # Said without a mode it is forms: there was nothing else in 2025-06-18.
+        neither = asked is not None and asked.form is None and asked.url is None
+        modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
+        return Client(
+            version=request.protocol_version,
+            by_form=asked is not None and (neither or asked.form is not None),
+            by_url=asked is not None and asked.url is not None,
+            tasks=modern and said is not None and TASKS in (said.extensions or {}),
+        )
+
+    @property
+    def is_decided_elsewhere(self) -> bool:
+        """Whether there is a place where people decide, so that a call may wait for them."""
+        return self.settings.console_url is not None
+
+    def can_ask(self, client: Client) -> bool:
+        """Whether questions can be put to a client."""
+        return client.by_form or (client.by_url and self.is_decided_elsewhere)
+
+    # --- making and ending tasks --------------------------------------------------------
+
+    async def submit(
+        self, request: Request, tool: Offered, arguments: JsonObject, owner: str
+    ) -> TaskHandle:
+        """The task that a call makes, durable.
+
+        Who hangs up before that has made none, or one that is cancelled at once.
+
+        Raises:
+            EngineError: see `Engine.submit`.
+        """
+        token = None if request.meta is None else request.meta.get(IDEMPOTENCY_KEY)
+        if token is not None and not isinstance(token, str):
+            raise invalid(f"_meta[{IDEMPOTENCY_KEY!r}] is no text")
+        making = asyncio.ensure_future(
+            self.engine.submit(
+                tool.content(arguments),
+                owner=owner,
+                token=token,
+                metadata={TOOL: tool.name},
+                agent=tool.settings.agent,
+            )
+        )
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(self._made_in_vain)
+            raise
+
+    def _made_in_vain(self, making: "asyncio.Future[TaskHandle]") -> None:
+        if not making.cancelled() and making.exception() is None:
+            self.give_up(making.result().record)
+
+    def give_up(self, record: TaskRecord) -> None:
+        """Cancel a task whose caller has gone; not when it is we who go: then it goes on later."""
+        if not self.stopping.begun:
+            ending = asyncio.ensure_future(self._cancelled(record, "the caller has gone"))
+            self._unwanted.add(ending)
+            ending.add_done_callback(self._unwanted.discard)
+
+    async def _cancelled(self, record: TaskRecord, reason: str) -> None:
+        try:
+            await self.engine.cancel(record.task_id, owner=record.owner, reason=reason)
+        except IllegalTrigger:
+            pass  # It is over.
+        except EngineError as error:
+            _log.warning("task %s could not be cancelled: %s", record.task_id, error)
+
+    # --- answers ------------------------------------------------------------------------
+
+    async def say(
+        self, record: TaskRecord, ask: OpenAsk, result: wire.ElicitResult, *, token: str | None
+    ) -> None:
+        """Tell a task what its owner says to one of its asks.
+
+        Raises:
+            InvalidInput, AnswerInvalid: it is not what was asked for; the ask stays open.
+            Refused: the ask is closed, or the owner may not answer.
+            TokenReused: something else was said to it before.
+        """
+        task_id, owner = record.task_id, record.owner
+        match said_of(ask, result):
+            case Answer() as answer:
+                await self.engine.answer(task_id, answer, owner=owner, token=token)
+            case Approval() | Denial() as decision:
+                await self.engine.decide(task_id, decision, owner=owner, token=token)
+            case Declined(key):
+                await self.engine.decline(task_id, key, owner=owner, token=token)
+            case Dismissed():
+                await self._cancelled(record, "a question was dismissed")
+            case None:
+                pass  # They were sent to a page, and decide there.
+
+    # --- showing ------------------------------------------------------------------------
+
+    def tool_of(self, view: TaskView) -> Offered | None:
+        """The tool that was called; None for a task that came another way."""
+        return self.catalog.get(tool_name(view.events[0]))
+
+    async def detailed(self, record: TaskRecord, client: Client) -> Json:
+        """How a task is, with its result or error once it is over."""
+        view = tool = None
+        if record.phase is Phase.RUNNING or record.phase in OVER:
+            view = await self.engine.view(record.task_id, owner=record.owner)
+            record, tool = view.record, self.tool_of(view)
+        return self.shown.detailed(record, view, tool, client)
+
+
+def replies_of(raw: Mapping[str, Any]) -> dict[str, wire.ElicitResult]:
+    """What came back to elicitations, by key.
+
+    Raises:
+        MCPError: one is no such thing.
+    """
+    replies: dict[str, wire.ElicitResult] = {}
+    for key, reply in raw.items():
+        if isinstance(reply, wire.ElicitResult):
+            replies[key] = reply
+            continue
+        try:
+            replies[key] = wire.ElicitResult.model_validate(reply)
+        except ValidationError:
+            raise invalid(
+                f"inputResponses[{key!r}] is no result of an elicitation: "
+                '{"action": "accept", "content": {...}}, or "decline" or "cancel"'
+            ) from None
+    return replies
+
+
+def asked_before(events: tuple[Event, ...], key: str) -> OpenAsk | None:
+    """An ask as it was when it was asked, open or not."""
+    for event in events:
+        if event.trigger is Trigger.ASK and event.data["key"] == key:
+            data = event.data
+            return OpenAsk(
+                key=key,
+                kind=AskKind(data["kind"]),
+                prompt=data["prompt"],
+                schema=data["schema"],
+                asked_at=event.at,
+                due=data["due"],
+                tool=data.get("tool"),
+                arguments=data.get("arguments"),
+                digest=data.get("digest"),
+                allow_edit=bool(data.get("allow_edit", False)),
+                approvers=tuple(data.get("approvers", ())),
+            )
+    return None

@@ -1,0 +1,121 @@
+"""The Tasks extension of MCP (SEP-2663): `tasks/get`, `tasks/update` and `tasks/cancel`.
+
+Any task of the caller may be named, whatever protocol it came by.
+"""
+
+from contextlib import suppress
+from typing import Final
+
+import mcp_types as wire
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+
+from interlock import OpenAsk, TaskRecord
+from interlock.errors import IllegalTrigger, InvalidInput
+from interlock_adapters._mcp_face_desk import Desk, replies_of
+from interlock_adapters._mcp_face_errors import needs_tasks
+from interlock_adapters._mcp_face_forms import said_of
+from interlock_adapters._mcp_face_settings import Request
+from interlock_adapters._mcp_face_status import Json, answerable
+from interlock_adapters._mcp_task import TaskParams, UpdateParams
+
+#: Where an acknowledgement says, by key, why an answer was not taken (ours).
+IGNORED: Final = "interlock/ignored"
+
+
+class Tasks:
+    """Serves the methods of the extension."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk: Final = desk
+
+    async def get(self, request: Request, params: TaskParams) -> Json:
+        """How a task is."""
+        record = await self._named(request, params)
+        detailed = await self._desk.detailed(record, self._desk.client(request))
+        return {"resultType": "complete", **detailed}
+
+    async def update(self, request: Request, params: UpdateParams) -> Json:
+        """Answer what a task asks: some of it, or all.
+
+        What is not asked, or no longer, is left alone, and the acknowledgement says so.  If
+        one answer does not fit what was asked for, none is taken.
+
+        Raises:
+            MCPError: an answer does not fit; every ask stays open.
+        """
+        record = await self._named(request, params)
+        open_now = {ask.key: ask for ask in answerable(record)}
+        given = {key: params.input_responses[key] for key in params.input_responses}
+        ignored = {key: _why(record, key) for key in given if key not in open_now}
+        replies = replies_of({key: given[key] for key in given if key in open_now})
+        for key, reply in replies.items():
+            _check(key, open_now, reply)
+        for key, reply in replies.items():
+            await self._desk.say(record, open_now[key], reply, token=None)
+        ack: Json = {"resultType": "complete"}
+        if ignored:
+            ack["_meta"] = {IGNORED: ignored}
+        return ack
+
+    async def cancel(self, request: Request, params: TaskParams) -> Json:
+        """Ask a task to stop; one that is over is left as it is."""
+        record = await self._named(request, params)
+        with suppress(IllegalTrigger):  # It is over, and to cancel it once more is no error.
+            await self._desk.engine.cancel(record.task_id, owner=record.owner)
+        return {"resultType": "complete"}
+
+    async def _named(self, request: Request, params: TaskParams) -> TaskRecord:
+        """The task that a request names.
+
+        Raises:
+            MCPError: the client does not speak the extension, or its header names another task.
+            UnknownTask: the caller has no such task.
+        """
+        check_tasks_client(self._desk, request)
+        check_name(request, params.task_id)
+        owner = self._desk.owner(request)
+        return await self._desk.engine.record(params.task_id, owner=owner)
+
+
+def check_tasks_client(desk: Desk, request: Request) -> None:
+    """See that the client speaks the extension.
+
+    Raises:
+        MCPError: it has not said so in this request.
+    """
+    if not desk.client(request).tasks:
+        raise needs_tasks()
+
+
+def check_name(request: Request, task_id: str) -> None:
+    """See that the header by which proxies route names the task that is meant (SEP-2243).
+
+    Without a header it is let pass: there are clients that do not send it.
+
+    Raises:
+        MCPError: it names another.
+    """
+    headers = getattr(request.request, "headers", None)
+    named = None if headers is None else headers.get(MCP_NAME_HEADER)
+    if named is not None and decode_header_value(named) != task_id:
+        why = f"the {MCP_NAME_HEADER} header does not name the task of the request"
+        raise MCPError(wire.HEADER_MISMATCH, why)
+
+
+def _why(record: TaskRecord, key: str) -> str:
+    if key in record.closed:
+        return "already answered"
+    return "somebody else is asked" if record.ask(key) else "not asked"
+
+
+def _check(key: str, asks: dict[str, OpenAsk], reply: wire.ElicitResult) -> None:
+    """See that an answer fits.
+
+    Raises:
+        InvalidInput: it does not.
+    """
+    try:
+        said_of(asks[key], reply)
+    except InvalidInput as error:
+        raise InvalidInput([f"{key}: {problem}" for problem in error.problems]) from None

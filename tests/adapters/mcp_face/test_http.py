@@ -1,0 +1,224 @@
+"""The MCP face over HTTP: who is let in, what headers must say, and what a stop leaves."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import mcp_types as wire
+import pytest
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from starlette.applications import Starlette
+
+from interlock import Engine, TaskContext, TaskQuery
+from interlock_adapters._mcp_face_http import Trim
+from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app
+from mcp_face import ERAS, Era, accept, connected, text
+from mcp_servers import listening, serving
+from support import soon
+
+VERSION = "2026-07-28"
+
+
+async def asks(task: TaskContext) -> str:
+    """Ask who is there."""
+    return f"hello {await task.ask('Who?', str, key='who')}"
+
+
+class Verifier:
+    """Knows two people."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Who has it."""
+        if token not in {"ada", "eve"}:
+            return None
+        return AccessToken(
+            token=token, client_id="host", scopes=[], subject=token, claims={"iss": "https://id"}
+        )
+
+
+AUTH = McpAuth(
+    AuthSettings.model_validate(
+        {
+            "issuer_url": "https://id",
+            "resource_server_url": "http://127.0.0.1:1/mcp",
+            "validate_token_resource": False,
+        }
+    ),
+    Verifier(),
+)
+
+
+class Site:
+    """An application on the loopback."""
+
+    def __init__(self, engine: Engine, app: Starlette, url: str) -> None:
+        self.engine = engine
+        self.app = app
+        self.url = url
+
+    async def post(
+        self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """One request of the modern era, as it is on the wire."""
+        meta: dict[str, Any] = {
+            "io.modelcontextprotocol/protocolVersion": VERSION,
+            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {
+                "extensions": {"io.modelcontextprotocol/tasks": {}}
+            },
+        }
+        body: dict[str, Any] = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": method,
+            "params": {**params, "_meta": meta},
+        }
+        sent = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": VERSION,
+            "mcp-method": method,
+            **(headers or {}),
+        }
+        if method == "tools/call":
+            sent.setdefault("mcp-name", str(params["name"]))
+        async with httpx.AsyncClient(timeout=5) as http:
+            return await http.post(self.url, json=body, headers=sent)
+
+
+@asynccontextmanager
+async def site(auth: McpAuth | None = None, **settings: Any) -> AsyncGenerator[Site]:  # noqa: ANN401
+    """The face, served."""
+    engine = Engine(asks, store="memory:")
+    app = mcp_app(engine, McpSettings(name="Tests", **settings), auth=auth)
+    async with listening() as found, serving(app, found) as url:
+        yield Site(engine, app, url)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_both_eras_are_served_on_one_url(era: Era) -> None:
+    """A question and its answer, over HTTP."""
+    async with (
+        site() as here,
+        connected(here.url, era, answers=[accept(value="Ada")]) as host,
+    ):
+        result = await soon(host.client.call_tool("agent", {"message": "hi"}))
+    assert isinstance(result, wire.CallToolResult)
+    assert text(result) == "hello Ada"
+
+
+async def test_the_name_header_must_name_the_task_and_may_be_absent() -> None:
+    """-32020 for another; SEP-2243."""
+    async with site() as here:
+        made = (
+            await here.post("tools/call", {"name": "agent", "arguments": {"message": "x"}})
+        ).json()
+        task_id = made["result"]["taskId"]
+        params = {"taskId": task_id}
+        absent = await here.post("tasks/get", params)
+        right = await here.post("tasks/get", params, {"mcp-name": task_id})
+        wrong = await here.post("tasks/get", params, {"mcp-name": "another"})
+    assert absent.json()["result"]["taskId"] == right.json()["result"]["taskId"] == task_id
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, wire.HEADER_MISMATCH)
+
+
+async def test_blanks_around_the_value_of_a_header_are_none_of_it() -> None:
+    """RFC 9110 §5.5: httptools leaves those behind it."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401
+        seen.append(scope["headers"])
+
+    async def nothing(*_: Any) -> Any:  # noqa: ANN401
+        return None
+
+    await Trim(app)({"type": "http", "headers": [(b"mcp-name", b" a b \t")]}, nothing, nothing)
+    assert seen == [[(b"mcp-name", b"a b")]]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"content-type": "text/plain"}, 415),
+    ],
+)
+async def test_strangers_are_kept_out(headers: dict[str, str], status: int) -> None:
+    """Another name, another site, no JSON: nothing is looked at."""
+    async with site() as here:
+        answer = await here.post(
+            "tools/call", {"name": "agent", "arguments": {"message": "x"}}, headers
+        )
+        tasks = await here.engine.page(TaskQuery())
+    assert answer.status_code == status
+    assert tasks.total == 0
+
+
+@pytest.mark.parametrize(
+    ("peer", "status"),
+    [("192.0.2.7", 403), ("::ffff:192.0.2.7", 403), ("127.0.0.1", 406), ("::1", 406), (None, 406)],
+)
+async def test_without_authentication_only_this_machine_is_served(
+    peer: str | None, status: int
+) -> None:
+    """406 is the SDK's: it came through."""
+    app = mcp_app(Engine(asks, store="memory:"), McpSettings(name="Tests"))
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp",
+        "raw_path": b"/mcp",
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 80),
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"mcp-protocol-version", b"2026-07-28"),
+        ],
+        "client": None if peer is None else (peer, 5),
+        "state": {},
+    }
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    assert sent[0]["status"] == status
+
+
+async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
+    """And nobody is let in without a token."""
+    async with site(AUTH) as here:
+        call = {"name": "agent", "arguments": {"message": "x"}}
+        nobody = await here.post("tools/call", call)
+        made = await here.post("tools/call", call, {"authorization": "Bearer ada"})
+        task_id = made.json()["result"]["taskId"]
+        named = {"taskId": task_id}
+        hers = await here.post("tasks/get", named, {"authorization": "Bearer ada"})
+        eves = await here.post("tasks/get", named, {"authorization": "Bearer eve"})
+        record = await here.engine.record(task_id, owner=None)
+    assert nobody.status_code == 401
+    assert record.owner == "https://id ada"
+    assert hers.json()["result"]["taskId"] == task_id
+    assert eves.json()["error"]["code"] == wire.INVALID_PARAMS
+
+
+async def test_a_call_that_nothing_is_known_of_makes_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Arguments are in no log."""
+    async with site() as here:
+        await here.post("tools/call", {"name": "agent", "arguments": {"message": "swordfish"}})
+        await here.post("tasks/get", {"taskId": "swordfish"})
+    assert "swordfish" not in caplog.text
+    json.dumps(caplog.messages)
