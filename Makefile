@@ -9,7 +9,7 @@ SEED ?= 1
 AGENT :=
 .DEFAULT_GOAL := check
 .PHONY: help demo test check format lint types imports rewrite smoke bench bench-peer fuzz-long
-.PHONY: faults faults-smolagents coverage
+.PHONY: faults faults-smolagents conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -63,5 +63,7 @@ faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is lef
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults --kills $(FAULTS_KILLS) --seed $(SEED) $(if $(FAULTS_ROUND),--round $(FAULTS_ROUND))
 faults-smolagents: $(VENV)/.dev  ## Kill agents of smolagents around every append, and audit them
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults.smol --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
+conformance: $(VENV)/.dev  ## MCP's own suites and an independent client against us; needs npm
+	PYTHONPATH=engine:adapters:tests $(BIN)python -m conformance $(SCENARIO:%=--scenario %)
 coverage: $(VENV)/.dev  ## Branch coverage of engine/, with a floor
 	$(BIN)python -m pytest --cov --cov-report=term-missing --cov-fail-under=$(FLOOR)
