@@ -38,7 +38,6 @@ from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import (
     Client,
     Json,
-    answerable,
     concluded,
     with_problems,
 )
@@ -199,12 +198,10 @@ class Calls:
     ) -> wire.CallToolResult | wire.InputRequiredResult:
         """Wait until the task is over or asks its owner something, and tell which."""
         modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
-        can_ask = self._desk.can_ask(client)
-        asks = can_ask or not self._desk.is_decided_elsewhere
         try:
             async with self._desk.stopping.patience():
                 if modern:
-                    record = await self._rested(request, record, asks=asks)
+                    record = await self._rested(request, record, client)
                 else:
                     record = await self._live.over(request, record, client)
         except (asyncio.CancelledError, MCPError, InvalidInput):
@@ -218,16 +215,18 @@ class Calls:
             return wire.InputRequiredResult(request_state=str(_State(record.task_id, record.seq)))
         if record.phase in OVER:
             return await self._result(record, tool)
-        if not can_ask:
+        if self._desk.is_stuck(record, client):
             self._desk.give_up(record)
             raise needs_elicitation()
         return self._round(record, client)
 
-    async def _rested(self, request: Request, record: TaskRecord, *, asks: bool) -> TaskRecord:
-        """Wait until the task is over, or has a question for its owner if that `asks`."""
+    async def _rested(self, request: Request, record: TaskRecord, client: Client) -> TaskRecord:
+        """Wait until the task is over, or asks what this client, or nobody, can answer."""
         rested = record
         async for rested in followed(self._desk.engine, request, record):
-            if rested.phase in OVER or (asks and answerable(rested)):
+            if rested.phase in OVER or self._desk.questions(rested, client):
+                break
+            if self._desk.is_stuck(rested, client):
                 break
         return rested
 
@@ -240,7 +239,9 @@ class Calls:
         """The questions that are open, and what to come back with."""
         asked: dict[str, Any] = {
             key: with_problems(request, problems.get(key, ()))
-            for key, request in self._desk.shown.requests(record, client).items()
+            for key, request in self._desk.shown.requests(
+                record, self._desk.questions(record, client), client
+            ).items()
         }
         return wire.InputRequiredResult(
             input_requests=asked, request_state=str(_State(record.task_id, record.seq))

@@ -1,5 +1,6 @@
 """What a task comes to as MCP shows it: content, a structured result, or an error."""
 
+import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -149,17 +150,28 @@ def _block(part: Part, names: Iterator[str]) -> wire.ContentBlock:
 
 
 def _binary(part: Part, raw: str, uri: JsonValue, names: Iterator[str]) -> wire.ContentBlock:
+    if not _is_base64(raw):
+        # An agent's mistake that is in the log already: show what there is, as over A2A.
+        return wire.TextContent(text=raw)
     kind = part.media_type or "application/octet-stream"
     if isinstance(uri, str):
         where = uri
-    elif kind.startswith("image/"):
+    elif kind.lower().startswith("image/"):
         return wire.ImageContent(data=raw, mime_type=kind)
-    elif kind.startswith("audio/"):
+    elif kind.lower().startswith("audio/"):
         return wire.AudioContent(data=raw, mime_type=kind)
     else:
         where = f"{next(names)}/{quote(part.filename or 'file', safe='')}"
     blob = wire.BlobResourceContents(uri=where, mime_type=kind, blob=raw)
     return wire.EmbeddedResource(resource=blob)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # also what is not ASCII
+        return False
+    return True
 
 
 def _link(part: Part, url: str, about: Mapping[str, JsonValue]) -> wire.ResourceLink:

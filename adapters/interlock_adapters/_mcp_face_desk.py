@@ -29,7 +29,7 @@ from interlock.errors import EngineError, IllegalTrigger
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
 from interlock_adapters._mcp_face_settings import McpSettings, Request
-from interlock_adapters._mcp_face_status import Client, Json, Shown
+from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable
 from interlock_adapters._mcp_face_tools import TOOL, Catalog, Offered, tool_name
 from interlock_adapters._shutdown import Stopping
 
@@ -82,9 +82,19 @@ class Desk:
         """Whether there is a place where people decide, so that a call may wait for them."""
         return self.settings.console_url is not None
 
-    def can_ask(self, client: Client) -> bool:
-        """Whether questions can be put to a client."""
-        return client.by_form or (client.by_url and self.is_decided_elsewhere)
+    def questions(self, record: TaskRecord, client: Client) -> tuple[OpenAsk, ...]:
+        """What can be put to a client: to one that only opens pages, what is decided there."""
+        asks = answerable(record)
+        if client.by_form:
+            return asks
+        by_page = client.by_url and self.is_decided_elsewhere
+        return tuple(ask for ask in asks if by_page and ask.kind is AskKind.AUTH)
+
+    def is_stuck(self, record: TaskRecord, client: Client) -> bool:
+        """Whether the task asks what neither this client nor anybody else can answer."""
+        if self.is_decided_elsewhere or self.questions(record, client):
+            return False
+        return bool(answerable(record))
 
     # --- making and ending tasks --------------------------------------------------------
 
@@ -139,8 +149,8 @@ class Desk:
 
     async def say(
         self, record: TaskRecord, ask: OpenAsk, result: wire.ElicitResult, *, token: str | None
-    ) -> None:
-        """Tell a task what its owner says to one of its asks.
+    ) -> bool:
+        """Tell a task what its owner says to one of its asks; False if that is nothing.
 
         Raises:
             InvalidInput, AnswerInvalid: it is not what was asked for; the ask stays open.
@@ -158,7 +168,8 @@ class Desk:
             case Dismissed():
                 await self._cancelled(record, "a question was dismissed")
             case None:
-                pass  # They were sent to a page, and decide there.
+                return False  # They were sent to a page, and decide there.
+        return True
 
     # --- showing ------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ _KNOWN: Final[dict[str, frozenset[str]]] = {
     "boolean": _TEXTS,
     "array": _TEXTS | {"minItems", "maxItems", "items"},
 }
+#: The type of a field by that of its choices.
+_KINDS: Final[dict[type, str]] = {bool: "boolean", int: "number", float: "number", str: "string"}
 _FORMATS: Final = frozenset({"email", "uri", "date", "date-time"})
 _NUMERIC: Final = frozenset({"number", "integer"})
 #: What MCP does not know, of which types, and how it is told in words.
@@ -224,22 +226,10 @@ def _kind(wanted: JsonObject) -> str | None:
         case {"oneOf": _}:
             return "string"
         case {"enum": [_, *_] as options}:
-            kinds = {_kind_of(one) for one in options}
+            kinds = {_KINDS.get(type(one)) for one in options}
             return kinds.pop() if len(kinds) == 1 else None
         case {"const": only}:
-            return _kind_of(only)
-        case _:
-            return None
-
-
-def _kind_of(value: JsonValue) -> str | None:
-    match value:
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
+            return _KINDS.get(type(only))
         case _:
             return None
 

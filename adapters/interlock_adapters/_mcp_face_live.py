@@ -17,7 +17,7 @@ from interlock_adapters._mcp_face_errors import needs_elicitation
 from interlock_adapters._mcp_face_forms import elicitation_of
 from interlock_adapters._mcp_face_progress import followed
 from interlock_adapters._mcp_face_settings import Request
-from interlock_adapters._mcp_face_status import Client, answerable, with_problems
+from interlock_adapters._mcp_face_status import Client, with_problems
 
 #: Times that the same question is put to somebody whose answers do not fit.
 ROUNDS_MAX: Final = 20
@@ -89,12 +89,9 @@ class _Conversation:
         for key, one in self._asked.items():
             if record.ask(key) is None:
                 one.cancel()
-        asks = answerable(record)
-        if not self._desk.can_ask(self._client):
-            if asks and not self._desk.is_decided_elsewhere:
-                raise needs_elicitation()
-            return
-        for ask in asks:
+        if self._desk.is_stuck(record, self._client):
+            raise needs_elicitation()
+        for ask in self._desk.questions(record, self._client):
             if ask.key not in self._asked:
                 self._asked[ask.key] = self._asking.create_task(self._put(record, ask))
 
@@ -106,11 +103,13 @@ class _Conversation:
         for _ in range(ROUNDS_MAX):
             replied = await self._live.put(self._request, with_problems(asked, problems))
             try:
-                await self._desk.say(record, ask, replied, token=None)
+                said = await self._desk.say(record, ask, replied, token=None)
             except (InvalidInput, AnswerInvalid) as error:
                 problems = error.problems
                 continue
             except Refused:
                 return  # Somebody else was quicker.
-            return
+            if said or isinstance(asked.params, wire.ElicitRequestURLParams):
+                return
+            problems = ["nothing was decided"]
         raise InvalidInput([f"{ROUNDS_MAX} answers did not fit: {'; '.join(problems)}"])

@@ -118,12 +118,13 @@ class Shown:
         """Where people decide about the task in a browser."""
         return self.console_url and self.console_url.replace("{task_id}", record.task_id)
 
-    def requests(self, record: TaskRecord, client: Client) -> dict[str, wire.ElicitRequest]:
+    def requests(
+        self, record: TaskRecord, asks: Sequence[OpenAsk], client: Client
+    ) -> dict[str, wire.ElicitRequest]:
         """What the client is asked, by key."""
         console = self.console(record) if client.by_url else None
         return {
-            ask.key: elicitation_of(ask, console=console, version=client.version)
-            for ask in answerable(record)
+            ask.key: elicitation_of(ask, console=console, version=client.version) for ask in asks
         }
 
     def detailed(
@@ -136,7 +137,7 @@ class Shown:
         if record.phase in OVER:
             assert view is not None
             return self._over(view, tool)
-        asks = self.requests(record, client)
+        asks = self.requests(record, answerable(record), client)
         if not asks:
             said = _ELSEWHERE if record.asks else _said(record, view)
             return self._fields(record, WORKING, said)

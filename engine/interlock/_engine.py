@@ -514,7 +514,7 @@ class Engine:
         Raises:
             UnknownTask: this owner has no such task.
         """
-        cell = self._opened().writer.at_hand(task_id)
+        cell = self._opened().writer.glance(task_id)
         record = cell.record if cell is not None else await self._store.get(task_id)
         if record is None or not _owns(owner, record):
             raise UnknownTask(task_id)
@@ -538,7 +538,7 @@ class Engine:
         """
         check_place(after)
         record = await self.record(task_id, owner=owner)
-        cell = self._opened().writer.at_hand(task_id)
+        cell = self._opened().writer.glance(task_id)
         if cell is not None and cell.events is not None:
             return cell.events[after:]
         events = await self._store.events(task_id, after)
@@ -786,7 +786,7 @@ class Engine:
         return writer.keeping(cell)
 
     async def _view(self, task_id: str) -> TaskView:
-        cell = self._opened().writer.at_hand(task_id)
+        cell = self._opened().writer.glance(task_id)
         if cell is not None and cell.events is not None:
             return TaskView(cell.record, tuple(cell.events))
         record = cell.record if cell is not None else await self._store.get(task_id)

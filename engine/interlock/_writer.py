@@ -17,7 +17,7 @@ from interlock._cell import Cell, Choice, Post
 from interlock._clock import Alarm, Clock
 from interlock._event import Event
 from interlock._machine import Move, fire
-from interlock._phases import OVER, Trigger
+from interlock._phases import OVER, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, Store, TokenTaken
 from interlock.errors import (
@@ -36,6 +36,11 @@ MOVES_MAX: Final = 64
 CONFLICTS_MAX: Final = 8
 #: Seconds until a trigger that must not be lost is fired again after the store failed.
 STORE_RETRY_S: Final = 1.0
+
+#: Tasks that are over whose logs are kept for whoever looks next, and events of each: a client
+#: that waited fetches the result, and need not wait for the disk again.
+RECENT_MAX: Final = 128
+RECENT_EVENTS_MAX: Final = 64
 
 #: Acts on what was committed; told the record before it.
 Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
@@ -72,6 +77,8 @@ class Writer:
         self._act: Final = act
         self._follow: Final = follow
         self._cells: Final[dict[str, Cell]] = {}
+        #: Those that are finalized, the latest last: a client looks once more when it is over.
+        self._recent: Final[dict[str, Cell]] = {}
         #: How many are reading a task from the store just now.
         self._readers: Final[Counter[str]] = Counter()
         self._workers: Final[set[asyncio.Task[None]]] = set()
@@ -88,6 +95,10 @@ class Writer:
     def at_hand(self, task_id: str) -> Cell | None:
         """The cell of a task to which something is happening."""
         return self._cells.get(task_id)
+
+    def glance(self, task_id: str) -> Cell | None:
+        """What is known of a task without reading the store; only to be looked at."""
+        return self._cells.get(task_id) or self._recent.get(task_id)
 
     async def cell(self, task_id: str) -> Cell:
         """The cell of a task, read from the store if need be.
@@ -129,9 +140,21 @@ class Writer:
         task_id = cell.record.task_id
         if cell.idle and task_id not in self._readers and self._cells.get(task_id) is cell:
             del self._cells[task_id]
+            self._remember(cell)
+
+    def _remember(self, cell: Cell) -> None:
+        """Keep a task for a while whose log is whole, short, and never changes again."""
+        events = cell.events
+        if cell.record.phase is not Phase.FINALIZED or not events:
+            return
+        if len(events) <= RECENT_EVENTS_MAX:
+            self._recent[cell.record.task_id] = cell
+            if len(self._recent) > RECENT_MAX:
+                del self._recent[next(iter(self._recent))]
 
     def forget(self, task_id: str) -> None:
         """The store has purged the task: whoever still looks at it learns that it is gone."""
+        self._recent.pop(task_id, None)
         cell = self._cells.pop(task_id, None)
         if cell is not None:
             cell.tell()

@@ -15,7 +15,7 @@ from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, TokenTaken
 from interlock._turn import Turn
-from interlock._writer import CONFLICTS_MAX, MOVES_MAX, STORE_RETRY_S, Writer
+from interlock._writer import CONFLICTS_MAX, MOVES_MAX, RECENT_MAX, STORE_RETRY_S, Writer
 from interlock.errors import (
     Conflict,
     GuardRefused,
@@ -26,7 +26,7 @@ from interlock.errors import (
     UnknownTask,
 )
 from interlock.testing import ManualClock, violations
-from support import FlakyStore, pause, soon
+from support import OWNER, FlakyStore, opened, pause, soon, until
 
 PROGRESS: Data = {"epoch": 1, "message": "…", "fraction": None, "log_events_max": 10_000}
 CANCEL: Data = {"grace_s": 10.0, "reason": None}
@@ -720,3 +720,49 @@ async def test_a_clock_that_is_set_back_does_not_set_the_log_back() -> None:
         await task.answer(waiting.asks[0].key, 3)
         assert await task.result() == "3"
         assert violations(await engine.events(task.task_id, owner="ada")) == []
+
+
+# --- what is over and was just looked at -----------------------------------------------------
+
+
+async def ends_soon(_task: TaskContext) -> str:
+    """Nothing to do."""
+    return "done"
+
+
+async def test_a_task_that_is_just_over_is_shown_without_reading_the_store() -> None:
+    """A client that waited fetches the result: the disk has nothing to add."""
+    async with opened(ends_soon) as world:
+        handle = await world.submit()
+        await handle.over()
+        await until(lambda: world.engine.statistics().live == 0)
+        world.store.breaks("get")
+        world.store.breaks("events")
+        view = await world.engine.view(handle.task_id, owner=OWNER)
+    assert view.record.shown is Phase.COMPLETED
+
+
+async def test_a_task_that_is_purged_is_not_shown_from_memory() -> None:
+    """Gone is gone."""
+    async with opened(ends_soon) as world:
+        handle = await world.submit()
+        await handle.over()
+        await until(lambda: world.engine.statistics().live == 0)
+        runtime = world.engine._runtime
+        assert runtime is not None
+        del world.store._tasks[handle.task_id]
+        runtime.writer.forget(handle.task_id)
+        with pytest.raises(UnknownTask):
+            await world.engine.record(handle.task_id, owner=OWNER)
+
+
+async def test_only_so_many_tasks_that_are_over_are_kept() -> None:
+    """The oldest goes."""
+    async with opened(ends_soon) as world:
+        runtime = world.engine._runtime
+        assert runtime is not None
+        for _ in range(RECENT_MAX + 1):
+            handle = await world.submit()
+            await handle.over()
+        await until(lambda: world.engine.statistics().live == 0)
+        assert len(runtime.writer._recent) == RECENT_MAX

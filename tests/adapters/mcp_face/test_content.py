@@ -99,9 +99,11 @@ async def test_a_result_is_content_and_what_has_a_structure_is_structured(
             {"type": "image", "data": PNG, "mimeType": "image/png"},
         ),
         (
-            Part(raw=PNG, media_type="audio/wav"),
-            {"type": "audio", "data": PNG, "mimeType": "audio/wav"},
+            Part(raw=PNG, media_type="Audio/WAV"),
+            {"type": "audio", "data": PNG, "mimeType": "Audio/WAV"},
         ),
+        # No client could decode it.
+        (Part(raw="no base64", media_type="image/png"), {"type": "text", "text": "no base64"}),
         (
             Part(url=LINK, media_type="text/html", filename="trip.html"),
             {"type": "resource_link", "name": "trip.html", "uri": LINK, "mimeType": "text/html"},

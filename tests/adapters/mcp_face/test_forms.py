@@ -56,7 +56,7 @@ def leave(arguments: JsonObject | None, **changes: JsonValue) -> OpenAsk:
         "arguments": arguments,
         "digest": "d1",
     }
-    return OpenAsk(**(asked | changes))
+    return OpenAsk(**{**asked, **cast("dict[str, Any]", changes)})
 
 
 def form(ask: OpenAsk, version: str = LATEST_MODERN_VERSION) -> wire.ElicitRequestFormParams:
@@ -278,10 +278,11 @@ def test_a_model_comes_out_as_a_flat_form() -> None:
 def test_what_a_form_does_not_say_is_checked_all_the_same() -> None:
     """A pattern, a bound that is excluded, a choice of numbers, a format."""
     ask = asks(form_of(Trip).schema)
-    fit = {"city": "Rome", "seats": 1, "price": 9.5, "on": "2026-11-24"}
+    fit: JsonObject = {"city": "Rome", "seats": 1, "price": 9.5, "on": "2026-11-24"}
     # What the model wants to be there, and may be null, is null where it was left empty.
     assert said(ask.schema, **fit, at=None) == {**fit, "at": None, "note": None}
-    for name, value in [("seats", 0), ("price", 0), ("stars", 3), ("code", "x"), ("at", "noon")]:
+    wrong: JsonObject = {"seats": 0, "price": 0, "stars": 3, "code": "x", "at": "noon"}
+    for name, value in wrong.items():
         assert f"/{name}" in refused(ask, **(fit | {name: value}))
 
 
@@ -389,6 +390,14 @@ def test_what_no_form_can_show_is_asked_for_as_json_text(
         assert "/" in refused(asks(schema), value="null")
 
 
+@pytest.mark.parametrize("text", ["", "NaN", "[" * 100_000, '"\\ud800"', f"1{'0' * 400}"])
+def test_json_text_that_no_log_could_hold_is_refused(text: str) -> None:
+    """Also what Python takes for JSON, and half of a character."""
+    assert refused(asks({}), value=text)
+    edited = leave({}, allow_edit=True, schema={})
+    assert refused(edited, decision="approve", arguments=f'{{"a": {text}}}')
+
+
 def test_a_schema_is_shown_as_far_as_a_person_reads() -> None:
     """The rest is counted."""
     schema: JsonObject = {"type": "array", "title": "x" * (2 * SCHEMA_CHARS_MAX)}
@@ -411,7 +420,7 @@ def test_a_prompt_is_shown_as_far_as_a_person_reads() -> None:
         ({"confirm": None}, "/confirm: expected boolean, got null"),
         ({}, "missing field 'confirm'"),
         ({"confirm": True, "other": 1}, "unknown field 'other'"),
-        ({"confirm": True, "other": None}, "unknown field 'other'"),
+        ({"confirm": True, "other": None}, "unknown field 'other'; accepted: 'confirm', 'seats'"),
         ({"confirm": True, "seats": "2"}, "/seats: expected integer, got string"),
     ],
 )
@@ -460,6 +469,18 @@ def test_references_hold_beside_a_way_to_refuse() -> None:
     assert said(schema, a="x") == {"a": "x"}
     declined = said_of(asks(schema), wire.ElicitResult(action="decline"))
     assert declined == Answer(ask="k", value={"decline_": True})
+
+
+def test_an_alternative_that_looks_like_a_refusal_is_none() -> None:
+    """Only what `_mcp_ask` makes: an agent's own alternatives are all shown."""
+    alike: JsonObject = {
+        "type": "object",
+        "properties": {"declined_at": {"const": True}},
+        "required": ["declined_at"],
+    }
+    ask = asks({"anyOf": [{"type": "string"}, alike]})
+    assert "declined_at" in str(form(ask).requested_schema)
+    assert said_of(ask, wire.ElicitResult(action="decline")) == Declined("k")
 
 
 @pytest.mark.parametrize("ask", [asks({}), leave({})], ids=["input", "auth"])
@@ -616,9 +637,20 @@ FLAT: Final[st.SearchStrategy[Any]] = st.one_of(
     st.just({"$ref": "#/$defs/choice"}),
     st.just({"$ref": "#/$defs/perhaps"}),
 )
+
+
+def _merged(one: JsonObject, other: JsonObject) -> JsonObject:
+    return one | other
+
+
+def rooted(schema: JsonObject) -> JsonObject:
+    """The schema, with what it may refer to."""
+    return {**schema, "$defs": DEFS}
+
+
 FIELD: Final[st.SearchStrategy[Any]] = st.one_of(
     FLAT,
-    st.builds(lambda one, words: one | words, FLAT, WORDS),
+    st.builds(_merged, FLAT, WORDS),
     FLAT.map(lambda one: {"anyOf": [one, {"type": "null"}], "default": None}),
     NUMERIC.map(lambda one: one | {"type": [one["type"], "null"]}),
 )
@@ -628,23 +660,26 @@ DEFS: Final[JsonObject] = {
 }
 
 
-def _object(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.dictionaries(NAMES, inner, max_size=3).flatmap(
-        lambda named: st.fixed_dictionaries(
-            {"type": st.just("object"), "properties": st.just(named)},
-            optional={
-                "required": st.lists(st.sampled_from([*named, "a"]), unique=True, max_size=3),
-                "additionalProperties": st.just(False),  # noqa: FBT003
-                "title": TEXTS,
-            },
-        )
+def _of_fields(named: dict[str, JsonValue]) -> st.SearchStrategy[Any]:
+    required = st.lists(st.sampled_from([*named, "a"]), unique=True, max_size=3)
+    return st.fixed_dictionaries(
+        {"type": st.just("object"), "properties": st.just(named)},
+        optional={
+            "required": required,
+            "additionalProperties": st.just(value=False),
+            "title": TEXTS,
+        },
     )
+
+
+def _object(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(NAMES, inner, max_size=3).flatmap(_of_fields)
 
 
 FORMS: Final = _object(FIELD)
 #: Schemas of all kinds: most of them are no forms.
 SCHEMAS: Final[st.SearchStrategy[Any]] = st.recursive(
-    FIELD | st.just({}),
+    FIELD | st.just(cast("JsonObject", {})),
     lambda inner: st.one_of(
         _object(inner),
         st.fixed_dictionaries({"type": st.just("array"), "items": inner}),
@@ -698,8 +733,8 @@ def filled(schema: JsonObject, value: JsonValue) -> dict[str, Any]:
 @given(st.data())
 def test_a_filled_form_gives_back_exactly_the_value(data: st.DataObject) -> None:
     """Whatever the schema: as fields, as one value, or as JSON text."""
-    schema = data.draw(st.one_of(FORMS, FIELD, SCHEMAS)) | {"$defs": DEFS}
-    value = data.draw(fitting(schema))
+    schema = rooted(data.draw(st.one_of(FORMS, FIELD, SCHEMAS)))
+    value: JsonValue = data.draw(fitting(schema))
     if problems_of(value, schema):
         return
     made = shown_of(schema)
@@ -726,14 +761,14 @@ def test_what_is_flat_is_shown_as_fields(schema: JsonObject) -> None:
         if {"enum", "const"} & set(choice) and "type" not in choice
     )
     wanted = set(cast("list[str]", schema.get("required", [])))
-    style = shown_of(schema | {"$defs": DEFS}).style
+    style = shown_of(rooted(schema)).style
     assert style == "fields" or mixed or not wanted <= set(named)
 
 
 @given(st.one_of(FORMS, SCHEMAS), st.sampled_from(VERSIONS))
 def test_any_ask_is_a_form_that_the_protocol_has(schema: JsonObject, version: str) -> None:
     """Every field is one of the version's `PrimitiveSchemaDefinition`, and says what it is."""
-    requested = form(asks(schema | {"$defs": DEFS}), version).requested_schema
+    requested = form(asks(rooted(schema)), version).requested_schema
     assert requested.keys() <= {"type", "properties", "required"}
     assert set(requested.get("required", [])) <= set(requested["properties"])
     for field in requested["properties"].values():
@@ -749,7 +784,7 @@ def test_whatever_is_filled_in_is_an_answer_that_fits_or_is_refused(
     schema: JsonObject, content: dict[str, Any]
 ) -> None:
     """Nothing else happens."""
-    ask = asks(schema | {"$defs": DEFS})
+    ask = asks(rooted(schema))
     try:
         answer = said_of(ask, accept(**content))
     except InvalidInput:

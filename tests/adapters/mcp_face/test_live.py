@@ -132,3 +132,17 @@ async def test_arguments_are_asked_for_before_there_is_a_task() -> None:
     async with scene(goes, declared) as here, here.host("handshake", answers=answers) as host:
         result = await host.result("agent", {})
     assert text(result) == "Rome"
+
+
+async def test_a_decision_that_decides_nothing_is_asked_for_again() -> None:
+    """A form that comes back empty."""
+
+    async def books(task: TaskContext) -> str:
+        await task.authorize("book", {"seat": "1A"})
+        return "booked"
+
+    answers = [wire.ElicitResult(action="accept"), accept(decision="approve")]
+    async with scene(books) as here, here.host("handshake", answers=answers) as host:
+        result = await host.result("agent", GO)
+    assert text(result) == "booked"
+    assert len(host.asked) == 2

@@ -342,3 +342,27 @@ async def test_arguments_that_are_asked_for_first_make_the_task_once_they_are_th
     assert isinstance(declined, wire.CallToolResult)
     assert declined.is_error
     assert tasks.total == 1
+
+
+async def test_with_a_console_an_authorisation_sends_people_there_and_waits() -> None:
+    """To have been there decides nothing; what is decided there does."""
+    address = "https://console.test/tasks/{task_id}"
+    async with (
+        scene({"agent": books}, console_url=address) as here,
+        here.host(answers=()) as host,
+    ):
+        first = await asked(host)
+        ((key, request),) = (first.input_requests or {}).items()
+        params = request.params
+        assert isinstance(params, wire.ElicitRequestURLParams)
+        (record,) = (await here.engine.page(TaskQuery())).records
+        assert params.url == f"https://console.test/tasks/{record.task_id}"
+        been = wire.ElicitResult(action="accept")
+        again = await host.call("agent", GO, responses={key: been}, state=first.request_state)
+        assert isinstance(again, wire.InputRequiredResult)
+        handle = await here.engine.task(record.task_id, owner=None)
+        (ask,) = record.asks
+        await handle.approve(ask)
+        last = await host.call("agent", GO, state=again.request_state)
+    assert isinstance(last, wire.CallToolResult)
+    assert text(last) == "booked 1A"
