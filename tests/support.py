@@ -368,14 +368,18 @@ class Stage:
         assert task_id == self.record.task_id
         return {"authorization": "secret"}
 
-    async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
+    def report(self, turn: Turn, trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
         """See `Host.report`."""
+        return asyncio.ensure_future(self._reported(turn, trigger, data))
+
+    async def _reported(self, turn: Turn, trigger: Trigger, data: Data) -> TaskRecord:
         assert turn is self.turn
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         move = self.move(trigger, {**data, "epoch": self.record.epoch}, AGENT)
         turn.hear(move.record, move.event)
+        return move.record
 
     def withdraw(self, turn: Turn, key: str) -> None:
         """See `Host.withdraw`."""

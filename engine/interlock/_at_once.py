@@ -2,7 +2,8 @@
 
 The thread of a waiting task is let go at once.  Where several calls are met at once, the first
 that asks must not take the others with it before they have asked, too: each has a share in the
-turn, and gives it back when it waits or is done.
+turn, and gives it back when it waits or is done.  Here is also how the first of several ends
+a wait.
 """
 
 import asyncio
@@ -63,7 +64,19 @@ async def at_once(share: Callable[[], Share], works: Sequence[Coroutine[Any, Any
     """What they come to, in their order; `share` makes a share of the turn."""
     shares = [share() for _ in works]
     now_waiting()
+    if len(works) == 1:
+        return [await _alone(shares[0], works[0])]
     return await asyncio.gather(*map(_begun, shares, works))
+
+
+async def _alone(share: Share, work: Coroutine[Any, Any, V]) -> V:
+    """One is done right here: a task of its own would only be waited for."""
+    before = _SHARE.set(share)
+    try:
+        return await work
+    finally:
+        share.end()
+        _SHARE.reset(before)
 
 
 def _begun(share: Share, work: Coroutine[Any, Any, V]) -> "asyncio.Task[V]":
@@ -81,3 +94,23 @@ def _begun(share: Share, work: Coroutine[Any, Any, V]) -> "asyncio.Task[V]":
 async def _with(share: Share, work: Coroutine[Any, Any, V]) -> V:
     _SHARE.set(share)
     return await work
+
+
+async def first_of(*futures: "asyncio.Future[Any]") -> None:
+    """Wait until one of them is done, and leave them all as they are.
+
+    As `asyncio.wait` does, at half its price: every call of a tool waits so twice.
+    """
+    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def over(_done: "asyncio.Future[Any]") -> None:
+        if not first.done():
+            first.set_result(None)
+
+    for future in futures:
+        future.add_done_callback(over)
+    try:
+        await first
+    finally:
+        for future in futures:
+            future.remove_done_callback(over)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from interlock._form import faults_of
-from interlock._json import digest, dumped, own_copy, storable
+from interlock._json import copied, digest, dumped, own_copy, storable
 from interlock._memory import CALL, Ended
 from interlock._payload import NOT_MADE, CallEnded
 from interlock.errors import (
@@ -80,8 +80,9 @@ class Call:
             else:
                 said = self.adapter.dump_python(value, mode="json", warnings="error")
             copy = own_copy(said, what=f"the result of {self.name}", bytes_max=self.bytes_max)
-            # It was done, so it must not be done again because nobody can read it.
-            self._read(copy)
+            if self.adapter is not None:
+                # It was done, so it must not be done again because nobody can read it.
+                self._read(copy)
         except ResultInvalid as error:
             return _ended_by(error, str(error), done=True)
         except Exception as error:  # noqa: BLE001  a model's own code runs here
@@ -128,7 +129,7 @@ class Call:
 
     def _read(self, value: JsonValue) -> Any:
         if self.adapter is None:
-            return json.loads(json.dumps(value))  # A copy: the memory's must not be changed.
+            return copied(value)  # The memory's must not be changed.
         return self.adapter.validate_json(json.dumps(value))
 
 

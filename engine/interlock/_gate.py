@@ -27,7 +27,7 @@ from interlock._handover import Show
 from interlock._inputs import inputs_form
 from interlock._journal import Desk as JournalDesk
 from interlock._journal import Journal
-from interlock._json import own_copy, same
+from interlock._json import copied, own_copy, same
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
 from interlock._memory import OWN, Called, Ended
@@ -189,6 +189,7 @@ class Gate:
             idempotent=True,
             adapter=None,
             bytes_max=bytes_max,
+            token=key,
         )
 
     def _found(self, wanted: ToolCall) -> Found:
@@ -425,7 +426,8 @@ class Gate:
         if cleared.approval is not None:
             about["approval"] = cleared.approval
         # A copy: what the tool makes of it must not be what the log says.
-        leg = partial(found.source.call, tool, copy.deepcopy(arguments))
+        own = cast("JsonObject", copied(arguments))
+        leg = partial(found.source.call, tool, own)
         await self._journal.begin(call, about)
         if met.begun is None and (why := self._changed_meanwhile(tool, pin, cleared)) is not None:
             await self._journal.unmade([call])

@@ -53,12 +53,12 @@ class Handover:
         parts = [
             await self._part(part, f"{key}/{n}", tool) for n, part in enumerate(result.parts, 1)
         ]
-        update: dict[str, Any] = {"parts": tuple(parts)}
         if "structured" in result.model_fields_set and not self._is_small(result.structured):
             note = await self._shown(Part(data=result.structured), f"{key}/data", tool, "data")
             given = {"parts": (*parts, Part(text=note)), "is_error": result.is_error}
             return ToolResult.model_validate(given)
-        return result.model_copy(update=update)
+        update: dict[str, Any] = {"parts": tuple(parts)}
+        return result.model_copy(update=update) if parts else result
 
     async def _part(self, part: Part, artifact_id: str, tool: Tool) -> Part:
         if part.raw is not None:

@@ -10,10 +10,9 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar, Token
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol, cast
 
@@ -68,8 +67,11 @@ class Desk(Protocol):
     async def record_end(self, call: CallEnded) -> None:
         """Write down what a call came to that was begun before; durable."""
 
-    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
-        """Wait until a thread is done; False if the turn was told to end meanwhile."""
+    async def wait_for(self, *works: "asyncio.Future[Any]") -> bool:
+        """Wait until a thread, or one of several things, is done.
+
+        False if the turn was told to end meanwhile.
+        """
         ...
 
     async def fail(self, error: Exception) -> NoReturn:
@@ -131,7 +133,8 @@ class Journal:
             key, token = self._desk.memory.call_key(call.key, call.name, call.fingerprint)
         except ReplayDiverged as error:
             await self._desk.fail(error)
-        call = replace(call, key=key, token=token)
+        if (key, token) != (call.key, call.token):
+            call = replace(call, key=key, token=token)
         known = self._desk.memory.calls.get(key)
         if known is None:
             return call, None
@@ -243,16 +246,9 @@ class Journal:
         if (within := self.within()) is not None:
             raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
 
-    @contextmanager
-    def making(self, call: Call) -> Generator[None]:
+    def making(self, call: Call) -> "_Within":
         """A block in which a call is made."""
-        inside = _Within(self, call.key)
-        before = _WITHIN.set(inside)
-        try:
-            yield
-        finally:
-            inside.over = True
-            _WITHIN.reset(before)
+        return _Within(self, call.key)
 
     async def unmade(self, begun: Sequence[Call]) -> None:
         """Write down that calls were begun and not made."""
@@ -302,13 +298,22 @@ class Journal:
         raise AssertionError("counting never ends")
 
 
-@dataclass(slots=True)
 class _Within:
-    """A call that is being made."""
+    """A call that is being made, as long as the block."""
 
-    journal: Journal
-    key: str
-    over: bool = False
+    def __init__(self, journal: Journal, key: str) -> None:
+        self.journal: Final = journal
+        self.key: Final = key
+        self.over = False
+        self._before: Token[_Within | None] | None = None
+
+    def __enter__(self) -> None:
+        self._before = _WITHIN.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        assert self._before is not None
+        _WITHIN.reset(self._before)
 
 
 def _short(arguments: JsonValue) -> str:

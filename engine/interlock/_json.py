@@ -14,6 +14,10 @@ from interlock.models import JsonValue, Part
 _canonical: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
 ).encode
+#: The same of what is JSON for certain.
+_digested: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False
+).encode
 
 
 def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
@@ -38,8 +42,18 @@ def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:
     Raises:
         ResultInvalid: as for `encoded`.
     """
-    copy: JsonValue = json.loads(encoded(value, what=what, bytes_max=bytes_max))
+    # As text, since of bytes it would be asked first in which of five ways they are one.
+    copy: JsonValue = json.loads(encoded(value, what=what, bytes_max=bytes_max).decode())
     return copy
+
+
+def copied(value: JsonValue) -> JsonValue:
+    """A copy that nobody else holds, of what is JSON already."""
+    if isinstance(value, dict):
+        return {name: copied(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [copied(inner) for inner in value]
+    return value
 
 
 def dumped(value: Any) -> Any:
@@ -80,8 +94,7 @@ def same(one: JsonValue, other: JsonValue) -> bool:
 
 def digest(value: object) -> str:
     """32 hexadecimal digits that stand for the value; the value must be JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return fingerprint(text.encode())
+    return fingerprint(_digested(value).encode())
 
 
 def fingerprint(canonical: bytes) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import ge, gt, le, lt
-from typing import Final, Protocol, TypeAlias, TypeGuard
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from interlock._formats import FORMATS, PATTERN_CHARS_MAX, compiled
 from interlock.models import JsonObject, JsonValue
@@ -41,8 +41,7 @@ class Walk(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
+class Here(NamedTuple):
     """A value, the schema it is under, and where it stands."""
 
     walk: Walk
@@ -155,8 +154,9 @@ def _type(here: Here, wanted: JsonValue) -> list[str]:
     names = wanted if isinstance(wanted, list) else [wanted]
     kind, value = kind_of(here.value), here.value
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    fits = kind in names or ("integer" in names and kind == "number" and whole)
-    return here.unless(fits, f"expected {' or '.join(map(str, names))}, got {kind}")
+    if kind in names or ("integer" in names and kind == "number" and whole):
+        return []
+    return [fault(here.at, f"expected {' or '.join(map(str, names))}, got {kind}")]
 
 
 def _enum(here: Here, wanted: JsonValue) -> list[str]:

@@ -63,7 +63,7 @@ class Desk(AskingDesk, Protocol):
         """The threads of blocking tools."""
         ...
 
-    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
+    async def wait_for(self, *works: "asyncio.Future[Any]") -> bool:
         """See `_journal.Desk`."""
         ...
 
@@ -198,15 +198,7 @@ class _Use:
         """What a blocking function returns."""
         self._check_open()
         doing = self._desk.workers.run(partial(tried, work))
-        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def over(_end: "asyncio.Future[Any]") -> None:
-            if not first.done():
-                first.set_result(None)
-
-        doing.add_done_callback(over)
-        self._watch.late.add_done_callback(over)
-        await self._desk.wait_for(first)
+        await self._desk.wait_for(doing, self._watch.late)
         if not doing.done():
             raise asyncio.CancelledError  # It may never end, and nobody waits for it.
         return doing.result()()

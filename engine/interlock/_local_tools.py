@@ -34,6 +34,10 @@ class _Function:
         except (TypeError, ValueError, NameError, PydanticUserError) as error:
             why = f"{self.name} is no tool: its arguments cannot be read ({type(error).__name__})"
             raise InvalidInput([why]) from None
+        #: What the arguments are called, by the fields of the model.
+        self._names: Final = {
+            field: str(info.alias) for field, info in self._arguments.model_fields.items()
+        }
         docs = inspect.getdoc(fn) or ""
         self.tool: Final = Tool(
             name=self.name, description=docs.split("\n\n")[0], input_schema=self._schema()
@@ -74,8 +78,7 @@ class _Function:
             read = self._arguments.model_validate(arguments)
         except ValidationError as error:
             raise ToolError("; ".join(faults_of(error))) from None
-        fields = type(read).model_fields
-        given = {str(info.alias): getattr(read, name) for name, info in fields.items()}
+        given = {name: getattr(read, field) for field, name in self._names.items()}
         if self._use is not None:
             given[self._use] = use
         if self._is_async:

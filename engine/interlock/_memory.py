@@ -49,8 +49,8 @@ class Called:
     """A call that was begun, and what it came to as far as anybody knows."""
 
     name: str
-    #: Stands for the function and what it was called with.
-    digest: str
+    #: What the agent wanted it to be called with.
+    requested: JsonValue
     attempt: int
     idempotent: bool
     #: The events with which it was begun, and ended.
@@ -65,6 +65,14 @@ class Called:
     begun: int = 1
     #: None: it may have been done and it may not.
     ended: Ended | None = None
+    _digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Stands for the function and what it was to be called with."""
+        # Made when it is asked for: of most calls nobody does, unless a turn is run again.
+        self._digest = self._digest or digest([self.name, self.requested])
+        return self._digest
 
     @property
     def failed(self) -> bool:
@@ -220,10 +228,9 @@ class Memory:
             known.begun += 1
             return
         arguments = data["arguments"]
-        fingerprint = digest([data["name"], data.get("requested", arguments)])
         self.calls[data["key"]] = Called(
             data["name"],
-            fingerprint,
+            data.get("requested", arguments),
             self.attempt,
             data["idempotent"],
             seq,

@@ -255,12 +255,12 @@ class Runtime:
 
     # --- what a turn asks (see `_turn.Host`) ----------------------------------------
 
-    async def report(self, turn: Turn, trigger: Trigger, data: Data) -> None:
-        """Fire a trigger in the name of a turn; returns when it is durable."""
+    def report(self, turn: Turn, trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
+        """Fire a trigger in the name of a turn; done when it is durable."""
         done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
         post = Post(always(trigger, data), AGENT, done, turn, insists=True)
         self.writer.post(self._cell_of(turn), post)
-        await done
+        return done
 
     def withdraw(self, turn: Turn, key: str) -> None:
         """Close an ask that the agent no longer waits for."""

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from interlock._phases import Phase
@@ -113,6 +114,8 @@ class Head(NamedTuple):
     n: int
     seq: int
     chain: bytes
+    #: What lists find it by, its `_PLACE`; None where nobody remembers.
+    place: Row | None = None
 
 
 class _Many:
@@ -141,8 +144,9 @@ class _Many:
 
     def write(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
         """Run it with the rows; it selects nothing."""
-        selected = list(self.select(db, rows))
-        assert not selected, selected
+        if rows:
+            selected = list(self.select(db, rows))
+            assert not selected, selected
 
 
 _FIND_HEADS: Final = _Many("SELECT task_id, n, seq, chain FROM task WHERE task_id IN (", 1, ")")
@@ -153,13 +157,18 @@ _FIND_CLAIMS: Final = _Many(
     ") SELECT claim.owner, claim.token, task.task_id, claim.digest"
     " FROM wanted CROSS JOIN claim USING (owner, token) CROSS JOIN task ON task.n = claim.task",
 )
-_PUT_TASKS: Final = _Many(
-    f"INSERT INTO task (n, chain, {TASK_COLUMNS})",
-    11,
-    "ON CONFLICT (n) DO UPDATE SET chain = excluded.chain, shown = excluded.shown,"
-    " phase = excluded.phase, seq = excluded.seq, updated_at = excluded.updated_at,"
-    " due = excluded.due, snapshot = excluded.snapshot",
+_ADD_TASK: Final = f"INSERT INTO task (n, chain, {TASK_COLUMNS})"
+_GO_ON: Final = (
+    "ON CONFLICT (n) DO UPDATE SET chain = excluded.chain, seq = excluded.seq,"
+    " updated_at = excluded.updated_at, snapshot = excluded.snapshot"
 )
+_MOVE: Final = f"{_GO_ON}, shown = excluded.shown, phase = excluded.phase, due = excluded.due"
+_PUT_TASKS: Final = _Many(_ADD_TASK, 11, _MOVE)
+#: Of tasks that stay where lists find them: SQLite writes every index anew of which a column is
+#: named, though it is as it was.
+_PUT_TASKS_IN_PLACE: Final = _Many(_ADD_TASK, 11, _GO_ON)
+#: Where the columns shown, phase and due are among those of a task.
+_PLACE: Final = itemgetter(3, 4, 7)
 _ADD_EVENTS: Final = _Many(f"INSERT INTO event (task, chain, {EVENT_COLUMNS})", 10)
 _ADD_CLAIMS: Final = _Many("INSERT INTO claim (task, owner, token, digest)", 4)
 _PUT_WATCHES: Final = _Many(f"INSERT OR REPLACE INTO watch (task, {WATCH_COLUMNS})", 8)
@@ -211,7 +220,14 @@ class Batch:
     def _write(self, jobs: Sequence[TaskJob]) -> list[Outcome]:
         self._look_up(jobs)
         plans = [self._plan(job) if isinstance(job, CommitJob) else None for job in jobs]
-        _PUT_TASKS.write(self._db, list(self._task_rows.values()))
+        moved: list[Row] = []
+        in_place: list[Row] = []
+        for task_id, row in self._task_rows.items():
+            known = self._known.get(task_id)
+            stays = known is not None and known.place == self.heads[task_id].place
+            (in_place if stays else moved).append(row)
+        _PUT_TASKS.write(self._db, moved)
+        _PUT_TASKS_IN_PLACE.write(self._db, in_place)
         _ADD_EVENTS.write(self._db, self._event_rows)
         _ADD_CLAIMS.write(self._db, self._claim_rows)
         return [
@@ -273,7 +289,7 @@ class Batch:
         if head is None:
             self.tasks += 1
             head = Head(self.tasks, 0, chain_before(task_id))
-        n, _, chain = head
+        n, chain = head.n, head.chain
         for row in job.events:
             chain = chained(chain, row)
             self._event_rows.append((n, chain, *row))
@@ -283,7 +299,7 @@ class Batch:
         self._claim_rows.extend(
             (n, claim.owner, claim.token, claim.digest) for claim in commit.claims
         )
-        self.heads[task_id] = Head(n, commit.record.seq, chain)
+        self.heads[task_id] = Head(n, commit.record.seq, chain, _PLACE(job.task))
         if commit.record.phase is Phase.FINALIZED:
             self.finalized.add(task_id)
         return None

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from interlock._at_once import first_of
 from interlock._clock import Alarm, Clock
 
 V = TypeVar("V")
@@ -39,8 +40,7 @@ class Stopwatch:
         doing = asyncio.ensure_future(work)
         self._go()
         try:
-            either: set[asyncio.Future[Any]] = {doing, self.late}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(doing, self.late)
         except asyncio.CancelledError:
             doing.cancel()
             await asyncio.wait({doing})

@@ -1,12 +1,14 @@
 """How a run of an agent ends, and an agent that is a plain function on a thread of its own."""
 
 import asyncio
-import concurrent.futures
+import contextlib
+import queue
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from interlock._agent import SyncAgent
+from interlock._at_once import first_of
 from interlock._context import TaskContext
 from interlock._sync import SyncTaskContext
 from interlock._thread import on_a_thread
@@ -32,6 +34,55 @@ class Raised:
 TurnEnd: TypeAlias = Returned | Raised
 
 
+class Crossing(Generic[V]):
+    """A coroutine that the event loop runs for a thread, which waits for it.
+
+    As `asyncio.run_coroutine_threadsafe` has it, without the price of a future of each kind.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, V], loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine: Final = coroutine
+        self._loop: Final = loop
+        self._task: asyncio.Task[V] | None = None
+        #: The task that has ended, or None where it is not waited for; what comes first counts.
+        self._ends: Final[queue.SimpleQueue[asyncio.Task[V] | None]] = queue.SimpleQueue()
+        self._taken = False
+        self._on_taken: asyncio.Future[None] | None = None
+        loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._ends.put)
+
+    def end(self) -> asyncio.Task[V] | None:
+        """Wait for it; None if it was cancelled, by whomever."""
+        task = self._ends.get()
+        # In this order, and `taken` in the other: one of the two sees what the other did.
+        self._taken = True
+        if self._on_taken is not None:
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits there.
+                self._loop.call_soon_threadsafe(self._on_taken.set_result, None)
+        return None if task is None or task.cancelled() else task
+
+    async def taken(self) -> None:
+        """Wait until the thread has how it ended, if it has ended."""
+        if self._task is None or not self._task.done():
+            return
+        if self._on_taken is None:
+            self._on_taken = self._loop.create_future()
+        if not self._taken:
+            await first_of(self._on_taken)
+
+    def cancel(self) -> None:
+        """Let the thread go at once, and cancel the coroutine; from any thread."""
+        self._ends.put(None)
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        assert self._task is not None  # It was begun first: the loop does all that in its order.
+        self._task.cancel()
+
+
 class AgentThread:
     """A thread for one plain function, and the bridge from it to the event loop."""
 
@@ -39,7 +90,7 @@ class AgentThread:
         self._agent: Final = agent
         self._context: Final = context
         self._loop: Final = asyncio.get_running_loop()
-        self._calls: set[concurrent.futures.Future[Any]] = set()
+        self._calls: set[Crossing[Any]] = set()
         #: What its calls raise from now on.
         self._interrupted: type[TaskStopped | TaskParked] | None = None
         self.end: Final[asyncio.Future[TurnEnd]] = on_a_thread(self._main, f"turn {task_id}")
@@ -49,6 +100,14 @@ class AgentThread:
         self._interrupted = by
         for call in list(self._calls):
             call.cancel()
+
+    async def taken(self) -> None:
+        """Wait until the thread has what is on its way to it.
+
+        Whatever the loop does meanwhile would keep the thread from going on.
+        """
+        for call in list(self._calls):
+            await call.taken()
 
     def _end_signal(self) -> BaseException:
         """What tells the function to end; a call that was cancelled otherwise ends it too."""
@@ -66,13 +125,14 @@ class AgentThread:
         if self._interrupted is not None:
             coroutine.close()
             raise self._interrupted
-        call = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        call = Crossing(coroutine, self._loop)
         self._calls.add(call)
         try:
             if self._interrupted is not None:
                 call.cancel()
-            return call.result()
-        except concurrent.futures.CancelledError:
-            raise self._end_signal() from None
+            end = call.end()
         finally:
             self._calls.discard(call)
+        if end is None:
+            raise self._end_signal()
+        return end.result()

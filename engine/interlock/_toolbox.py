@@ -112,7 +112,7 @@ class Toolbox:
     def found(self, name: str) -> Found:
         """The tool of that name, and its source; see `find`."""
         every = self._all()
-        for named in (_qualified, self.name_of, _bare):
+        for named in (_qualified, self.name_of, _bare) if "/" in name else (self.name_of, _bare):
             matches = [
                 tool
                 for tool in every

@@ -19,7 +19,7 @@ from interlock._agent import (
     GeneratorAgent,
     SyncAgent,
 )
-from interlock._at_once import Share, now_waiting, now_working
+from interlock._at_once import Share, first_of, now_waiting, now_working
 from interlock._call import not_made
 from interlock._clock import Alarm, Clock
 from interlock._context import TaskContext
@@ -61,11 +61,12 @@ class Host(Protocol):
         """What the requests of a task carried."""
         ...
 
-    async def report(self, turn: "Turn", trigger: Trigger, data: Data) -> None:
-        """Fire a trigger in the name of the turn; returns when it is durable.
+    def report(self, turn: "Turn", trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
+        """Fire a trigger in the name of the turn; done when it is durable.
 
         While the store fails it is fired again: an agent is not told of a full disk.
         """
+        ...
 
     def withdraw(self, turn: "Turn", key: str) -> None:
         """Close an ask that the agent no longer waits for."""
@@ -360,11 +361,12 @@ class Turn:
                 now_waiting()
                 await wait
                 continue
-            self.calls += 1
             # It goes on although whoever waits for it gives up: what is written is then undone.
-            report = asyncio.ensure_future(self.report(Trigger.CALL, dict(call)))
+            report = self._reported(call)
+            self.calls += 1
             try:
-                await asyncio.shield(report)
+                await first_of(report)
+                report.result()
             except asyncio.CancelledError:
                 report.add_done_callback(partial(self._unmade, call["key"]))
                 raise
@@ -375,7 +377,16 @@ class Turn:
                 raise
             return
 
-    def _unmade(self, key: str, report: "asyncio.Future[None]") -> None:
+    def _reported(self, call: CallBegun) -> "asyncio.Future[Any]":
+        """As `report`, with no task of its own for the one call of a message.
+
+        What is beside a call may be about to ask, and then comes first.
+        """
+        if self._shares == 1 and not self._recordings:
+            return self._host.report(self, Trigger.CALL, dict(call))
+        return asyncio.ensure_future(self.report(Trigger.CALL, dict(call)))
+
+    def _unmade(self, key: str, report: "asyncio.Future[Any]") -> None:
         """Nobody waited any more until a call was begun, so it is not made."""
         if report.cancelled() or report.exception() is not None:
             self._left()
@@ -390,14 +401,14 @@ class Turn:
         if call is None:
             self._left()
             return
-        recording = self._ending(call)
+        recording = self._ending(call, behind=not waits)
         if waits:
             await asyncio.shield(recording)
         else:
             self._recordings.add(recording)
             recording.add_done_callback(self._recordings.discard)
 
-    def _ending(self, call: CallEnded) -> "asyncio.Future[None]":
+    def _ending(self, call: CallEnded, *, behind: bool = False) -> "asyncio.Future[None]":
         """Until it is durable the call counts as being made, whoever waits for that."""
 
         def ended(recording: "asyncio.Future[None]") -> None:
@@ -405,9 +416,14 @@ class Turn:
                 recording.exception()  # Seen: whoever waited is told.
             self._left()
 
-        recording = asyncio.ensure_future(self.record_end(call))
+        recording = asyncio.ensure_future(self._end_recorded(call, behind=behind))
         recording.add_done_callback(ended)
         return recording
+
+    async def _end_recorded(self, call: CallEnded, *, behind: bool) -> None:
+        if behind and self._thread is not None:
+            await self._thread.taken()
+        await self.record_end(call)
 
     def _left(self) -> None:
         """A call is not being made any more: what waited for that goes on."""
@@ -423,12 +439,12 @@ class Turn:
         if not self.fenced:  # Nothing that a turn reports counts once it was cut off.
             await self._host.report(self, Trigger.CALLED, dict(call))
 
-    async def wait_for(self, work: "asyncio.Future[Any]") -> bool:
-        """Wait until a thread is done; False if the turn was told to end meanwhile."""
+    async def wait_for(self, *works: "asyncio.Future[Any]") -> bool:
+        """Wait until one of these is done; False if the turn was told to end meanwhile."""
         go_on = True
-        while not work.done():
+        while not any(work.done() for work in works):
             try:
-                await asyncio.wait([work])
+                await first_of(*works)
             except asyncio.CancelledError:
                 if self._let_go:
                     raise

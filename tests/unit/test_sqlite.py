@@ -32,9 +32,9 @@ from interlock import (
     _sqlite_schema,
     _sqlite_writer,
 )
-from interlock._event import Event
+from interlock._event import AGENT, ENGINE, Event
 from interlock._machine import Move
-from interlock._phases import Phase
+from interlock._phases import Phase, Trigger
 from interlock._sqlite import SqliteStore
 from interlock._sqlite_batch import Job
 from interlock._sqlite_writer import Writer
@@ -46,6 +46,7 @@ from interlock.testing._store_contract import (
     claim_of,
     commit_of,
     every_phase,
+    moved,
     opened,
     started,
     stored,
@@ -559,6 +560,38 @@ async def test_a_steady_trickle_is_not_waited_out(store: SqliteStore, batches: l
         await asyncio.sleep(0)
     await asyncio.gather(*commits)
     assert max(batches[0], 1) <= _sqlite.ROUNDS_MAX + 1
+
+
+async def test_one_who_is_alone_is_not_made_to_wait_for_others(
+    store: SqliteStore, batches: list[int]
+) -> None:
+    """Nobody else came the last time; those who come together again are not held apart."""
+    moves = whole_life("t")
+    await store.commit(commit_of(moves[0]))
+    alone = asyncio.ensure_future(store.commit(commit_of(moves[1])))
+    for _ in range(_sqlite.QUIET_ROUNDS):
+        await given_way()
+    assert batches == [1, 1]
+    await alone
+    await asyncio.gather(*(store.commit(commit_of(submitted(f"t{n}"))) for n in range(9)))
+    assert batches == [1, 1, 9]
+
+
+async def test_a_task_that_stays_in_its_phase_is_found_by_its_new_deadline(
+    store: SqliteStore,
+) -> None:
+    """Lists are only left as they are where nothing in them changes.  Source: ours."""
+    begun = started(submitted("t"), run_s=5.0)
+    note = {"epoch": 1, "key": "k", "value": 1, "log_events_max": 9}
+    noted = moved(begun, Trigger.NOTE, note, AGENT)
+    again = moved(noted, Trigger.RECOVER, {"run_s": 9.0}, ENGINE)
+    await store.commit(commit_of(submitted("t")))
+    for move in (begun, noted, again):
+        await store.commit(commit_of(move))
+        assert await store.next_due(0.0) == move.record.due
+        assert (await store.page(TaskQuery())).records == (move.record,)
+    assert noted.record.due != again.record.due
+    assert await store.verify() == []
 
 
 async def test_moves_of_one_task_in_one_batch_are_kept_in_order(

@@ -1,6 +1,7 @@
 """A stopwatch gives some work so many seconds, of which the time of people is none."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import pytest
 
@@ -205,6 +206,50 @@ async def test_what_fails_or_is_given_up_gives_its_share_back() -> None:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         assert shares.held == 0, rounds
+
+
+async def test_a_single_one_holds_its_share_as_one_of_several_does() -> None:
+    """Whether it waits, is done, fails or is given up, and whatever it leaves behind."""
+    for ends in ("done", "fails", "given up"):
+        shares = Shares()
+        seen: list[int] = []
+        answered = asyncio.Event()
+        left: list[asyncio.Task[None]] = []
+
+        async def behind(answered: asyncio.Event = answered) -> None:
+            await answered.wait()
+            await pause(5)
+            now_working()
+
+        async def asks(
+            ends: str = ends,
+            seen: list[int] = seen,
+            shares: Shares = shares,
+            answered: asyncio.Event = answered,
+            left: list[asyncio.Task[None]] = left,
+            behind: Callable[[], Coroutine[None, None, None]] = behind,
+        ) -> str:
+            left.append(asyncio.create_task(behind()))
+            seen.append(shares.held)
+            now_waiting()
+            await answered.wait()
+            now_working()
+            seen.append(shares.held)
+            if ends == "fails":
+                raise OSError
+            return ends
+
+        doing = asyncio.ensure_future(at_once(shares.share, [asks()]))
+        await pause()
+        assert (seen, shares.held) == ([1], 0)
+        if ends == "given up":
+            doing.cancel()
+        answered.set()
+        (end,) = await asyncio.gather(doing, return_exceptions=True)
+        await asyncio.gather(*left)
+        assert shares.held == 0, ends
+        if ends == "done":
+            assert (end, seen) == (["done"], [1, 1])
 
 
 async def test_one_that_is_alone_has_no_share() -> None:

@@ -1,11 +1,15 @@
-"""Threads of blocking functions: reused within a turn, and gone with it."""
+"""Threads of blocking functions, and of agents, and what the event loop waits for of them."""
 
+import asyncio
+import inspect
 import threading
 from contextvars import ContextVar
 from typing import Final
 
+from interlock._at_once import first_of
 from interlock._thread import Workers
-from support import soon, until
+from interlock._threaded import Crossing
+from support import pause, soon, until
 
 NUMBER: Final[ContextVar[int]] = ContextVar("number")
 
@@ -55,3 +59,65 @@ async def test_each_job_has_the_context_of_who_wants_it() -> None:
     NUMBER.set(2)
     assert await soon(workers.run(NUMBER.get)) == 2
     workers.close()
+
+
+# --- what is waited for -------------------------------------------------------------------
+
+
+async def test_the_first_of_several_ends_the_wait_and_the_others_stay() -> None:
+    """Neither its end nor its being given up is anything to them.  Source: `asyncio.wait`."""
+    loop = asyncio.get_running_loop()
+    for ends in ("done", "given up"):
+        one, other = loop.create_future(), loop.create_future()
+        waits = asyncio.ensure_future(first_of(one, other))
+        await pause()
+        assert not waits.done()
+        if ends == "done":
+            other.set_exception(OSError())
+            await soon(waits)
+            assert isinstance(other.exception(), OSError)
+        else:
+            waits.cancel()
+            await soon(asyncio.wait([waits]))
+            assert waits.cancelled()
+            assert not other.done()
+        assert not one.done()
+
+
+async def five() -> int:
+    """Something that an agent asks for."""
+    return 5
+
+
+async def test_a_thread_gets_what_came_first_the_end_or_that_it_is_let_go() -> None:
+    """And what it no longer waits for is cancelled.  Source: `TaskContext`, stop."""
+    loop = asyncio.get_running_loop()
+    crossing = Crossing(five(), loop)
+    await pause()
+    crossing.cancel()
+    end = await soon(asyncio.to_thread(crossing.end))
+    assert end is not None
+    assert end.result() == 5
+    waits = asyncio.Event().wait()
+    cut = Crossing(waits, loop)
+    await pause()
+    cut.cancel()
+    assert await soon(asyncio.to_thread(cut.end)) is None
+    await until(lambda: inspect.getcoroutinestate(waits) == inspect.CORO_CLOSED)
+
+
+async def test_what_is_on_its_way_to_a_thread_is_waited_for_until_it_has_it() -> None:
+    """What is still under way, or was taken, is not.  Source: bench.smolagents."""
+    loop = asyncio.get_running_loop()
+    under_way = Crossing(asyncio.Event().wait(), loop)
+    await pause()
+    await soon(under_way.taken())
+    under_way.cancel()
+    crossing = Crossing(five(), loop)
+    await pause()
+    one, other = (asyncio.ensure_future(crossing.taken()) for _ in range(2))
+    await pause()
+    assert not one.done()
+    assert not other.done()
+    await soon(asyncio.to_thread(crossing.end))
+    await soon(asyncio.gather(one, other, crossing.taken()))

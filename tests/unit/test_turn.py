@@ -1,10 +1,9 @@
 """Turns: one run of an agent of each kind, from its start to its one report of how it ended."""
 
 import asyncio
-import concurrent.futures
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -609,13 +608,13 @@ async def test_a_stop_while_a_call_is_handed_to_the_loop_is_seen_by_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The stop did not find the call yet, and the call looked for a stop too early."""
-    hand_over = asyncio.run_coroutine_threadsafe
+    loop = asyncio.get_running_loop()
+    hand_over = loop.call_soon_threadsafe
 
-    def stopped_meanwhile(
-        coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
-    ) -> "concurrent.futures.Future[Any]":
-        stage.turn.stop()
-        return hand_over(coroutine, loop)
+    def stopped_meanwhile(callback: Callable[..., object], *args: object) -> asyncio.Handle:
+        if begun.is_set() and not stage.turn.stopping:
+            stage.turn.stop()
+        return hand_over(callback, *args)
 
     begun, go_on = threading.Event(), threading.Event()
 
@@ -625,7 +624,7 @@ async def test_a_stop_while_a_call_is_handed_to_the_loop_is_seen_by_it(
         task.ask("?")
 
     stage = Stage(agent)
-    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", stopped_meanwhile)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", stopped_meanwhile)
     stage.start()
     await until(begun.is_set)
     go_on.set()

@@ -152,7 +152,8 @@ async def test_ids_of_calls_mean_nothing(ids: tuple[str | None, ...]) -> None:
         (ask,) = await asks_of(world, handle)
         await handle.answer(ask.key, "x")
         said = await told(handle)
-    assert desk.ran == [("search", "0"), ("search", "1"), ("search", "2")]
+    # At once, each on a thread of its own: which of them is first is nobody's business.
+    assert sorted(desk.ran) == [("search", "0"), ("search", "1"), ("search", "2")]
     assert said == "3 flights to 0\n3 flights to 1\n3 flights to 2"
 
 
