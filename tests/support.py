@@ -246,6 +246,12 @@ class World:
         self.clock.advance(seconds)
         await pause()
 
+    def grows_cold(self) -> None:
+        """What is over is only in the store, as if others had been since."""
+        runtime = self.engine._runtime
+        assert runtime is not None
+        runtime.writer._recent.clear()
+
     def crash(self) -> "FlakyStore":
         """Take the process away; the store in which another one finds the data.
 

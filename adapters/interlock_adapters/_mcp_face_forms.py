@@ -81,7 +81,7 @@ def said_of(ask: OpenAsk, result: wire.ElicitResult) -> Said | None:
         case "decline":
             return _declined(ask)
         case "accept" if ask.kind is AskKind.AUTH:
-            return None if result.content is None else _decided(ask, result.content)
+            return _decided(ask, result.content) if result.content else None
         case "accept":
             content = cast("JsonObject", result.content or {})
             value = _value(form_of(ask.schema), content)

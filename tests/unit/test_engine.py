@@ -1400,9 +1400,7 @@ async def test_a_task_that_vanishes_while_it_is_looked_at_is_unknown() -> None:
         await handle.over()
         await until(lambda: world.engine.statistics().live == 0)
         await pause()
-        runtime = world.engine._runtime
-        assert runtime is not None
-        runtime.writer._recent.clear()
+        world.grows_cold()
         gate = world.store.hold("get, after")
         viewing = asyncio.ensure_future(world.engine.view(handle.task_id, owner=OWNER))
         await gate.reached()

@@ -168,6 +168,7 @@ async def test_a_repeat_of_a_submission_that_is_purged_meanwhile_is_a_new_task()
     async with opened(agent) as world:
         first = await world.engine.submit("go", owner=OWNER, token=token)
         await until(lambda: is_finalized(world, first))
+        world.grows_cold()
         gate = world.store.hold("get")
         repeat = asyncio.ensure_future(world.engine.submit("go", owner=OWNER, token=token))
         await gate.reached()

@@ -354,6 +354,15 @@ def test_a_value_that_may_be_null_may_be_left_empty(content: JsonObject) -> None
     assert said(schema, value=3) == 3
 
 
+def test_a_choice_without_null_must_be_made() -> None:
+    """That null is one of the types says nothing there."""
+    schema: JsonObject = {"type": ["string", "null"], "enum": ["a"]}
+    assert form(asks(schema)).requested_schema["required"] == [VALUE]
+    with_null: JsonObject = {"type": ["string", "null"], "enum": ["a", None]}
+    assert "required" not in form(asks(with_null)).requested_schema
+    assert said(with_null) is None
+
+
 @pytest.mark.parametrize(
     ("schema", "value"),
     [
