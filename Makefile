@@ -8,8 +8,8 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports rewrite smoke bench bench-peer fuzz-long
-.PHONY: faults faults-smolagents conformance coverage
+.PHONY: help demo test check format lint types imports rewrite smoke bench bench-peer
+.PHONY: bench-mcp fuzz-long faults faults-smolagents conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -57,6 +57,8 @@ bench: $(VENV)/.dev  ## Measure; informs, never gates
 	$(BIN)python -m bench.smolagents
 bench-peer: $(VENV)/.dev  ## Measure beside agent-runtime-sdk, in an environment of its own
 	$(BIN)python -m bench.peer
+bench-mcp: $(VENV)/.dev  ## Measure as an MCP server beside fastmcp-tasks, in an environment of its own
+	$(BIN)python -m bench.mcp
 fuzz-long: $(VENV)/.dev  ## The properties again, random and with thousands of examples
 	$(BIN)python -m pytest tests/properties --hypothesis-profile=long
 faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is left

@@ -173,18 +173,22 @@ class Calls:
         if state.seq > view.record.seq or not _is_same_call(view.events[0], tool, arguments):
             raise bad_state("the requestState is of another call")
         problems: dict[str, tuple[str, ...]] = {}
+        taken = False
         for key, replied in (params.input_responses or {}).items():
             ask = asked_before(view.events[: state.seq], key)
             if ask is None or not isinstance(replied, wire.ElicitResult):
                 continue  # It was not asked in that round, so it answers nothing.
             try:
                 await self._desk.say(view.record, ask, replied, token=f"mcp {state.task_id}/{key}")
+                taken = True
             except (InvalidInput, AnswerInvalid) as error:
                 problems[key] = error.problems
             except (Refused, TokenReused):
                 now = await self._desk.engine.record(state.task_id, owner=owner)
-                if key not in now.closed:
+                if now.ask(key) is not None:
                     raise
+                if taken:
+                    continue  # An answer before it has stopped the task.
                 raise invalid(f"{key!r} is already answered", reason=ANSWERED) from None
         record = await self._desk.engine.record(state.task_id, owner=owner)
         if any(record.ask(key) for key in problems):

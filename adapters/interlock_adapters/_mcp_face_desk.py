@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import mcp_types as wire
@@ -25,7 +26,7 @@ from interlock import (
     TaskView,
     Trigger,
 )
-from interlock.errors import EngineError, IllegalTrigger
+from interlock.errors import EngineError, IllegalTrigger, InvalidInput
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
 from interlock_adapters._mcp_face_settings import McpSettings, Request
@@ -133,11 +134,12 @@ class Desk:
     def give_up(self, record: TaskRecord) -> None:
         """Cancel a task whose caller has gone; not when it is we who go: then it goes on later."""
         if not self.stopping.begun:
-            ending = asyncio.ensure_future(self._cancelled(record, "the caller has gone"))
+            ending = asyncio.ensure_future(self._cancelled(record))
             self._unwanted.add(ending)
             ending.add_done_callback(self._unwanted.discard)
 
-    async def _cancelled(self, record: TaskRecord, reason: str) -> None:
+    async def _cancelled(self, record: TaskRecord) -> None:
+        reason = "the caller has gone"
         try:
             await self.engine.cancel(record.task_id, owner=record.owner, reason=reason)
         except IllegalTrigger:
@@ -166,10 +168,26 @@ class Desk:
             case Declined(key):
                 await self.engine.decline(task_id, key, owner=owner, token=token)
             case Dismissed():
-                await self._cancelled(record, "a question was dismissed")
+                with suppress(IllegalTrigger):  # It is over.
+                    await self.engine.cancel(
+                        task_id, owner=owner, reason="a question was dismissed"
+                    )
             case None:
                 return False  # They were sent to a page, and decide there.
         return True
+
+    async def problems_of(
+        self, record: TaskRecord, ask: OpenAsk, result: wire.ElicitResult
+    ) -> tuple[str, ...]:
+        """What is wrong with what is said to an ask, before it is said."""
+        try:
+            said = said_of(ask, result)
+        except InvalidInput as error:
+            return error.problems
+        if not isinstance(said, Answer | Approval | Denial):
+            return ()
+        found = await self.engine.problems_of(record.task_id, said, owner=record.owner)
+        return tuple(found)
 
     # --- showing ------------------------------------------------------------------------
 

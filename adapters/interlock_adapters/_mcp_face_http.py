@@ -2,7 +2,8 @@
 
 import ipaddress
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
@@ -11,8 +12,14 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http import EventStore
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+from starlette.types import Receive as StarletteReceive
+from starlette.types import Scope as StarletteScope
+from starlette.types import Send as StarletteSend
 
 from interlock_adapters._asgi import App, BodyLimit, Receive, Scope, Send, refuse
 from interlock_adapters._asgi_origin import FrontDoor
@@ -21,6 +28,11 @@ from interlock_adapters._shutdown import Stopping
 
 #: Milliseconds after which a client takes up a stream again that broke off.
 RETRY_MS: Final = 1_000
+_VERSION: Final = MCP_PROTOCOL_VERSION_HEADER.encode()
+_METHOD: Final = MCP_METHOD_HEADER.encode()
+_MODERN: Final = frozenset(version.encode() for version in MODERN_PROTOCOL_VERSIONS)
+#: Methods that notify of nothing on their way.
+_PLAIN: Final = frozenset({b"tasks/get", b"tasks/update", b"tasks/cancel"})
 _OPEN: Final = (
     HTTPStatus.FORBIDDEN,
     "without authentication only this machine is served; configure auth for others",
@@ -57,7 +69,8 @@ class McpFace:
         self._server: Final = server
         # What the SDK would check at each request stands in front of all of it instead.
         checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        inner = server.streamable_http_app(
+        build = partial(
+            server.streamable_http_app,
             streamable_http_path=settings.path,
             transport_security=checked,
             max_request_body_size=settings.body_bytes_max,
@@ -68,7 +81,14 @@ class McpFace:
             auth=auth.settings if auth else None,
             token_verifier=auth.verifier if auth else None,
         )
-        self.routes: Final[Sequence[BaseRoute]] = inner.routes
+        plain = build(json_response=True)
+        managers = [server.session_manager]
+        inner = build()
+        self._managers: Final = [*managers, server.session_manager]
+        self.routes: Final[Sequence[BaseRoute]] = [
+            _either(route, other, settings.path)
+            for route, other in zip(inner.routes, plain.routes, strict=True)
+        ]
         door = Middleware(
             FrontDoor,
             url=settings.url,
@@ -86,9 +106,40 @@ class McpFace:
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
         """A block in which requests are served; inside that of the engine."""
-        async with self._server.session_manager.run():
-            with self.stopping.serving():
-                yield
+        lifespan = self._server.lifespan
+        async with AsyncExitStack() as stack:
+            state = await stack.enter_async_context(lifespan(self._server))
+            # Each of the two would begin the server's own life once more.
+            self._server.lifespan = lambda _server: nullcontext(state)
+            stack.callback(setattr, self._server, "lifespan", lifespan)
+            for manager in self._managers:
+                await stack.enter_async_context(manager.run())
+            stack.enter_context(self.stopping.serving())
+            yield
+
+
+def _either(route: BaseRoute, plain: BaseRoute, path: str) -> BaseRoute:
+    """The endpoint, which answers some methods without a stream; other routes are as they are."""
+    if not isinstance(route, Route) or not isinstance(plain, Route) or route.path != path:
+        return route
+    return Route(path, endpoint=_Endpoint(route.app, plain.app))
+
+
+class _Endpoint:
+    """Serves what is answered at once as plain JSON: to prepare a stream takes as long again."""
+
+    def __init__(self, streaming: ASGIApp, plain: ASGIApp) -> None:
+        self._streaming: Final = streaming
+        self._plain: Final = plain
+
+    async def __call__(
+        self, scope: StarletteScope, receive: StarletteReceive, send: StarletteSend
+    ) -> None:
+        """Serve one request."""
+        headers = dict(scope["headers"])
+        modern = headers.get(_VERSION) in _MODERN
+        app = self._plain if modern and headers.get(_METHOD) in _PLAIN else self._streaming
+        await app(scope, receive, send)
 
 
 class Trim:

@@ -10,11 +10,10 @@ import mcp_types as wire
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 
-from interlock import OpenAsk, TaskRecord
-from interlock.errors import IllegalTrigger, InvalidInput
+from interlock import OVER, Phase, TaskRecord
+from interlock.errors import IllegalTrigger, Refused
 from interlock_adapters._mcp_face_desk import Desk, replies_of
-from interlock_adapters._mcp_face_errors import needs_tasks
-from interlock_adapters._mcp_face_forms import said_of
+from interlock_adapters._mcp_face_errors import invalid, needs_tasks
 from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import Json, answerable
 from interlock_adapters._mcp_task import TaskParams, UpdateParams
@@ -32,6 +31,7 @@ class Tasks:
     async def get(self, request: Request, params: TaskParams) -> Json:
         """How a task is."""
         record = await self._named(request, params)
+        record = await self._desk.engine.settled(record.task_id, owner=record.owner)
         detailed = await self._desk.detailed(record, self._desk.client(request))
         return {"resultType": "complete", **detailed}
 
@@ -49,10 +49,21 @@ class Tasks:
         given = {key: params.input_responses[key] for key in params.input_responses}
         ignored = {key: _why(record, key) for key in given if key not in open_now}
         replies = replies_of({key: given[key] for key in given if key in open_now})
+        problems: list[str] = []
         for key, reply in replies.items():
-            _check(key, open_now, reply)
+            found = await self._desk.problems_of(record, open_now[key], reply)
+            problems += [f"{key}: {problem}" for problem in found]
+        if problems:
+            raise invalid(*problems)
         for key, reply in replies.items():
-            await self._desk.say(record, open_now[key], reply, token=None)
+            try:
+                await self._desk.say(record, open_now[key], reply, token=None)
+            except Refused:
+                record = await self._desk.engine.record(record.task_id, owner=record.owner)
+                if record.ask(key) is not None:
+                    raise
+                # Another answer was quicker, or one of these has stopped the task.
+                ignored[key] = _why(record, key)
         ack: Json = {"resultType": "complete"}
         if ignored:
             ack["_meta"] = {IGNORED: ignored}
@@ -105,17 +116,6 @@ def check_name(request: Request, task_id: str) -> None:
 
 def _why(record: TaskRecord, key: str) -> str:
     if key in record.closed:
-        return "already answered"
+        stopped = record.phase is Phase.CANCELLING or record.phase in OVER
+        return "closed: the task has stopped" if stopped else "already answered"
     return "somebody else is asked" if record.ask(key) else "not asked"
-
-
-def _check(key: str, asks: dict[str, OpenAsk], reply: wire.ElicitResult) -> None:
-    """See that an answer fits.
-
-    Raises:
-        InvalidInput: it does not.
-    """
-    try:
-        said_of(asks[key], reply)
-    except InvalidInput as error:
-        raise InvalidInput([f"{key}: {problem}" for problem in error.problems]) from None

@@ -67,6 +67,13 @@ class Admission:
         if not accepted:
             self._open[owner] -= 1
 
+    def takes(self, task_id: str) -> bool:
+        """Give a slot to a task that is being made, if one is free and nobody waits for it."""
+        if self._queue or len(self._running) >= self._limits.running_turns_max:
+            return False
+        self._running.add(task_id)
+        return True
+
     def enqueue(self, task_id: str) -> None:
         """The task waits for a slot."""
         self._queue[task_id] = None

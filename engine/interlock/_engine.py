@@ -40,6 +40,7 @@ from interlock._payload import Submitted
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
+from interlock._schema import problems_of
 from interlock._sqlite import SqliteStore
 from interlock._store import (
     Claim,
@@ -68,6 +69,9 @@ from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Li
 
 #: Events read from the store at a time for a watcher.
 EVENTS_PAGE: Final = 500
+
+#: Seconds that `Engine.settled` waits for a write: some times what one takes.
+SETTLE_S: Final = 0.05
 
 #: How an operator lets a task go on (see `Engine.resume`).
 Resumption: TypeAlias = Literal["again", "skip", "from_scratch"]
@@ -384,6 +388,33 @@ class Engine:
         ):
             return await self._claimed(cell, Trigger.DECLINE, data, said, who)
 
+    async def problems_of(
+        self, task_id: str, said: Answer | Approval | Denial, *, owner: str | None
+    ) -> list[str]:
+        """What is wrong with an answer or a decision before it is given; nothing is changed.
+
+        For who gives several at once, and wants all of them taken or none.  What is not asked
+        has no problem here: it is refused when it is given.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        with await self._visible(task_id, owner) as cell:
+            ask = cell.record.ask(said.ask)
+            match said:
+                case Answer() if ask is not None:
+                    problems = problems_of(said.value, ask.schema)
+                    return problems or (
+                        [] if cell.turn is None else cell.turn.problems_of(said.ask, said.value)
+                    )
+                case Approval(arguments=dict(arguments)) if ask is not None:
+                    problems = problems_of(arguments, ask.schema)
+                    if problems or ask.tool is None or not ask.allow_edit:
+                        return problems
+                    return list(await self.tools.problems_of_edit(ask.tool, arguments))
+                case _:
+                    return []
+
     async def decide(
         self,
         task_id: str,
@@ -519,6 +550,24 @@ class Engine:
         if record is None or not _owns(owner, record):
             raise UnknownTask(task_id)
         return record
+
+    async def settled(
+        self, task_id: str, *, owner: str | None, within_s: float = SETTLE_S
+    ) -> TaskRecord:
+        """The task once what is being written of it is durable; as it is after `within_s`.
+
+        For clients that look again and again: what is about to be so is told with the first
+        look, and the looks do not keep the processor from what they wait for.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+        """
+        record = await self.record(task_id, owner=owner)
+        cell = self._opened().writer.at_hand(task_id)
+        if cell is None or not cell.busy:
+            return record
+        await asyncio.wait([cell.change()], timeout=within_s)
+        return cell.record
 
     async def view(self, task_id: str, *, owner: str | None) -> TaskView:
         """The task and its whole log, as of one commit.

@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -31,11 +32,11 @@ from interlock._effects import (
     StopTurn,
     TimerKind,
 )
-from interlock._event import AGENT, ENGINE, TIMER, Data, Event
-from interlock._machine import Move
+from interlock._event import AGENT, ENGINE, TIMER, Data, Event, Signal
+from interlock._machine import Move, fire
 from interlock._memory import OPERATOR, Memory
 from interlock._outbox import Courier, Deliverer
-from interlock._payload import NothingLeft, Recovered
+from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
 from interlock._retention import Sweeper
@@ -166,17 +167,32 @@ class Runtime:
         await asyncio.shield(arrival)
 
     async def _arrived(self, move: Move, commit: Commit, carried: Mapping[str, str] | None) -> None:
+        moves = (move, *self._started_at_once(move))
+        record, events = moves[-1].record, tuple(move.event for move in moves)
         accepted = False
         try:
-            await self.store.commit(commit)
+            await self.store.commit(replace(commit, record=record, events=events))
             accepted = True
         finally:
-            self.admission.arrived(move.record.owner, accepted=accepted)
-        self.carry(move.record, carried)
-        watched = bool(commit.watches)
-        cell = self.writer.adopt(move.record, commit.events, watched=watched)
-        self.act(cell, None, (move,))
+            self.admission.arrived(record.owner, accepted=accepted)
+            if not accepted:
+                self.admission.forget(record.task_id)
+        self.carry(record, carried)
+        cell = self.writer.adopt(record, events, watched=bool(commit.watches))
+        self.act(cell, None, moves)
+        if cell.record.phase is not record.phase:
+            # Somebody found it in the store and was quicker: its slot is free again.
+            self.admission.forget(record.task_id)
+            self._admit()
         self.writer.release(cell)
+
+    def _started_at_once(self, submitted: Move) -> Sequence[Move]:
+        """The start of a task for which a slot is free: in the commit that makes it."""
+        if self._closing or not self.admission.takes(submitted.record.task_id):
+            return ()
+        started: Started = {"run_s": self.limits.run_s}
+        at = submitted.event.at
+        return (fire(submitted.record, Signal(Trigger.START, dict(started), ENGINE, at)),)
 
     async def _recover(self) -> None:
         """Bring back to life what was not finished when the engine last closed or died."""

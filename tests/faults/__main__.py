@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from faults.agent import AGENTS
-from faults.audit import Finding
+from faults.evidence import Finding
 from faults.run import Tally, forker, round_of
 from faults.scenarios import SCENARIOS
 from faults.server import MUTANTS, Life

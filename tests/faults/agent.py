@@ -4,6 +4,7 @@ Its input is a list of steps, each `{"do": ..., "name": ...}` with a name of its
 result is what each step gave.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -56,6 +57,8 @@ async def by_coroutine(task: TaskContext) -> Any:
         match step["do"]:
             case "ask":
                 results.append(await task.ask(step["name"], key=step["name"]))
+            case "both":
+                results += await _both(task, step)
             case "authorize":
                 results.append(await _booked(task, step))
             case "emit":
@@ -71,6 +74,19 @@ async def by_coroutine(task: TaskContext) -> Any:
                     )
                 )
     return {"results": results}
+
+
+async def _both(task: TaskContext, step: Step) -> list[Any]:
+    """Two questions at once."""
+    return await asyncio.gather(
+        *(task.ask(key, key=key, **options) for key, options in _pair(step))
+    )
+
+
+def _pair(step: Step) -> list[tuple[str, dict[str, Any]]]:
+    """Two questions, of which the second may be left unanswered."""
+    name = step["name"]
+    return [(f"{name}-a", {}), (f"{name}-b", {"default": "none given"})]
 
 
 async def _booked(task: TaskContext, step: Step) -> str:
@@ -89,6 +105,9 @@ def by_thread(task: SyncTaskContext) -> Any:
         match step["do"]:
             case "ask":
                 results.append(task.ask(step["name"], key=step["name"]))
+            case "both":  # Here one after the other: a thread asks and waits.
+                for key, options in _pair(step):
+                    results.append(task.ask(key, key=key, **options))
             case "authorize":
                 try:
                     approved = task.authorize("book", step["arguments"], **_terms(step))
@@ -116,6 +135,8 @@ async def by_generator(task: TaskContext) -> AsyncGenerator[Any, Any]:
         match step["do"]:
             case "ask":
                 results.append((yield Ask(step["name"], key=step["name"])))
+            case "both":
+                results += await _both(task, step)
             case "authorize":
                 try:
                     approved = yield Authorize(

@@ -1,70 +1,31 @@
-"""The auditor: reads the file, the clients' journals and the world, and believes nobody.
+"""The auditor: compares the file, the clients' journals and the world, and believes nobody.
 
-It knows SQLite and JSON, and nothing of the engine's code: what it takes for granted of the
-log is written here once more.  It is long because every rule is here; each is short.
+It knows nothing of the engine's code, nor of the protocols': rules of MCP are in `audit_mcp.py`.
 """
 
-import contextlib
 import json
-import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
+from faults.audit_mcp import MCP_RULES, closed_otherwise
+from faults.evidence import (
+    DOUBT,
+    OPERATOR,
+    OUTCOMES,
+    Evidence,
+    Finding,
+    Found,
+    Rule,
+    is_in,
+    read_file,
+    said_by,
+    sent_by,
+    whose,
+)
 from faults.world import Effect, effects_in
-
-Json = dict[str, Any]
-
-OUTCOMES: Final = frozenset({"completed", "failed", "cancelled", "timed_out", "rejected"})
-DOUBT: Final = "interlock:in-doubt-"
-OPERATOR: Final = "interlock:operator-"
-
-
-class Finding(NamedTuple):
-    """One promise that was broken."""
-
-    rule: str
-    task: str
-    what: str
-
-
-class Entry(NamedTuple):
-    """One event of the log."""
-
-    seq: int
-    epoch: int
-    trigger: str
-    source: str | None
-    dest: str
-    data: Json
-
-
-@dataclass
-class Kept:
-    """One task in the file."""
-
-    task_id: str
-    phase: str
-    seq: int
-    log: list[Entry]
-
-    def having(self, *triggers: str) -> list[Entry]:
-        """Those events."""
-        return [entry for entry in self.log if entry.trigger in triggers]
-
-
-@dataclass
-class Evidence:
-    """All there is to go by."""
-
-    tasks: dict[str, Kept]
-    #: `(owner, token)` → task, as the file has it.
-    claims: dict[str, str]
-    #: The lines of all clients.
-    journal: list[Json]
-    effects: list[Effect]
 
 
 @dataclass
@@ -73,37 +34,6 @@ class Report:
 
     findings: list[Finding]
     figures: Counter[str] = field(default_factory=Counter[str])
-
-
-class Said(NamedTuple):
-    """What a client sent, and what it was told."""
-
-    op: str
-    task_id: str
-    line: Json
-    fate: str
-    #: What it was told when it was refused.
-    why: str
-
-
-def read_file(path: Path) -> tuple[dict[str, Kept], dict[str, str]]:
-    """The tasks and the claims that a file holds."""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        (verdict,) = db.execute("PRAGMA integrity_check").fetchone()
-        assert verdict == "ok", verdict
-        tasks = {
-            n: Kept(task_id, phase, seq, [])
-            for n, task_id, phase, seq in db.execute("SELECT n, task_id, phase, seq FROM task")
-        }
-        columns = "task, seq, epoch, trigger, source, dest, data"
-        for n, seq, epoch, trigger, source, dest, data in db.execute(
-            f"SELECT {columns} FROM event ORDER BY task, seq"  # noqa: S608  a constant
-        ):
-            tasks[n].log.append(Entry(seq, epoch, trigger, source, dest, json.loads(data)))
-        claims = {
-            token: tasks[n].task_id for token, n in db.execute("SELECT token, task FROM claim")
-        }
-    return {task.task_id: task for task in tasks.values()}, claims
 
 
 def audit_directory(directory: Path) -> Report:
@@ -128,8 +58,6 @@ def audit(evidence: Evidence) -> Report:
 
 
 # --- the log by itself ------------------------------------------------------------------
-
-Found = Iterator[tuple[str, str]]
 
 
 def sequence(evidence: Evidence) -> Found:
@@ -209,36 +137,16 @@ def unfailing(evidence: Evidence) -> Found:
 
 def acknowledged(evidence: Evidence) -> Found:
     """What was acknowledged is in the log, as it was sent."""
-    for said in _said(evidence.journal):
-        if said.fate != "acked":
-            continue
+    for said in said_by(evidence):
+        if said.fate != "acked" or (said.is_mcp and said.op == "cancel" and not said.key):
+            continue  # What MCP acknowledges of a cancel is another rule's.
         task = evidence.tasks.get(said.task_id)
         if task is None:
             yield said.task_id, f"{said.op} was acknowledged, and there is no such task"
-        elif not any(_is_in(entry, said) for entry in task.log):
+        elif "call" in said.line and said.key and closed_otherwise(task, said):
+            continue  # The answer to a round says what the call came to, and not what was taken.
+        elif not any(is_in(entry, said) for entry in task.log):
             yield said.task_id, f"{said.op} {said.line} was acknowledged and is not in the log"
-
-
-def _is_in(entry: Entry, said: Said) -> bool:
-    data, line = entry.data, said.line
-    if said.op == "cancel":
-        return entry.trigger == "cancel"
-    if data.get("token") != line["token"]:
-        return False
-    match said.op:
-        case "submit":
-            return entry.trigger == "submit" and data["parts"][0]["data"]["steps"] == line["steps"]
-        case "answer":
-            words = line["said"]
-            found = (entry.trigger, data.get("key"), data.get("value"))
-            return found == ("provide_input", words["ask"], words["value"])
-        case "approve":
-            words = line["said"]
-            final = words.get("arguments", line["shown"])
-            decided = (entry.trigger, data.get("key"), data.get("digest"), data.get("arguments"))
-            return decided == ("approve", words["ask"], words["digest"], final)
-        case _:
-            return (entry.trigger, data.get("key")) == ("deny", line["said"]["ask"])
 
 
 def seen_through(evidence: Evidence) -> Found:
@@ -250,20 +158,19 @@ def seen_through(evidence: Evidence) -> Found:
 
 def refused(evidence: Evidence) -> Found:
     """An answer to a question that a client saw is refused only if somebody else closed it."""
-    for said in _said(evidence.journal):
+    for said in said_by(evidence):
         task = evidence.tasks.get(said.task_id)
-        if said.fate != "refused" or "said" not in said.line or task is None:
+        if said.fate != "refused" or not said.key or task is None:
             continue
-        key = said.line["said"]["ask"]
-        others = [e for e in task.having("expire", "withdraw") if e.data["key"] == key]
-        if not others and not task.having("cancel", "overrun"):
-            yield said.task_id, f"{said.op} for {key!r} was refused: {said.why}"
+        taken = said.is_mcp and any(is_in(entry, said) for entry in task.log)
+        if not taken and not closed_otherwise(task, said):
+            yield said.task_id, f"{said.op} for {said.key!r} was refused: {said.why}"
 
 
 def one_task(evidence: Evidence) -> Found:
     """One message makes one task, however often it is sent."""
     made: dict[str, set[str]] = defaultdict(set)
-    for said in _said(evidence.journal):
+    for said in said_by(evidence):
         if said.op == "submit" and said.fate == "acked":
             made[said.line["token"]].add(said.task_id)
     for task_id, task in evidence.tasks.items():
@@ -277,9 +184,12 @@ def one_task(evidence: Evidence) -> Found:
 def unasked(evidence: Evidence) -> Found:
     """Nothing is in the log in a client's name that no client sent."""
     tokens = {line["token"] for line in evidence.journal if "token" in line}
+    # Over MCP an answer has no token that its client knows: it must be what was sent.
+    sent = [said for said in sent_by(evidence) if said.is_mcp]
     for task_id, task in evidence.tasks.items():
-        for entry in task.having("submit", "provide_input", "approve", "deny"):
-            if entry.data.get("token") not in tokens:
+        for entry in task.having("submit", "provide_input", "approve", "deny", "decline"):
+            of_mcp = any(said.task_id == task_id and is_in(entry, said) for said in sent)
+            if entry.data.get("token") not in tokens and not of_mcp:
                 yield task_id, f"event {entry.seq} is a {entry.trigger} that nobody sent"
 
 
@@ -305,6 +215,10 @@ def delivered(evidence: Evidence) -> Found:
                 own = not entry.data["key"].startswith("interlock:")
                 if own and entry.data["value"] not in results:
                     yield task_id, f"the answer to {entry.data['key']!r} is not in its result"
+            defaults = {e.data["key"]: e.data.get("default") for e in task.having("ask")}
+            for entry in task.having("decline"):
+                if defaults.get(entry.data["key"]) not in results:
+                    yield task_id, f"{entry.data['key']!r} was declined, and its default not taken"
 
 
 # --- the log and the world --------------------------------------------------------------
@@ -312,7 +226,7 @@ def delivered(evidence: Evidence) -> Found:
 
 def done_once(evidence: Evidence) -> Found:
     """No call that must not be repeated was done twice without a person's word."""
-    words = _words(evidence.journal)
+    words = _words(evidence)
     for call, effects in _by_call(evidence.effects).items():
         allowed = 1 + words[call]
         if not effects[0].idempotent and len(effects) > allowed:
@@ -354,7 +268,7 @@ def as_approved(evidence: Evidence) -> Found:
             yield _task_of(effect.call), f"{effect.what} was done, and {approved} approved"
 
 
-RULES: Final[dict[str, Callable[[Evidence], Found]]] = {
+RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (
         sequence,
@@ -374,30 +288,21 @@ RULES: Final[dict[str, Callable[[Evidence], Found]]] = {
         intended,
         happened,
         as_approved,
+        *MCP_RULES,
     )
 }
 
 
-def _said(journal: Iterable[Json]) -> Iterator[Said]:
-    sent: dict[str, Json] = {}
-    for line in journal:
-        if line.get("fate") == "sent":
-            sent[line["n"]] = line
-        elif "fate" in line:
-            began = sent[line["n"]]
-            task_id = line.get("task") or began["task"]
-            yield Said(began["op"], task_id, began, line["fate"], line.get("why", ""))
-
-
-def _words(journal: Iterable[Json]) -> Counter[str]:
+def _words(evidence: Evidence) -> Counter[str]:
     """How often a person said that a call is to be run again, by call."""
     words: Counter[str] = Counter()
-    for line in journal:
+    for line in evidence.journal:
         said = line.get("said", {})
-        if str(said.get("ask", "")).startswith(DOUBT) and said["value"]["decision"] == "run_again":
+        if str(said.get("ask", "")).startswith(DOUBT) and "value" in said:
             # interlock:in-doubt-2-charge-1~2: how often it was begun, and the call.
             _, _, key = said["ask"].removeprefix(DOUBT).partition("-")
-            words[f"{line['task']}/{key.partition('~')[0]}"] += 1
+            again = said["value"]["decision"] == "run_again"
+            words[f"{whose(evidence, line)}/{key.partition('~')[0]}"] += again
     return words
 
 
@@ -425,6 +330,7 @@ def _figures(evidence: Evidence) -> Counter[str]:
     for effects in _by_call(evidence.effects).values():
         kind = "repeats of idempotent calls" if effects[0].idempotent else "repeats by a word"
         figures[kind] += len(effects) - 1
-    for said in _said(evidence.journal):
+    for said in said_by(evidence):
         figures[said.fate] += 1
+        figures["said over MCP"] += said.is_mcp
     return figures

@@ -1,16 +1,18 @@
-"""Clients that speak A2A over JSON-RPC, and write down what they were told.
+"""Clients, and what they write down: here those that speak A2A over JSON-RPC.
 
-Whatever gets no answer is sent again under the same message id, as a client should.  Before
-anything is sent it is in the client's journal as `sent`, and after its answer as `acked` or
-`refused`; what was shown of a task is there as `seen`.
+Those that speak MCP are in `mcp_client.py`; the journal is the same.  Whatever gets no answer
+is sent again under the same message id, as a client should.  Before anything is sent it is in
+the client's journal as `sent`, and after its answer as `acked` or `refused`; what was shown of
+a task is there as `seen`.
 """
 
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -33,15 +35,18 @@ _OVER: Final = frozenset(
     )
 )
 _CALLS: Final = ("charge", "fetch", "order")
-_OTHERS: Final = ("ask", "authorize", "emit", "progress", "note")
+_OTHERS: Final = ("ask", "both", "authorize", "emit", "progress", "note")
 
 
-class _GaveUp(Exception):
+class GaveUp(Exception):
     """A task is not as it was, or gets no further; the message says how."""
 
 
 class Client:
     """One client: one task after the other, of a seed of its own."""
+
+    #: What every request says of its client.
+    HEADERS: ClassVar[dict[str, str]] = {"A2A-Version": "1.0"}
 
     def __init__(self, number: int, seed: str, url: str, journal: Path) -> None:
         self._name = f"c{number}"
@@ -55,11 +60,19 @@ class Client:
         """Make tasks and see them through, as long as it is to go on."""
         timeout = httpx.Timeout(PATIENCE_S / 2)
         async with httpx.AsyncClient(
-            base_url=self._url, headers={"A2A-Version": "1.0"}, timeout=timeout, trust_env=False
+            base_url=self._url, headers=self.HEADERS, timeout=timeout, trust_env=False
         ) as http:
             while go_on():
                 self.tasks += 1
-                await _Errand(self, http).run()
+                await self.errand(http).run()
+            await self.farewell(http)
+
+    def errand(self, http: httpx.AsyncClient) -> "Errand":
+        """The next task."""
+        return _Errand(self, http)
+
+    async def farewell(self, http: httpx.AsyncClient) -> None:
+        """Look back once more, when all that was begun is over."""
 
     def note(self, **line: Any) -> None:
         """Write a line of the journal."""
@@ -86,34 +99,55 @@ class Client:
             steps.append(step)
         return steps
 
+    def answer_to(self, key: str) -> Any:
+        """What a person says to a question."""
+        dice = self._random
+        if not key.startswith("interlock:in-doubt"):
+            return f"answer-{dice.randint(0, 10**9)}"
+        word = dice.choice(["use_value", "use_value", "run_again", "run_again", "fail"])
+        value: Json = {"decision": word}
+        if word == "use_value":
+            value["value"] = "a person says it is done"
+        return value
+
     @property
     def dice(self) -> random.Random:
         """What decides for this client."""
         return self._random
 
 
-class _Errand:
+class Errand(ABC):
     """One task, from the message that begins it to its end."""
 
-    def __init__(self, client: Client, http: httpx.AsyncClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._http = http
         self._dice = client.dice
         self._task_id = ""
-        self._context_id = ""
-        self._phase = ""
-        self._seq = 0
-        self._open: list[Json] = []
-        self._done: set[str] = set()
 
     async def run(self) -> None:
         """See it through, or write down why that cannot be."""
         try:
             async with asyncio.timeout(PATIENCE_S * 2):
                 await self._run()
-        except (_GaveUp, TimeoutError) as error:
+        except (GaveUp, TimeoutError) as error:
             why = str(error) or "it takes too long"
             self._client.note(gave_up=self._task_id, why=why)
+
+    @abstractmethod
+    async def _run(self) -> None: ...
+
+
+class _Errand(Errand):
+    """A task of A2A."""
+
+    def __init__(self, client: Client, http: httpx.AsyncClient) -> None:
+        super().__init__(client)
+        self._http = http
+        self._context_id = ""
+        self._phase = ""
+        self._seq = 0
+        self._open: list[Json] = []
+        self._done: set[str] = set()
 
     async def _run(self) -> None:
         dice = self._dice
@@ -170,15 +204,8 @@ class _Errand:
             elif dice.random() < 0.3:
                 said["arguments"] = {**ask["arguments"], "class": "first"}
             what = {"op": said["decision"], "said": said, "shown": ask["arguments"]}
-        elif key.startswith("interlock:in-doubt"):
-            word = dice.choice(["use_value", "use_value", "run_again", "run_again", "fail"])
-            value: Json = {"decision": word}
-            if word == "use_value":
-                value["value"] = "a person says it is done"
-            said = {"ask": key, "value": value}
-            what = {"op": "answer", "said": said}
         else:
-            said = {"ask": key, "value": f"answer-{dice.randint(0, 10**9)}"}
+            said = {"ask": key, "value": self._client.answer_to(key)}
             what = {"op": "answer", "said": said}
         if await self._send(self._message("reply", said), what):
             self._done.add(key)
@@ -249,10 +276,10 @@ class _Errand:
         number = self._client.new_id("call")
         if what is not None:
             self._client.note(n=number, fate="sent", task=self._task_id, **what)
-        answer = await _patiently(lambda: self._once(method, params))
+        answer = await patiently(lambda: self._once(method, params))
         if "error" in answer:
             if what is None:
-                raise _GaveUp(f"{method}: {answer['error']['message']}")
+                raise GaveUp(f"{method}: {answer['error']['message']}")
             self._client.note(n=number, fate="refused", why=answer["error"]["message"])
             return None
         result: Json = answer["result"]
@@ -272,7 +299,8 @@ class _Errand:
         return None if answer.get("error", {}).get("code") == -32603 else answer
 
 
-async def _patiently(attempt: Callable[[], Awaitable[Json | None]]) -> Json:
+async def patiently(attempt: Callable[[], Awaitable[Json | None]]) -> Json:
+    """What an attempt comes to, once it comes to something."""
     async with asyncio.timeout(PATIENCE_S):
         while (answer := await attempt()) is None:  # noqa: ASYNC110  the server cannot tell
             await asyncio.sleep(PAUSE_S)

@@ -14,12 +14,16 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
-from faults.audit import Finding, audit_directory
+from faults.audit import audit_directory
 from faults.client import Client
+from faults.evidence import Finding
 from faults.failpoints import POINTS, Plan
+from faults.mcp_client import McpClient
 from faults.server import Life
 
 CLIENTS: Final = 6
+#: Every third of them speaks MCP.
+MCP_EVERY: Final = 3
 #: Seconds for anything that a server does: to come up, to stop.
 SERVER_S: Final = 30.0
 
@@ -145,7 +149,8 @@ async def loaded(
     tally, loading = Tally(), Loading()
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
-            client = Client(number, seed, server.url, directory / f"client-{number}.jsonl")
+            kind = McpClient if number % MCP_EVERY == MCP_EVERY - 1 else Client
+            client = kind(number, seed, server.url, directory / f"client-{number}.jsonl")
             loading.clients.append(client)
             loading.errands.append(group.create_task(client.run(loading.goes_on)))
         yield tally, loading

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from faults.audit import Finding
+from faults.evidence import Finding
 from faults.failpoints import Plan
+from faults.parked import mcp_parked
 from faults.run import Server, Tally, loaded, stop
 from faults.server import Life
 from interlock._sqlite import SqliteStore
@@ -133,6 +134,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         disk_readonly,
         clock_jumps,
         page_corrupted,
+        mcp_parked,
         smolagents,
     )
 }

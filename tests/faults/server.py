@@ -11,10 +11,13 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from faults import failpoints, world
@@ -25,11 +28,22 @@ from interlock._clock import SystemClock
 from interlock._journal import Journal
 from interlock._sqlite import SqliteStore
 from interlock._store import Commit
-from interlock_adapters.a2a import A2ASettings, a2a_app
+from interlock_adapters.a2a import A2ASettings, a2a_routes
+from interlock_adapters.mcp import McpFace, McpSettings, McpTool, Stopping, mcp_server
 
 #: Nothing is refused for its number, and nobody is asked because of the kills.
 LIMITS = Limits(open_tasks_per_owner_max=100_000, recoveries_max=100_000, drain_s=5.0, grace_s=3.0)
 
+#: What clients of MCP call; it takes the same steps as a message of A2A.
+TOOL: Final = McpTool(
+    name="work",
+    description="Does the steps that it is told.",
+    input={
+        "type": "object",
+        "properties": {"steps": {"type": "array", "items": {"type": "object"}}},
+        "required": ["steps"],
+    },
+)
 
 #: Bugs that can be planted.
 MUTANTS = ("answer_early", "call_twice")
@@ -93,13 +107,32 @@ def serve(life: Life, listener: socket.socket) -> None:
         limits=LIMITS.model_copy(update={"park_after_s": life.park_after_s}),
         clock=SkewedClock(life.clock_s),
     )
-    settings = A2ASettings(name="faults", description="Is killed.", rpc_path="/rpc")
-    app = a2a_app(engine, settings, middleware=[Middleware(AnswerPoints)])
-    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app_of(engine), log_config=None, log_level="warning", timeout_graceful_shutdown=5
+    )
     server = _Server(config)
     server.run(sockets=[listener])
     if not server.started:
         sys.exit(3)
+
+
+def app_of(engine: Engine) -> Starlette:
+    """Both faces of one engine, which stop together."""
+    stopping = Stopping()
+    cards = A2ASettings(name="faults", description="Is killed.", rpc_path="/rpc")
+    settings = McpSettings(name="faults", tools=(TOOL,), poll_s=0.03)
+    face = McpFace(mcp_server(engine, settings, stopping=stopping), settings, stopping=stopping)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with engine, face.serving():
+            yield
+
+    return Starlette(
+        routes=[*face.routes, *a2a_routes(engine, cards, stopping=stopping)],
+        middleware=[Middleware(AnswerPoints), *face.middleware],
+        lifespan=lifespan,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
-from faults.audit import Finding
+from faults.evidence import Finding
 from faults.failpoints import Plan
 from faults.smol_agents import KINDS, KindName
 from faults.smol_audit import audited

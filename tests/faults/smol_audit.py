@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from faults.audit import Entry, Finding, Kept, read_file
+from faults.evidence import Entry, Finding, Kept, read_file
 from faults.smol_agents import KINDS, MODEL, Kind, KindName, receipts
 from faults.smol_life import DOUBT, OUTCOME, STORE, WORLD
 from faults.world import Effect, effects_in

@@ -1,6 +1,6 @@
 """A few kills, so that `make faults` is known to work; the many are its own.
 
-The slowest tests of all: some ten seconds.
+The slowest tests of all: some fifteen seconds.
 """
 
 import asyncio
@@ -9,10 +9,13 @@ import os
 import sys
 from pathlib import Path
 
+from faults.parked import parked
 from faults.run import forker, round_of
 from faults.server import Life
 
 KILLS = 5
+#: Of one round: two kills of four tasks; five more in the drain.
+PARKED_KILLS, PARKED_TASKS = 2, 9
 #: Of each kind of agent, one at a commit and one at an effect; a planted bug comes on top.
 TINY_RUNS = 10
 
@@ -24,6 +27,20 @@ async def test_a_few_kills_leave_nothing_to_find(tmp_path: Path) -> None:
     assert tally.findings == []
     assert tally.kills.total() == KILLS
     assert tally.figures["tasks"] > 0
+    assert tally.figures["said over MCP"] > 0
+
+
+async def test_the_same_client_of_mcp_answers_after_kills_and_a_drain(tmp_path: Path) -> None:
+    """By `tasks/update`, and in the next round of a call; nothing is done twice.
+
+    Source: issue 5, bars.
+    """
+    async with forker() as server:
+        tally = await parked(server, tmp_path, "smoke", Life(str(tmp_path), "coroutine"), 1)
+    assert tally.findings == []
+    assert tally.kills.total() == PARKED_KILLS
+    assert tally.figures["completed"] == tally.figures["tasks"] == PARKED_TASKS
+    assert tally.figures["calls that a drain ended"] == 1
 
 
 async def test_a_few_killed_agents_of_smolagents_leave_nothing_to_find(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faults.audit import Entry, Kept
+from faults.evidence import Entry, Kept
 from faults.smol_agents import KINDS
 from faults.smol_audit import Case, judged
 from faults.world import Effect

@@ -449,7 +449,7 @@ TestEngine.settings = settings(suppress_health_check=HEALTH)
 
 SEARCH = settings(
     max_examples=1_500,
-    stateful_step_count=25,
+    stateful_step_count=50,
     deadline=None,
     derandomize=True,
     database=None,

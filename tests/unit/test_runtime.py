@@ -679,16 +679,23 @@ async def test_a_cancel_before_the_first_step_of_a_turn_stops_it() -> None:
     """It does not wait for a grace in which nothing could happen."""
     begun: list[str] = []
 
-    async def agent(_task: TaskContext) -> None:
-        begun.append("x")
+    go = asyncio.Event()
 
-    async with opened(agent) as world:
-        gate = world.store.hold("commit")
-        submitting = asyncio.ensure_future(world.submit())
-        await gate.reached()
+    async def agent(task: TaskContext) -> None:
+        if task.input.text == "first":
+            await go.wait()
+        else:
+            begun.append("x")
+
+    async with opened(agent, limits=Limits(running_turns_max=1)) as world:
+        first = await world.submit("first")
+        handle = await world.submit("second")
+        ending = world.store.hold("commit")
+        go.set()
+        await ending.reached()
         starting = world.store.hold("commit")
-        gate.open()
-        handle = await soon(submitting)
+        ending.open()
+        await soon(first.over())
         await starting.reached()
         cancelling = asyncio.ensure_future(handle.cancel())
         await pause()

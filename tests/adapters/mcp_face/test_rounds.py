@@ -1,5 +1,7 @@
 """Asking in rounds of `input_required` (2026-07-28), and what their state opens."""
 
+import asyncio
+
 import mcp_types as wire
 import pytest
 from mcp import MCPError
@@ -218,8 +220,6 @@ async def test_partial_answers_leave_the_rest_to_be_asked() -> None:
     """Two questions at once, answered one by one."""
 
     async def asks(task: TaskContext) -> str:
-        import asyncio  # noqa: PLC0415
-
         one, two = await asyncio.gather(
             task.ask("One?", City, key="one"), task.ask("Two?", City, key="two")
         )
@@ -366,3 +366,18 @@ async def test_with_a_console_an_authorisation_sends_people_there_and_waits() ->
         last = await host.call("agent", GO, state=again.request_state)
     assert isinstance(last, wire.CallToolResult)
     assert text(last) == "booked 1A"
+
+
+async def test_an_answer_beside_one_that_stops_the_task_is_no_error() -> None:
+    """The round comes to the end of the task."""
+
+    async def asks(task: TaskContext) -> str:
+        one, two = await asyncio.gather(task.ask("A?", key="a"), task.ask("B?", key="b"))
+        return one + two
+
+    async with scene(asks) as here, here.host(answers=()) as host:
+        first = await asked(host)
+        said = {"a": DECLINE, "b": accept(value="y")}
+        last = await host.call("agent", GO, responses=said, state=first.request_state)
+    assert isinstance(last, wire.CallToolResult)
+    assert last.is_error

@@ -5,13 +5,13 @@ import asyncio
 import mcp_types as wire
 import pytest
 from mcp import MCPError
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from interlock import Answer, Limits, Phase, Retention, TaskContext
 from interlock_adapters._mcp_task import Created, Detailed
 from interlock_adapters.mcp import McpFault
 from mcp_face import DECLINE, DISMISS, accept, raw, scene, text, tool
-from support import soon, until
+from support import FlakyStore, soon, until
 
 GO = {"message": "go"}
 
@@ -320,3 +320,61 @@ async def test_the_extension_is_announced() -> None:
         request = wire.DiscoverRequest(params=wire.RequestParams())
         found = await soon(host.client.session.send_request(request, wire.DiscoverResult))
     assert found.capabilities.extensions == {"io.modelcontextprotocol/tasks": {}}
+
+
+class Even(BaseModel):
+    """A number, of which the schema does not say that it is even."""
+
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def _even(cls, n: int) -> int:
+        if n % 2:
+            raise ValueError("odd")
+        return n
+
+
+async def test_when_the_agents_own_form_refuses_one_answer_none_is_taken() -> None:
+    """It wants more than its schema can say."""
+
+    async def asks(task: TaskContext) -> str:
+        one, two = await asyncio.gather(task.ask("A?", key="a"), task.ask("B?", Even, key="b"))
+        return f"{one} {two.n}"
+
+    async with scene(asks) as here, here.host(tasks=True, answers=()) as host:
+        task_id = await host.created("agent", GO)
+        await soon(here.engine.rest(task_id, owner=None))
+        with pytest.raises(MCPError, match=r"b: .*odd"):
+            await host.update(task_id, {"a": raw(accept(value="x")), "b": raw(accept(n=1))})
+        seen = await host.get(task_id)
+        await host.update(task_id, {"a": raw(accept(value="x")), "b": raw(accept(n=2))})
+        await soon(here.engine.over(task_id, owner=None))
+    assert set(seen.input_requests or {}) == {"a", "b"}
+
+
+async def test_an_answer_beside_one_that_stops_the_task_is_left_alone() -> None:
+    """It was taken in order, and the second had nobody to go to."""
+    async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
+        task_id = await host.created("agent", GO)
+        await soon(here.engine.rest(task_id, owner=None))
+        ack = await host.update(task_id, {"from": raw(DECLINE), "to": raw(accept(city="Oslo"))})
+        await soon(here.engine.over(task_id, owner=None))
+        detailed = await host.get(task_id)
+    assert ack.meta is not None
+    assert ack.meta["interlock/ignored"] == {"to": "closed: the task has stopped"}
+    assert detailed.status == "cancelled"
+
+
+@pytest.mark.parametrize("said", [accept(city="Rome"), DECLINE, DISMISS])
+async def test_what_could_not_be_written_is_not_acknowledged(said: wire.ElicitResult) -> None:
+    """The disk is full: the client must say it again."""
+    store = FlakyStore()
+    async with scene(travels, store=store) as here, here.host(tasks=True, answers=()) as host:
+        task_id = await host.created("agent", GO)
+        await soon(here.engine.rest(task_id, owner=None))
+        store.breaks("commit")
+        with pytest.raises(MCPError, match="disk") as caught:
+            await host.update(task_id, {"from": raw(said)})
+        store.mends("commit")
+    assert caught.value.data["reason"] == "store_error"
