@@ -147,6 +147,14 @@ class Scene:
         ) as host:
             yield host
 
+    async def asking(self, task_id: str, count: int = 1) -> TaskRecord:
+        """A task, once so many questions of it are open."""
+        async for _ in self.engine.subscribe(task_id, owner=None):
+            record = await self.record(task_id)
+            if len(record.asks) == count:
+                return record
+        raise AssertionError("it is over")
+
     async def record(self, task_id: str) -> TaskRecord:
         """A task, whoever it belongs to."""
         return await self.engine.record(task_id, owner=None)

@@ -232,7 +232,8 @@ class Calls:
                 break
             if self._desk.is_stuck(rested, client):
                 break
-        return rested
+        # What the agent asks at the same time comes in the same round.
+        return await self._desk.engine.settled(rested.task_id, owner=rested.owner)
 
     def _round(
         self,

@@ -62,7 +62,7 @@ class Admission:
         self._open[owner] += 1
 
     def arrived(self, owner: str, *, accepted: bool) -> None:
-        """What was reserved is a task now, or came to nothing."""
+        """What was reserved, and took no slot, is a task now, or came to nothing."""
         self._arriving -= 1
         if not accepted:
             self._open[owner] -= 1
@@ -71,8 +71,14 @@ class Admission:
         """Give a slot to a task that is being made, if one is free and nobody waits for it."""
         if self._queue or len(self._running) >= self._limits.running_turns_max:
             return False
+        self._arriving -= 1
         self._running.add(task_id)
         return True
+
+    def vanished(self, task_id: str, owner: str) -> None:
+        """A task that took a slot came to nothing."""
+        self._running.discard(task_id)
+        self._open[owner] -= 1
 
     def enqueue(self, task_id: str) -> None:
         """The task waits for a slot."""

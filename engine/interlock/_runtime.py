@@ -48,6 +48,10 @@ from interlock._writer import STORE_RETRY_S, Writer
 from interlock.errors import StoreCorrupt, StoreError, TaskParked, TaskStopped, UnknownTask
 from interlock.models import Limits
 
+#: Rounds of the event loop from the answer to a submission until its agent begins: what the
+#: agent does at first would keep the answer from being sent.
+ANSWER_ROUNDS: Final = 6
+
 _log: Final = logging.getLogger("interlock.engine")
 
 #: How an agent ends that let itself be unwound.
@@ -161,30 +165,50 @@ class Runtime:
         Raises:
             TokenTaken, StoreError: there is no such task.
         """
-        arrival = asyncio.get_running_loop().create_task(self._arrived(move, commit, carried))
-        self._errands.add(arrival)
-        arrival.add_done_callback(self._errands.discard)
-        await asyncio.shield(arrival)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._spawn(partial(self._arrived, move, commit, carried, stored))
+        await asyncio.shield(stored)
 
-    async def _arrived(self, move: Move, commit: Commit, carried: Mapping[str, str] | None) -> None:
+    async def _arrived(
+        self,
+        move: Move,
+        commit: Commit,
+        carried: Mapping[str, str] | None,
+        stored: "asyncio.Future[None]",
+    ) -> None:
+        try:
+            cell, moves = await self._taken_in(move, commit, carried)
+        except Exception as error:  # noqa: BLE001  it is raised where somebody waits for it
+            stored.set_exception(error)
+            stored.exception()  # Seen, although nobody may wait any more.
+            return
+        with self.writer.keeping(cell):
+            stored.set_result(None)
+            if len(moves) > 1:
+                await _later(ANSWER_ROUNDS)
+            self.act(cell, None, moves)
+            if cell.record.phase is not moves[-1].record.phase:
+                # Somebody found it in the store and was quicker: its slot is free again.
+                self.admission.forget(move.record.task_id)
+                self._admit()
+
+    async def _taken_in(
+        self, move: Move, commit: Commit, carried: Mapping[str, str] | None
+    ) -> tuple[Cell, Sequence[Move]]:
         moves = (move, *self._started_at_once(move))
         record, events = moves[-1].record, tuple(move.event for move in moves)
-        accepted = False
         try:
             await self.store.commit(replace(commit, record=record, events=events))
-            accepted = True
-        finally:
-            self.admission.arrived(record.owner, accepted=accepted)
-            if not accepted:
-                self.admission.forget(record.task_id)
+        except BaseException:
+            if len(moves) > 1:
+                self.admission.vanished(record.task_id, record.owner)
+            else:
+                self.admission.arrived(record.owner, accepted=False)
+            raise
+        if len(moves) == 1:
+            self.admission.arrived(record.owner, accepted=True)
         self.carry(record, carried)
-        cell = self.writer.adopt(record, events, watched=bool(commit.watches))
-        self.act(cell, None, moves)
-        if cell.record.phase is not record.phase:
-            # Somebody found it in the store and was quicker: its slot is free again.
-            self.admission.forget(record.task_id)
-            self._admit()
-        self.writer.release(cell)
+        return self.writer.adopt(record, events, watched=bool(commit.watches)), moves
 
     def _started_at_once(self, submitted: Move) -> Sequence[Move]:
         """The start of a task for which a slot is free: in the commit that makes it."""
@@ -580,6 +604,15 @@ def _passing_by() -> Generator[None]:
 
 def _has_a_live_turn(cell: Cell) -> bool:
     return cell.turn is not None and not cell.turn.over
+
+
+async def _later(rounds: int) -> None:
+    """Give way so often."""
+    loop = asyncio.get_running_loop()
+    for _ in range(rounds):
+        passed: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(passed.set_result, None)
+        await passed
 
 
 def _asks_an_operator(event: Event) -> bool:

@@ -192,3 +192,22 @@ def test_the_first_count_of_an_owner_is_the_one_that_holds() -> None:
     made.learn("ada", 0)
     with pytest.raises(LimitReached):
         made.reserve("ada")
+
+
+def test_a_task_takes_a_free_slot_while_it_is_made() -> None:
+    """Unless others wait for one, or none is free; what comes to nothing gives it back."""
+    admission = Admission(Limits(running_turns_max=1, queued_tasks_max=1))
+    admission.learn("ada", 0)
+    admission.reserve("ada")
+    assert admission.takes("one")
+    assert (admission.running, admission.queued) == (1, 0)
+    admission.reserve("ada")
+    assert not admission.takes("two")
+    with pytest.raises(LimitReached):
+        admission.reserve("ada")
+    admission.vanished("one", "ada")
+    assert admission.running == 0
+    admission.arrived("ada", accepted=True)
+    admission.enqueue("two")
+    admission.reserve("ada")
+    assert not admission.takes("three")

@@ -468,6 +468,7 @@ async def test_a_task_that_is_cancelled_before_its_maker_knows_takes_no_slot() -
         assert (await handle.over()).shown is Phase.CANCELLED
         gate.open()
         await soon(submitting)
+        await pause()
         assert await (await world.submit("next")).result() == "next"
         assert world.engine.statistics().running == 0
 

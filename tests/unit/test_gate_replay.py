@@ -561,6 +561,7 @@ async def test_a_retry_does_not_silently_repeat_a_call_whose_connection_broke(
         agent, tools=Toolbox([bank]), limits=Limits(retry=Retry(attempts_max=2))
     ) as world:
         handle = await world.submit()
+        await until(lambda: bool(bank.paid))
         await world.elapse(1_000.0)
         await soon(handle.rest())
         assert bank.paid == paid

@@ -11,7 +11,7 @@ from interlock import Answer, Limits, Phase, Retention, TaskContext
 from interlock_adapters._mcp_task import Created, Detailed
 from interlock_adapters.mcp import McpFault
 from mcp_face import DECLINE, DISMISS, accept, raw, scene, text, tool
-from support import FlakyStore, soon, until
+from support import FlakyStore, pause, soon, until
 
 GO = {"message": "go"}
 
@@ -72,7 +72,7 @@ async def test_questions_are_answered_one_by_one_and_the_rest_stays() -> None:
     """Partial answers; the acknowledgement comes when they are durable."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
+        await soon(here.asking(task_id, 2))
         asked = await host.get(task_id)
         await host.update(task_id, {"from": raw(accept(city="Rome"))})
         rest = await host.get(task_id)
@@ -89,7 +89,7 @@ async def test_an_answer_that_does_not_fit_is_refused_and_none_of_its_request_is
     """Whatever the rest of it is worth."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        before = await soon(here.engine.rest(task_id, owner=None))
+        before = await soon(here.asking(task_id, 2))
         for wrong in (accept(city=7), accept(), accept(city="Oslo", more=1)):
             with pytest.raises(MCPError, match="to: ") as caught:
                 await host.update(task_id, {"from": raw(accept(city="Rome")), "to": raw(wrong)})
@@ -97,14 +97,14 @@ async def test_an_answer_that_does_not_fit_is_refused_and_none_of_its_request_is
         with pytest.raises(MCPError, match="elicitation"):
             await host.update(task_id, {"to": {"city": "Oslo"}})
         after = await here.record(task_id)
-    assert after.seq == before.record.seq
+    assert after.seq == before.seq
 
 
 async def test_what_is_not_asked_or_no_longer_is_left_alone_and_told() -> None:
     """The acknowledgement says why."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
+        await soon(here.asking(task_id, 2))
         answer = Answer(ask="from", value={"city": "Kyiv"})
         await here.engine.answer(task_id, answer, owner=here.owner)
         ack = await host.update(
@@ -122,7 +122,7 @@ async def test_who_will_not_answer_stops_the_task(said: wire.ElicitResult) -> No
     """`cancelled`, by another trigger each."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
+        await soon(here.asking(task_id, 2))
         await host.update(task_id, {"from": raw(said)})
         view = await soon(here.engine.over(task_id, owner=None))
         detailed = await host.get(task_id)
@@ -133,9 +133,10 @@ async def test_who_will_not_answer_stops_the_task(said: wire.ElicitResult) -> No
 
 async def test_to_cancel_is_acknowledged_and_tells_the_truth_meanwhile() -> None:
     """`working` until the turn has ended, then `cancelled`; once more is no error."""
-    ending, end = asyncio.Event(), asyncio.Event()
+    begun, ending, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def stubborn(_task: TaskContext) -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -144,7 +145,7 @@ async def test_to_cancel_is_acknowledged_and_tells_the_truth_meanwhile() -> None
 
     async with scene(stubborn) as here, here.host(tasks=True) as host:
         task_id = await host.created("agent", GO)
-        await until(lambda: here.engine.statistics().running == 1)
+        await soon(begun.wait())
         ack = await host.cancel(task_id)
         await soon(ending.wait())
         meanwhile = await host.get(task_id)
@@ -208,7 +209,7 @@ async def test_tasks_of_others_are_not_there() -> None:
     """The same answer as for what never was."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        before = await soon(here.engine.rest(task_id, owner=None))
+        before = await soon(here.asking(task_id, 2))
         here.owner = "eve"
         told: list[tuple[int, str]] = []
         for name in (task_id, "nonsense"):
@@ -222,7 +223,7 @@ async def test_tasks_of_others_are_not_there() -> None:
                 told.append((caught.value.code, caught.value.message))
         after = await here.record(task_id)
     assert set(told) == {(wire.INVALID_PARAMS, "there is no such task")}
-    assert after.seq == before.record.seq
+    assert after.seq == before.seq
 
 
 async def test_progress_is_the_message_of_the_status() -> None:
@@ -344,8 +345,9 @@ async def test_when_the_agents_own_form_refuses_one_answer_none_is_taken() -> No
 
     async with scene(asks) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
-        with pytest.raises(MCPError, match=r"b: .*odd"):
+        await soon(here.asking(task_id, 2))
+        await pause()  # Until the agent listens.
+        with pytest.raises(MCPError, match="b: at /n: Value error, odd"):
             await host.update(task_id, {"a": raw(accept(value="x")), "b": raw(accept(n=1))})
         seen = await host.get(task_id)
         await host.update(task_id, {"a": raw(accept(value="x")), "b": raw(accept(n=2))})
@@ -357,7 +359,7 @@ async def test_an_answer_beside_one_that_stops_the_task_is_left_alone() -> None:
     """It was taken in order, and the second had nobody to go to."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
+        await soon(here.asking(task_id, 2))
         ack = await host.update(task_id, {"from": raw(DECLINE), "to": raw(accept(city="Oslo"))})
         await soon(here.engine.over(task_id, owner=None))
         detailed = await host.get(task_id)
@@ -372,7 +374,7 @@ async def test_what_could_not_be_written_is_not_acknowledged(said: wire.ElicitRe
     store = FlakyStore()
     async with scene(travels, store=store) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
-        await soon(here.engine.rest(task_id, owner=None))
+        await soon(here.asking(task_id, 2))
         store.breaks("commit")
         with pytest.raises(MCPError, match="disk") as caught:
             await host.update(task_id, {"from": raw(said)})
