@@ -554,7 +554,9 @@ class Engine:
     async def settled(
         self, task_id: str, *, owner: str | None, within_s: float = SETTLE_S
     ) -> TaskRecord:
-        """The task once what is being written of it is durable; as it is after `within_s`.
+        """The task once it has begun, and what is being written of it is durable.
+
+        As it is after `within_s`, whatever comes of it.
 
         For clients that look again and again: what is about to be so is told with the first
         look, and the looks do not keep the processor from what they wait for.
@@ -564,7 +566,8 @@ class Engine:
         """
         record = await self.record(task_id, owner=owner)
         cell = self._opened().writer.at_hand(task_id)
-        if cell is None or not cell.busy:
+        begins = cell is not None and cell.turn is None and record.phase is Phase.RUNNING
+        if cell is None or not (cell.busy or begins):
             return record
         await asyncio.wait([cell.change()], timeout=within_s)
         return cell.record
