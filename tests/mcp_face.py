@@ -63,7 +63,7 @@ class Host:
     client: Client
     #: What it was asked live or in rounds by the SDK's own loop.
     asked: list[wire.ElicitRequestParams]
-    told: "asyncio.Queue[Detailed]" = field(default_factory=lambda: asyncio.Queue[Detailed]())
+    told: "asyncio.Queue[Detailed]" = field(default_factory=asyncio.Queue[Detailed])
 
     async def call(
         self,
