@@ -2,7 +2,12 @@
 
 import ipaddress
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -110,12 +115,17 @@ class McpFace:
         async with AsyncExitStack() as stack:
             state = await stack.enter_async_context(lifespan(self._server))
             # Each of the two would begin the server's own life once more.
-            self._server.lifespan = lambda _server: nullcontext(state)
+            self._server.lifespan = partial(_going_on, state)
             stack.callback(setattr, self._server, "lifespan", lifespan)
             for manager in self._managers:
                 await stack.enter_async_context(manager.run())
             stack.enter_context(self.stopping.serving())
             yield
+
+
+def _going_on(state: object, _server: Server[Any]) -> AbstractAsyncContextManager[Any]:
+    """The life of a server that has begun already."""
+    return nullcontext(state)
 
 
 def _either(route: BaseRoute, plain: BaseRoute, path: str) -> BaseRoute:
