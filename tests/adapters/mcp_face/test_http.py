@@ -10,6 +10,7 @@ import mcp_types as wire
 import pytest
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
 
 from interlock import Engine, TaskContext, TaskQuery
@@ -222,3 +223,25 @@ async def test_a_call_that_nothing_is_known_of_makes_no_noise(
         await here.post("tasks/get", {"taskId": "swordfish"})
     assert "swordfish" not in caplog.text
     json.dumps(caplog.messages)
+
+
+async def test_a_servers_own_life_is_begun_and_ended_once() -> None:
+    """Although some requests are served another way than others."""
+    lives: list[str] = []
+
+    @asynccontextmanager
+    async def life(_server: Server[Any]) -> AsyncGenerator[dict[str, str]]:
+        lives.append("begun")
+        yield {"of": "its own"}
+        lives.append("ended")
+
+    app = mcp_app(
+        Engine(asks, store="memory:"),
+        McpSettings(name="Tests"),
+        server=Server("own", lifespan=life),
+    )
+    async with listening() as found, serving(app, found) as url, connected(url, tasks=True) as host:
+        task_id = await host.created("agent", {"message": "x"})
+        await host.get(task_id)
+        assert lives == ["begun"]
+    assert lives == ["begun", "ended"]
