@@ -203,6 +203,7 @@ async def test_a_task_that_cannot_be_read_hides_no_other(error: StoreCorrupt | N
         for _ in range(3):
             made.append((await ada.send(message("a trip"))).id)
             await faces.world.elapse(1.0)
+        faces.world.grows_cold()
         if error is None:
             gate = store.hold("get")
             listing = asyncio.ensure_future(ada.list(ListTasksRequest()))
@@ -225,6 +226,7 @@ async def test_a_task_that_is_purged_while_its_log_is_read_is_not_listed() -> No
         for _ in range(2):
             made.append((await ada.send(message("a trip"))).id)
             await faces.world.elapse(1.0)
+        faces.world.grows_cold()
         gate = store.hold("events")
         listing = asyncio.ensure_future(ada.list(ListTasksRequest()))
         await gate.reached()
