@@ -87,10 +87,12 @@ def _install(package: Package, environment: dict[str, str]) -> None:
     (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")
     wanted = f"{package.name}@{package.version}"
     print(f"installing {wanted} into {folder}", flush=True)
-    subprocess.run(
+    done = subprocess.run(
         [npm, "install", "--no-audit", "--no-fund", "--loglevel=error", wanted],
-        check=True,
+        check=False,
         cwd=folder,
         env=environment,
         timeout=_INSTALL_S,
     )
+    if done.returncode:
+        raise SystemExit(f"npm could not install {wanted}; what it says is above")
