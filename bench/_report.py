@@ -70,10 +70,12 @@ class Report:
     #: Every sample behind a median, so that a reader may judge the spread.
     samples: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
-    def finish(self) -> None:
+    def finish(self, *, keep: bool = True) -> None:
         """Print the findings, and keep them as JSON and as Markdown."""
         text = self._markdown()
         print(text)
+        if not keep:
+            return
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{self.name}.md").write_text(text, encoding="utf-8")
         findings = {

@@ -300,10 +300,7 @@ def main() -> None:
             f"{arm}, {metric}": [round(sample, 4) for sample in all_of(rounds, arm, metric)]
             for metric in rounds[0][arm]
         }
-    if options.quick:
-        print(report._markdown())
-    else:
-        report.finish()
+    report.finish(keep=not options.quick)
 
 
 if __name__ == "__main__":

@@ -225,10 +225,7 @@ def main() -> None:
     parked_tasks = f"{counts.parked} parked tasks"
     report = Report("peer", f"Interlock beside agent-runtime-sdk, rounds: {rounds}, {parked_tasks}")
     compare(report, found)
-    if options.quick:
-        print(report._markdown())
-    else:
-        report.finish()
+    report.finish(keep=not options.quick)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ from interlock_adapters._a2a_rest import Endpoint, checked
 from interlock_adapters._a2a_rpc import check_state, problem_of, respond, written
 from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_version import spoken
-from interlock_adapters._asgi import BodyLimit, SseIds
-from interlock_adapters._asgi_origin import FrontDoor
+from interlock_adapters._asgi import SseIds
+from interlock_adapters._front import front
 from interlock_adapters._shutdown import STREAM_GRACE_S, HangUp
 
 # At DEBUG this logs whole bodies: prompts, answers, credentials of webhooks.
@@ -119,15 +119,7 @@ def a2a_http_routes(operations: Operations) -> list[BaseRoute]:
         path_prefix=settings.rest_path,
         shutdown_grace_period=STREAM_GRACE_S,
     )
-    door = Middleware(
-        FrontDoor,
-        url=settings.url,
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
-    )
-    limit = Middleware(
-        BodyLimit, max_bytes=settings.body_bytes_max, values_max=settings.body_values_max
-    )
+    door, limit = front(settings)
     guards = [door, limit, Middleware(SseIds, key=EVENT)]
     rpc = _rpc_endpoint(operations, handler, contexts)
     return [

@@ -36,6 +36,7 @@ from interlock_adapters._a2a_map import (
     STATE_NAME_OF,
     TRIGGER,
 )
+from interlock_adapters._stops import STOPS
 
 Update: TypeAlias = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 
@@ -63,29 +64,6 @@ _QUIET: Final = frozenset(
         Trigger.FINALIZE,
     }
 )
-
-#: Why a task stops, as the record's own codes, and what is said about it: while the turn
-#: is still to end, and once it has.
-STOPS: Final[dict[str, tuple[str, str]]] = {
-    "cancelled_by_client": ("The task is being cancelled.", "The task was cancelled."),
-    "denied": (
-        "The task is stopping: a tool call was denied.",
-        "The task was stopped: a tool call was denied.",
-    ),
-    "declined": (
-        "The task is stopping: a question was declined.",
-        "The task was stopped: a question was declined.",
-    ),
-    "ask_expired": (
-        "The task is stopping: nobody answered in time.",
-        "The task failed: nobody answered in time.",
-    ),
-    "task_deadline": ("The task is stopping: its time is over.", "The task ran out of time."),
-    "run_deadline": (
-        "The task is stopping: it ran for too long.",
-        "The task ran for too long.",
-    ),
-}
 
 
 class Projection:

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, cast
 
 import mcp_types as wire
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from interlock import OVER, Answer, AskKind, Event, JsonObject, OpenAsk, TaskRecord
 from interlock.errors import (
@@ -38,7 +37,6 @@ from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import (
     Client,
     Json,
-    concluded,
     with_problems,
 )
 from interlock_adapters._mcp_face_tools import MESSAGE, Offered, tool_name
@@ -92,12 +90,11 @@ class Calls:
         """
         owner, client = self._desk.owner(request), self._desk.client(request)
         arguments = cast("JsonObject", dict(params.arguments or {}))
-        modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
-        if modern and params.request_state is not None:
+        if client.modern and params.request_state is not None:
             record = await self._gone_on_with(params, tool, arguments, owner, client)
             if isinstance(record, wire.InputRequiredResult):
                 return record
-            return await self._rest(request, record, tool, client)
+            return await self._rest(request, record, client)
         if tool.settings.tasks == "required" and not client.tasks:
             raise needs_tasks()
         if tool.missing(arguments):
@@ -109,7 +106,7 @@ class Calls:
         handle = await self._desk.submit(request, tool, arguments, owner)
         if client.tasks and tool.settings.tasks != "never":
             return self._desk.shown.created(handle.record)
-        return await self._rest(request, handle.record, tool, client)
+        return await self._rest(request, handle.record, client)
 
     # --- before there is a task -----------------------------------------------------------
 
@@ -129,7 +126,7 @@ class Calls:
         asked = elicitation_of(ask, version=client.version)
         if not client.by_form:
             raise needs_elicitation()
-        if request.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if client.modern:
             replied = (params.input_responses or {}).get(ARGUMENTS)
         else:
             replied = await self._live.put(request, asked)
@@ -138,7 +135,7 @@ class Calls:
         try:
             said = said_of(ask, replied)
         except InvalidInput as error:
-            if request.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            if client.modern:
                 again = with_problems(asked, error.problems)
                 return wire.InputRequiredResult(input_requests={ARGUMENTS: again})
             return refused(error.problems)
@@ -198,13 +195,12 @@ class Calls:
     # --- waiting --------------------------------------------------------------------------
 
     async def _rest(
-        self, request: Request, record: TaskRecord, tool: Offered, client: Client
+        self, request: Request, record: TaskRecord, client: Client
     ) -> wire.CallToolResult | wire.InputRequiredResult:
         """Wait until the task is over or asks its owner something, and tell which."""
-        modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
         try:
             async with self._desk.stopping.patience():
-                if modern:
+                if client.modern:
                     record = await self._rested(request, record, client)
                 else:
                     record = await self._live.over(request, record, client)
@@ -213,12 +209,12 @@ class Calls:
             self._desk.give_up(record)
             raise
         except (TimeoutError, NotAccepting):
-            if not modern:
+            if not client.modern:
                 raise NotAccepting("the server stops; the task goes on when it is back") from None
             # The client comes again with it, and finds the task where it is then.
             return wire.InputRequiredResult(request_state=str(_State(record.task_id, record.seq)))
         if record.phase in OVER:
-            return await self._result(record, tool)
+            return await self._desk.result(record)
         if self._desk.is_stuck(record, client):
             self._desk.give_up(record)
             raise needs_elicitation()
@@ -227,10 +223,9 @@ class Calls:
     async def _rested(self, request: Request, record: TaskRecord, client: Client) -> TaskRecord:
         """Wait until the task is over, or asks what this client, or nobody, can answer."""
         rested = record
-        async for rested in followed(self._desk.engine, request, record):
-            if rested.phase in OVER or self._desk.questions(rested, client):
-                break
-            if self._desk.is_stuck(rested, client):
+        async for rested in followed(self._desk.engine, record, request):
+            asks = self._desk.questions(rested, client) or self._desk.is_stuck(rested, client)
+            if asks or rested.phase in OVER:
                 break
         # What the agent asks at the same time comes in the same round.
         return await self._desk.engine.settled(rested.task_id, owner=rested.owner)
@@ -251,13 +246,6 @@ class Calls:
         return wire.InputRequiredResult(
             input_requests=asked, request_state=str(_State(record.task_id, record.seq))
         )
-
-    async def _result(self, record: TaskRecord, tool: Offered) -> wire.CallToolResult:
-        view = await self._desk.engine.view(record.task_id, owner=record.owner)
-        result = concluded(view, tool)
-        if isinstance(result, wire.ErrorData):
-            raise MCPError.from_error_data(result)
-        return result
 
 
 def _arguments_ask(tool: Offered, arguments: JsonObject) -> OpenAsk:

@@ -10,22 +10,13 @@ import mcp_types as wire
 
 from interlock import Ended, JsonObject, JsonValue, Part, Phase, StopCause, TaskView, Trigger
 from interlock_adapters._mcp_face_errors import FAULT
+from interlock_adapters._stops import STOPS
 
 #: Where a result says why it is an error (ours).
 CODE: Final = "interlock/code"
 #: Codes of failures that are nobody's but ours: an error of JSON-RPC, not a result.
 _OURS: Final = frozenset({"result_invalid", "engine_bug"})
 
-#: What is said of a task that was stopped, by its code.
-STOPPED: Final[dict[str, str]] = {
-    StopCause.CLIENT: "The task was cancelled.",
-    StopCause.DENIED: "The task was stopped: a tool call was denied.",
-    StopCause.DECLINED: "The task was stopped: a question was declined.",
-    StopCause.ASK_EXPIRED: "The task failed: nobody answered in time.",
-    StopCause.TASK_DEADLINE: "The task ran out of time.",
-    StopCause.RUN_DEADLINE: "The task ran for too long.",
-}
-assert STOPPED.keys() == set(StopCause)
 #: Those for which the message is the reason that somebody gave.
 _BY_PEOPLE: Final = frozenset({StopCause.CLIENT, StopCause.DENIED, StopCause.DECLINED})
 
@@ -81,7 +72,7 @@ def _failure(details: Ended) -> wire.CallToolResult | wire.ErrorData:
         return wire.ErrorData(
             code=wire.INTERNAL_ERROR, message=message or "internal error", data={"reason": code}
         )
-    said = STOPPED.get(code)
+    _, said = STOPS.get(code, (None, None))
     # A deadline's message says no more than that; a person's says why.
     heard = message if said is None or code in _BY_PEOPLE else None
     told = " ".join(words for words in (said, heard) if words) or "The task failed."

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import mcp_types as wire
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 
 from interlock import (
     OVER,
@@ -30,7 +29,7 @@ from interlock.errors import EngineError, IllegalTrigger, InvalidInput
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
 from interlock_adapters._mcp_face_settings import McpSettings, Request
-from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable
+from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable, concluded
 from interlock_adapters._mcp_face_tools import TOOL, Catalog, Offered, tool_name
 from interlock_adapters._shutdown import Stopping
 
@@ -73,6 +72,7 @@ class Desk:
         modern = request.protocol_version in MODERN_PROTOCOL_VERSIONS
         return Client(
             version=request.protocol_version,
+            modern=modern,
             by_form=asked is not None and (neither or asked.form is not None),
             by_url=asked is not None and asked.url is not None,
             tasks=modern and said is not None and TASKS in (said.extensions or {}),
@@ -195,6 +195,18 @@ class Desk:
         """The tool that was called; None for a task that came another way."""
         return self.catalog.get(tool_name(view.events[0]))
 
+    async def result(self, record: TaskRecord) -> wire.CallToolResult:
+        """What a task that is over comes to.
+
+        Raises:
+            MCPError: it is a fault.
+        """
+        view = await self.engine.view(record.task_id, owner=record.owner)
+        result = concluded(view, self.tool_of(view))
+        if isinstance(result, wire.ErrorData):
+            raise MCPError.from_error_data(result)
+        return result
+
     async def detailed(self, record: TaskRecord, client: Client) -> Json:
         """How a task is, with its result or error once it is over."""
         view = tool = None
@@ -202,27 +214,6 @@ class Desk:
             view = await self.engine.view(record.task_id, owner=record.owner)
             record, tool = view.record, self.tool_of(view)
         return self.shown.detailed(record, view, tool, client)
-
-
-def replies_of(raw: Mapping[str, Any]) -> dict[str, wire.ElicitResult]:
-    """What came back to elicitations, by key.
-
-    Raises:
-        MCPError: one is no such thing.
-    """
-    replies: dict[str, wire.ElicitResult] = {}
-    for key, reply in raw.items():
-        if isinstance(reply, wire.ElicitResult):
-            replies[key] = reply
-            continue
-        try:
-            replies[key] = wire.ElicitResult.model_validate(reply)
-        except ValidationError:
-            raise invalid(
-                f"inputResponses[{key!r}] is no result of an elicitation: "
-                '{"action": "accept", "content": {...}}, or "decline" or "cancel"'
-            ) from None
-    return replies
 
 
 def asked_before(events: tuple[Event, ...], key: str) -> OpenAsk | None:

@@ -27,7 +27,6 @@ from interlock_adapters._mcp_face_status import (
     FAILED,
     Client,
     Json,
-    concluded,
     dumped,
 )
 from interlock_adapters._mcp_face_tools import Offered
@@ -40,7 +39,7 @@ _Served: TypeAlias = Callable[[Request, CallNext], Awaitable[HandlerResult]]
 VERSION: Final = "2025-11-25"
 _CAPABILITY: Final[Json] = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
 #: What is shown of a task depends on nobody: questions are not part of it.
-_CLIENT: Final = Client(version=VERSION, by_form=True, by_url=False, tasks=False)
+_CLIENT: Final = Client(version=VERSION, modern=False, by_form=True, by_url=False, tasks=False)
 #: Where a result says which task it is of.
 _RELATED: Final = "io.modelcontextprotocol/related-task"
 
@@ -111,11 +110,7 @@ class Experimental:
                 record = await self._live.over(request, record, client)
         if record.shown is Phase.CANCELLED:
             raise invalid("the task was cancelled", reason="cancelled")
-        view = await self._desk.engine.view(record.task_id, owner=record.owner)
-        result = concluded(view, self._desk.tool_of(view))
-        if isinstance(result, wire.ErrorData):
-            raise MCPError.from_error_data(result)
-        whole = dumped(result)
+        whole = dumped(await self._desk.result(record))
         whole["_meta"] = {**whole.get("_meta", {}), _RELATED: {"taskId": record.task_id}}
         return whole
 

@@ -8,12 +8,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
-from urllib.parse import unquote
 
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from interlock import JsonObject, JsonValue
-from interlock.forms import problems_of
+from interlock.forms import problems_of, target_of
 
 Style: TypeAlias = Literal["fields", "value", "text"]
 
@@ -337,8 +336,8 @@ def _opened(schema: JsonObject, root: JsonObject) -> tuple[JsonObject, bool]:
     for _ in range(_STEPS_MAX):
         match schema:
             case {"$ref": str(ref), **rest}:
-                target = _target(ref, root)
-                if target is None:
+                target = target_of(root, ref)
+                if not isinstance(target, dict):
                     break
                 schema = {**target, **rest}
             case {"allOf": [dict(one)], **rest}:
@@ -358,22 +357,6 @@ def _opened(schema: JsonObject, root: JsonObject) -> tuple[JsonObject, bool]:
     if may_be_null and schema.get("default", "") is None:
         schema = {key: value for key, value in schema.items() if key != "default"}
     return schema, may_be_null
-
-
-def _target(ref: str, root: JsonObject) -> JsonObject | None:
-    """What a reference within a schema points at."""
-    if ref != "#" and not ref.startswith("#/"):
-        return None
-    node: JsonValue = root
-    for step in unquote(ref).split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, dict):
-            node = node.get(name)
-        elif isinstance(node, list) and name.isdecimal() and int(name) < len(node):
-            node = node[int(name)]
-        else:
-            return None
-    return node if isinstance(node, dict) else None
 
 
 def _held(root: JsonObject) -> JsonObject:

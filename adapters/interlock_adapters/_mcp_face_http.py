@@ -26,8 +26,8 @@ from starlette.types import Receive as StarletteReceive
 from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
 
-from interlock_adapters._asgi import App, BodyLimit, Receive, Scope, Send, refuse
-from interlock_adapters._asgi_origin import FrontDoor
+from interlock_adapters._asgi import App, Receive, Scope, Send, refuse
+from interlock_adapters._front import front
 from interlock_adapters._mcp_face_settings import McpSettings
 from interlock_adapters._shutdown import Stopping
 
@@ -86,24 +86,14 @@ class McpFace:
             auth=auth.settings if auth else None,
             token_verifier=auth.verifier if auth else None,
         )
-        plain = build(json_response=True)
-        managers = [server.session_manager]
-        inner = build()
-        self._managers: Final = [*managers, server.session_manager]
+        plain, plain_manager = build(json_response=True), server.session_manager
+        inner, manager = build(), server.session_manager
+        self._managers: Final = (plain_manager, manager)
         self.routes: Final[Sequence[BaseRoute]] = [
             _either(route, other, settings.path)
             for route, other in zip(inner.routes, plain.routes, strict=True)
         ]
-        door = Middleware(
-            FrontDoor,
-            url=settings.url,
-            hosts=settings.allowed_hosts,
-            origins=settings.allowed_origins,
-        )
-        limit = Middleware(
-            BodyLimit, max_bytes=settings.body_bytes_max, values_max=settings.body_values_max
-        )
-        guards = [Middleware(Trim), door, limit]
+        guards = [Middleware(Trim), *front(settings)]
         if auth is None:
             guards.insert(0, Middleware(OnlyHere))
         self.middleware: Final[Sequence[Middleware]] = [*guards, *inner.user_middleware]

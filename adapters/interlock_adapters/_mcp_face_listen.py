@@ -7,7 +7,6 @@ beside it by whoever served that before.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
 
@@ -15,10 +14,11 @@ import mcp_types as wire
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.exceptions import MCPError
 
-from interlock import OVER, TaskRecord
+from interlock import TaskRecord
 from interlock.errors import EngineError, UnknownTask
 from interlock_adapters._mcp_face_desk import Desk
 from interlock_adapters._mcp_face_errors import invalid
+from interlock_adapters._mcp_face_progress import followed
 from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import Json
 from interlock_adapters._mcp_face_tasks import check_tasks_client
@@ -120,25 +120,14 @@ class Listen:
 
     async def _told(self, request: Request, stream: "_Stream", record: TaskRecord) -> None:
         """Tell how one task is, now and whenever that changes, until it is over."""
-        engine, owner = self._desk.engine, record.owner
         client = self._desk.client(request)
         last: Json = {}
         try:
-            events = engine.subscribe(record.task_id, owner=owner, after=record.seq)
-            async with aclosing(events) as coming:
-                while True:
-                    detailed = await self._desk.detailed(record, client)
-                    if _differs(detailed, last):
-                        last = detailed
-                        await stream.tell(detailed)
-                    if record.phase in OVER or await anext(coming, None) is None:
-                        break
-                    record = await engine.record(record.task_id, owner=owner)
-            if record.phase not in OVER:
-                # The stream of events ends with the one that begins an outcome.
-                record = await engine.record(record.task_id, owner=owner)
-                if record.phase in OVER:
-                    await stream.tell(await self._desk.detailed(record, client))
+            async for now in followed(self._desk.engine, record):
+                detailed = await self._desk.detailed(now, client)
+                if _differs(detailed, last):
+                    last = detailed
+                    await stream.tell(detailed)
         except EngineError as error:
             # The engine closes, the task was purged, or too many look at it.
             _log.info("task %s is told of no further: %s", record.task_id, error)

@@ -73,7 +73,7 @@ class _Conversation:
     async def over(self, record: TaskRecord) -> TaskRecord:
         """See `Live.over`."""
         ended = record
-        async for ended in followed(self._desk.engine, self._request, record):
+        async for ended in followed(self._desk.engine, record, self._request):
             if ended.phase not in OVER:
                 self._ask(ended)
         for one in self._asked.values():

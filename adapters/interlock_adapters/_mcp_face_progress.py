@@ -15,15 +15,17 @@ STEP: Final = 0.01
 
 
 async def followed(
-    engine: Engine, request: Request, record: TaskRecord
+    engine: Engine, record: TaskRecord, request: Request | None = None
 ) -> AsyncGenerator[TaskRecord]:
-    """The task as it is, whenever all that led there has been told as progress; until it is over.
+    """The task as it is, whenever all that led there has come by; until it is over.
+
+    What its agent says of its progress on the way is told to the caller of `request`.
 
     Raises:
         NotAccepting: the engine closes before that.
     """
     task_id, owner, place = record.task_id, record.owner, record.seq
-    progress = _Progress(request)
+    progress = None if request is None else _Progress(request)
     async with aclosing(engine.subscribe(task_id, owner=owner, after=place)) as events:
         while True:
             record = await engine.record(task_id, owner=owner)
@@ -33,7 +35,7 @@ async def followed(
             if event is None:
                 break
             place = event.seq
-            if event.trigger is Trigger.PROGRESS:
+            if progress is not None and event.trigger is Trigger.PROGRESS:
                 await progress.tell(event)
     record = await engine.record(task_id, owner=owner)
     if record.phase not in OVER:

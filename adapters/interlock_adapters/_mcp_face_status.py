@@ -17,7 +17,6 @@ from interlock import (
     Limits,
     OpenAsk,
     Phase,
-    StopCause,
     Stopping,
     TaskRecord,
     TaskView,
@@ -27,6 +26,7 @@ from interlock.forms import problems_of
 from interlock_adapters._mcp_face_content import result_of
 from interlock_adapters._mcp_face_forms import elicitation_of
 from interlock_adapters._mcp_face_tools import Offered
+from interlock_adapters._stops import STOPS
 
 Json: TypeAlias = dict[str, Any]
 
@@ -35,32 +35,6 @@ INPUT_REQUIRED: Final = "input_required"
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
-
-#: The status of each phase.  That of a task which waits depends on who looks, and what is
-#: completed may still turn out to be a fault.
-STATUS_OF: Final[dict[Phase, str]] = {
-    Phase.SUBMITTED: WORKING,
-    Phase.RUNNING: WORKING,
-    Phase.WAITING_INPUT: INPUT_REQUIRED,
-    Phase.WAITING_AUTH: INPUT_REQUIRED,
-    Phase.CANCELLING: WORKING,
-    Phase.COMPLETED: COMPLETED,
-    Phase.FAILED: COMPLETED,
-    Phase.TIMED_OUT: COMPLETED,
-    Phase.REJECTED: COMPLETED,
-    Phase.CANCELLED: CANCELLED,
-}
-assert STATUS_OF.keys() == set(Phase) - {Phase.FINALIZED}
-
-_STOPPING: Final[dict[StopCause, str]] = {
-    StopCause.CLIENT: "The task is being cancelled.",
-    StopCause.DENIED: "The task is stopping: a tool call was denied.",
-    StopCause.DECLINED: "The task is stopping: a question was declined.",
-    StopCause.ASK_EXPIRED: "The task is stopping: nobody answered in time.",
-    StopCause.TASK_DEADLINE: "The task is stopping: its time is over.",
-    StopCause.RUN_DEADLINE: "The task is stopping: it ran for too long.",
-}
-assert _STOPPING.keys() == set(StopCause)
 
 _QUEUED: Final = "The task waits for its turn."
 _ELSEWHERE: Final = "The task waits for somebody else."
@@ -95,6 +69,8 @@ class Client:
     """What a client has said of itself, as far as showing a task depends on it."""
 
     version: str
+    #: Of the era without sessions, in which a server asks in rounds (2026-07-28).
+    modern: bool
     #: It has declared that it can show forms, or send people to a page.
     by_form: bool
     by_url: bool
@@ -137,12 +113,13 @@ class Shown:
         if record.phase in OVER:
             assert view is not None
             return self._over(view, tool)
-        asks = self.requests(record, answerable(record), client)
+        asks = answerable(record)
         if not asks:
             said = _ELSEWHERE if record.asks else _said(record, view)
             return self._fields(record, WORKING, said)
-        fields = self._fields(record, INPUT_REQUIRED, _prompts(answerable(record)))
-        fields["inputRequests"] = {key: dumped(asked) for key, asked in asks.items()}
+        requests = self.requests(record, asks, client)
+        fields = self._fields(record, INPUT_REQUIRED, _prompts(asks))
+        fields["inputRequests"] = {key: dumped(asked) for key, asked in requests.items()}
         return fields
 
     def _over(self, view: TaskView, tool: Offered | None) -> Json:
@@ -199,7 +176,8 @@ def _said(record: TaskRecord, view: TaskView | None) -> str | None:
     """What is said of a task that asks nothing."""
     match record.details:
         case Stopping(cause=cause):
-            return _STOPPING[cause]
+            meanwhile, _ = STOPS[cause]
+            return meanwhile
         case _ if record.phase is Phase.SUBMITTED:
             return _QUEUED
         case _:

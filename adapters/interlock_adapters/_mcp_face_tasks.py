@@ -9,10 +9,11 @@ from typing import Final
 import mcp_types as wire
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from pydantic import ValidationError
 
 from interlock import OVER, Phase, TaskRecord
 from interlock.errors import IllegalTrigger, Refused
-from interlock_adapters._mcp_face_desk import Desk, replies_of
+from interlock_adapters._mcp_face_desk import Desk
 from interlock_adapters._mcp_face_errors import invalid, needs_tasks
 from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import Json, answerable
@@ -30,8 +31,8 @@ class Tasks:
 
     async def get(self, request: Request, params: TaskParams) -> Json:
         """How a task is."""
-        record = await self._named(request, params)
-        record = await self._desk.engine.settled(record.task_id, owner=record.owner)
+        owner = self._owner(request, params)
+        record = await self._desk.engine.settled(params.task_id, owner=owner)
         detailed = await self._desk.detailed(record, self._desk.client(request))
         return {"resultType": "complete", **detailed}
 
@@ -46,9 +47,9 @@ class Tasks:
         """
         record = await self._named(request, params)
         open_now = {ask.key: ask for ask in answerable(record)}
-        given = {key: params.input_responses[key] for key in params.input_responses}
+        given = params.input_responses
         ignored = {key: _why(record, key) for key in given if key not in open_now}
-        replies = replies_of({key: given[key] for key in given if key in open_now})
+        replies = {key: _reply(key, given[key]) for key in given if key in open_now}
         problems: list[str] = []
         for key, reply in replies.items():
             found = await self._desk.problems_of(record, open_now[key], reply)
@@ -80,13 +81,21 @@ class Tasks:
         """The task that a request names.
 
         Raises:
-            MCPError: the client does not speak the extension, or its header names another task.
+            MCPError: as `_owner`.
             UnknownTask: the caller has no such task.
+        """
+        owner = self._owner(request, params)
+        return await self._desk.engine.record(params.task_id, owner=owner)
+
+    def _owner(self, request: Request, params: TaskParams) -> str:
+        """Who names a task, once it is clear that they may.
+
+        Raises:
+            MCPError: the client does not speak the extension, or its header names another task.
         """
         check_tasks_client(self._desk, request)
         check_name(request, params.task_id)
-        owner = self._desk.owner(request)
-        return await self._desk.engine.record(params.task_id, owner=owner)
+        return self._desk.owner(request)
 
 
 def check_tasks_client(desk: Desk, request: Request) -> None:
@@ -112,6 +121,21 @@ def check_name(request: Request, task_id: str) -> None:
     if named is not None and decode_header_value(named) != task_id:
         why = f"the {MCP_NAME_HEADER} header does not name the task of the request"
         raise MCPError(wire.HEADER_MISMATCH, why)
+
+
+def _reply(key: str, reply: object) -> wire.ElicitResult:
+    """What came back to one elicitation.
+
+    Raises:
+        MCPError: it is no such thing.
+    """
+    try:
+        return wire.ElicitResult.model_validate(reply)
+    except ValidationError:
+        raise invalid(
+            f"inputResponses[{key!r}] is no result of an elicitation: "
+            '{"action": "accept", "content": {...}}, or "decline" or "cancel"'
+        ) from None
 
 
 def _why(record: TaskRecord, key: str) -> str:

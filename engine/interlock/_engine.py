@@ -341,8 +341,7 @@ class Engine:
             await self._visible(task_id, owner) as cell,
             self._opened().carrying(cell.record, kept),
         ):
-            turn = cell.turn
-            problems = [] if turn is None else turn.problems_of(answer.ask, answer.value)
+            problems = _form_problems(cell, answer)
             if problems and cell.record.ask(answer.ask) is not None:
                 raise AnswerInvalid(
                     task_id, cell.record.phase, Trigger.PROVIDE_INPUT, "answer_fits", problems
@@ -403,15 +402,10 @@ class Engine:
             ask = cell.record.ask(said.ask)
             match said:
                 case Answer() if ask is not None:
-                    problems = problems_of(said.value, ask.schema)
-                    return problems or (
-                        [] if cell.turn is None else cell.turn.problems_of(said.ask, said.value)
-                    )
+                    return problems_of(said.value, ask.schema) or _form_problems(cell, said)
                 case Approval(arguments=dict(arguments)) if ask is not None:
                     problems = problems_of(arguments, ask.schema)
-                    if problems or ask.tool is None or not ask.allow_edit:
-                        return problems
-                    return list(await self.tools.problems_of_edit(ask.tool, arguments))
+                    return problems or await self._edit_problems(ask, arguments)
                 case _:
                     return []
 
@@ -464,13 +458,18 @@ class Engine:
         Raises:
             AnswerInvalid: the tool is not to be called so; the ask stays open.
         """
-        if ask.tool is None or not ask.allow_edit or record.ask(ask.key) is None:
+        if record.ask(ask.key) is None:
             return  # The table says what is wrong.
-        problems = await self.tools.problems_of_edit(ask.tool, arguments)
-        if problems:
+        if problems := await self._edit_problems(ask, arguments):
             raise AnswerInvalid(
                 record.task_id, record.phase, Trigger.APPROVE, "arguments_fit", problems
             )
+
+    async def _edit_problems(self, ask: Ask, arguments: JsonObject) -> list[str]:
+        """What the policy of today finds wrong with other arguments, where they are allowed."""
+        if ask.tool is None or not ask.allow_edit:
+            return []
+        return list(await self.tools.problems_of_edit(ask.tool, arguments))
 
     async def resume(
         self, task_id: str, decision: Resumption, *, owner: str | None = None
@@ -578,8 +577,7 @@ class Engine:
         Raises:
             UnknownTask: this owner has no such task.
         """
-        await self.record(task_id, owner=owner)
-        return await self._view(task_id)
+        return await self._view(await self.record(task_id, owner=owner))
 
     async def events(self, task_id: str, *, owner: str | None, after: int = 0) -> list[Event]:
         """The events with a greater number than `after`.
@@ -837,13 +835,12 @@ class Engine:
             raise UnknownTask(task_id)
         return writer.keeping(cell)
 
-    async def _view(self, task_id: str) -> TaskView:
+    async def _view(self, record: TaskRecord) -> TaskView:
+        """The task and its log, of the record that was just read or of a later one."""
+        task_id = record.task_id
         cell = self._opened().writer.glance(task_id)
         if cell is not None and cell.events is not None:
             return TaskView(cell.record, tuple(cell.events))
-        record = cell.record if cell is not None else await self._store.get(task_id)
-        if record is None:
-            raise UnknownTask(task_id)
         events = await self._store.events(task_id)
         if not events and await self._store.get(task_id) is None:
             raise UnknownTask(task_id)  # It was purged between the two.
@@ -874,7 +871,12 @@ class Engine:
                 await cell.change()
             if cell.events is not None:
                 return TaskView(cell.record, tuple(cell.events))
-            return await self._view(task_id)
+            return await self._view(cell.record)
+
+
+def _form_problems(cell: Cell, answer: Answer) -> list[str]:
+    """What the agent's own form finds wrong with an answer, while the agent listens."""
+    return [] if cell.turn is None else cell.turn.problems_of(answer.ask, answer.value)
 
 
 def _owns(owner: str | None, record: TaskRecord) -> bool:

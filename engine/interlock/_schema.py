@@ -119,11 +119,11 @@ class _Walk:
         # Without the memory, alternatives that refer to themselves take exponential time.
         known = self._known.get((at, ref))
         if known is None:
-            known = self._known[at, ref] = self.faults(value, _target(self._root, ref), at)
+            known = self._known[at, ref] = self.faults(value, target_of(self._root, ref), at)
         return known
 
 
-def _target(root: JsonValue, ref: str) -> JsonValue:
+def target_of(root: JsonValue, ref: str) -> JsonValue:
     """What a reference points at; None if at nothing, since null is no schema."""
     if ref != "#" and not ref.startswith("#/"):
         return None
@@ -162,7 +162,7 @@ def _unsupported(root: JsonObject) -> Iterator[str]:
                 todo += [(f"{at}/{name}{to}", sub) for to, sub in keyword.shape.inner(wanted)]
         ref = schema.get("$ref")
         if isinstance(ref, str) and ref not in refs:
-            refs[ref] = _target(root, ref)
+            refs[ref] = target_of(root, ref)
             if refs[ref] is None:
                 yield _at(at, f"$ref {quote(ref)} leads nowhere in this schema")
             else:

@@ -14,7 +14,6 @@ from interlock.errors import Refused
 from interlock_adapters._a2a_json import KEPT, NESTING_SHOWN_MAX, Json, part_shown, rfc3339
 from interlock_adapters._a2a_map import ABANDONED, CODE, EVENT, PHASE, SEQ, STATE_NAME_OF
 from interlock_adapters._a2a_view import (
-    STOPS,
     Projection,
     place_of,
     task_json,
@@ -22,6 +21,7 @@ from interlock_adapters._a2a_view import (
     update_of,
     updates_of,
 )
+from interlock_adapters._stops import STOPS
 
 DIGEST: Final = "d1"
 AT: Final = 1_000.0
