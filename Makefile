@@ -60,7 +60,7 @@ bench-peer: $(VENV)/.dev  ## Measure beside agent-runtime-sdk, in an environment
 bench-mcp: $(VENV)/.dev  ## Measure as an MCP server beside fastmcp-tasks, in an environment of its own
 	$(BIN)python -m bench.mcp
 fuzz-long: $(VENV)/.dev  ## The properties again, random and with thousands of examples
-	$(BIN)python -m pytest tests/properties --hypothesis-profile=long
+	$(BIN)python -m pytest tests/properties --hypothesis-profile=long -o faulthandler_timeout=0
 faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is left
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults --kills $(FAULTS_KILLS) --seed $(SEED) $(if $(FAULTS_ROUND),--round $(FAULTS_ROUND))
 faults-smolagents: $(VENV)/.dev  ## Kill agents of smolagents around every append, and audit them

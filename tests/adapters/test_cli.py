@@ -351,20 +351,21 @@ def test_each_kind_of_damage_is_named(
     assert found["quarantined"] == {"count": 1, "named": [{"task_id": task_id, "why": why}]}
 
 
-async def misbehaves(task: TaskContext) -> str:
-    """Will not end when it is told to."""
-    while True:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-    return task.input.text
-
-
 def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Stuck watches, abandoned turns, open calls, many waits: none of them is an alarm."""
     path = tmp_path / "tasks.db"
     url = f"sqlite:///{path}"
 
     async def fill() -> tuple[str, str]:
+        let_go = asyncio.Event()
+
+        async def misbehaves(task: TaskContext) -> str:
+            """Will not end when the engine says so; the loop of this test must still close."""
+            while not let_go.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await let_go.wait()
+            return task.input.text
+
         limits = Limits(grace_s=0.01, drain_s=0.0)
         async with asyncio.timeout(10), Engine(misbehaves, store=url, limits=limits) as engine:
             hook = NewWatch("w", "nowhere", {"token": "sk-canary-7f3a"})
@@ -379,6 +380,7 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
             async for event in calling.events():
                 if event.trigger is Trigger.CALL:
                     break
+        let_go.set()
         return stuck.task_id, calling.task_id
 
     stuck, calling = asyncio.run(fill())
