@@ -19,6 +19,9 @@ from interlock._turn import Turn
 #: Events of a task kept at hand while it is live; a longer log is read from the store.
 EVENTS_KEPT_MAX: Final = 1_000
 
+#: Who may have gone without being forgotten, at least; see `Cell.change`.
+_GONE_MAX: Final = 32
+
 #: What to fire, decided when it is its turn and the record is known.
 Choice: TypeAlias = Callable[[TaskRecord], tuple[Trigger, Data]]
 
@@ -83,6 +86,8 @@ class Cell:
     #: Held by who counts its watches and adds one.
     watching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiters: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
+    #: How many waiters there may be until it is looked who of them has gone.
+    _crowd: int = _GONE_MAX
 
     def add(self, record: TaskRecord, events: tuple[Event, ...]) -> None:
         """Take over what was committed, and wake whoever watches."""
@@ -101,7 +106,13 @@ class Cell:
                 waiter.set_result(None)
 
     def change(self) -> "asyncio.Future[None]":
-        """Done with the next commit from now on, or the end of the turn or the engine."""
+        """Done with the next commit from now on, or the end of the turn or the engine.
+
+        Who no longer waits cancels it; so many of those at most are kept as there are others.
+        """
+        if len(self._waiters) >= self._crowd:
+            self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
+            self._crowd = 2 * len(self._waiters) + _GONE_MAX
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         return waiter

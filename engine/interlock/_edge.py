@@ -1,5 +1,6 @@
 """Checks of what no type checker saw: what is stored once and is wrong can never be read again."""
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Final, cast
@@ -89,6 +90,15 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_cursor(cursor: object) -> bool:
+    """Whether it can be the place between two pages: a time, and the id of a task."""
+    match cursor:
+        case (float() | int() as at, str() as task_id):
+            return math.isfinite(at) and is_unicode(task_id)
+        case _:
+            return False
 
 
 def is_time(seconds: object) -> bool:

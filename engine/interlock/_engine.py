@@ -16,28 +16,31 @@ from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
 from interlock._agent import Agent, Agents, Content
-from interlock._cell import Cell, always
+from interlock._cell import Cell, Choice, always
 from interlock._clock import Clock, SystemClock
 from interlock._conclusion import OPERATOR_NAME
 from interlock._edge import (
     actor_of,
     carried_of,
     check_place,
+    is_cursor,
     is_metadata,
     is_time,
+    is_unicode,
     name_problems,
     named,
     stored_parts,
     text_problems,
 )
 from interlock._event import Data, Event, Signal
+from interlock._guards import ask_is_open
 from interlock._handle import TaskHandle
 from interlock._json import digest, encoded, fingerprint, own_copy, same
 from interlock._machine import LIFECYCLE
 from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
-from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
+from interlock._phases import LIVE, OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
 from interlock._schema import problems_of
@@ -56,6 +59,7 @@ from interlock._store import (
 from interlock._toolbox import Toolbox
 from interlock.errors import (
     AnswerInvalid,
+    GuardRefused,
     InvalidInput,
     LimitReached,
     NotAccepting,
@@ -400,6 +404,10 @@ class Engine:
         """
         with await self._visible(task_id, owner) as cell:
             ask = cell.record.ask(said.ask)
+            try:
+                self._said(said.model_dump(mode="json"), None, ())
+            except InvalidInput as error:
+                return [*error.problems]
             match said:
                 case Answer() if ask is not None:
                     return problems_of(said.value, ask.schema) or _form_problems(cell, said)
@@ -501,19 +509,21 @@ class Engine:
         owner: str | None,
         actor: str | None = None,
         reason: str | None = None,
+        ask: str | None = None,
     ) -> TaskRecord:
         """Ask for the task to stop; a repeat is accepted and changes nothing.
 
         `cancelled` follows when the turn has really ended, at the latest after
-        `Limits.grace_s`.
+        `Limits.grace_s`.  With `ask` it is meant for as long as that ask is open.
 
         Raises:
             UnknownTask: this owner has no such task.
             InvalidInput: nobody acts, or the reason is no text, or too large.
             IllegalTrigger: it is over.
+            GuardRefused: `ask` is not open; nothing changed.
             LimitReached, StoreError: as for `submit`.
         """
-        if problems := text_problems(reason=reason):
+        if problems := text_problems(reason=reason, ask=ask):
             raise InvalidInput(problems)
         self._checked(reason, "the reason")
         who = actor_of(actor, owner)
@@ -522,7 +532,7 @@ class Engine:
             if cell.record.phase is Phase.CANCELLING:
                 # The table takes a repeat; the log need not grow with each.
                 return cell.record
-            choose = always(Trigger.CANCEL, data)
+            choose = always(Trigger.CANCEL, data) if ask is None else _while_asked(ask, data)
             return await self._opened().writer.fire(cell, choose, named(who))
 
     # --- what people see of a task ----------------------------------------------------
@@ -545,6 +555,8 @@ class Engine:
             UnknownTask: this owner has no such task.
         """
         cell = self._opened().writer.glance(task_id)
+        if cell is None and not is_unicode(task_id):
+            raise UnknownTask(task_id)  # No store can be asked for it.
         record = cell.record if cell is not None else await self._store.get(task_id)
         if record is None or not _owns(owner, record):
             raise UnknownTask(task_id)
@@ -568,7 +580,9 @@ class Engine:
         begins = cell is not None and cell.turn is None and record.phase is Phase.RUNNING
         if cell is None or not (cell.busy or begins):
             return record
-        await asyncio.wait([cell.change()], timeout=within_s)
+        change = cell.change()
+        await asyncio.wait([change], timeout=within_s)
+        change.cancel()
         return cell.record
 
     async def view(self, task_id: str, *, owner: str | None) -> TaskView:
@@ -671,6 +685,8 @@ class Engine:
             NotAccepting: the engine is not open.
         """
         self._opened()
+        if query.cursor is not None and not is_cursor(query.cursor):
+            raise InvalidInput(["the cursor is none that a page gave"])
         return await self._store.page(query)
 
     # --- durable subscriptions --------------------------------------------------------
@@ -829,6 +845,8 @@ class Engine:
     async def _visible(self, task_id: str, owner: str | None) -> AbstractContextManager[Cell]:
         """The cell of a task that this owner may see, to be kept while it is looked at."""
         writer = self._opened().writer
+        if not is_unicode(task_id):
+            raise UnknownTask(task_id)
         cell = await writer.cell(task_id)
         if not _owns(owner, cell.record):
             writer.release(cell)
@@ -877,6 +895,19 @@ class Engine:
 def _form_problems(cell: Cell, answer: Answer) -> list[str]:
     """What the agent's own form finds wrong with an answer, while the agent listens."""
     return [] if cell.turn is None else cell.turn.problems_of(answer.ask, answer.value)
+
+
+def _while_asked(ask: str, data: Data) -> Choice:
+    """Cancel, if the ask is still open when it comes to that."""
+
+    def choose(record: TaskRecord) -> tuple[Trigger, Data]:
+        signal = Signal(Trigger.CANCEL, {"key": ask}, "", 0.0)
+        if record.phase in LIVE and not ask_is_open.holds(record, signal):
+            at = (record.task_id, record.phase, Trigger.CANCEL, ask_is_open.name)
+            raise GuardRefused(*at, ask_is_open.explain(signal))
+        return Trigger.CANCEL, data
+
+    return choose
 
 
 def _owns(owner: str | None, record: TaskRecord) -> bool:

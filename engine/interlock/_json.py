@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
@@ -73,6 +73,27 @@ def dumped(value: Any) -> Any:
             return [dumped(inner) for inner in cast("Sequence[object]", value)]
         case _:
             return value
+
+
+def is_small(values: Iterable[object], chars_max: int) -> bool:
+    """Whether JSON values have no more text, and no more of anything else, than so many signs."""
+    left = chars_max
+    todo = [*values]
+    while todo and left >= 0:
+        value = todo.pop()
+        match value:
+            case str():
+                left -= len(value)
+            case dict():
+                inner = cast("dict[str, object]", value)
+                todo += inner.keys()
+                todo += inner.values()
+            case list() | tuple():
+                todo += cast("Sequence[object]", value)
+            case _:
+                pass
+        left -= 8  # What any value costs, however short.
+    return left >= 0
 
 
 def storable(text: str, chars_max: int) -> str:

@@ -202,6 +202,7 @@ class Runtime:
         except BaseException:
             if len(moves) > 1:
                 self.admission.vanished(record.task_id, record.owner)
+                self._admit()  # Somebody may have come to wait for this very slot.
             else:
                 self.admission.arrived(record.owner, accepted=False)
             raise

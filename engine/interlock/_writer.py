@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from interlock._cell import Cell, Choice, Post
 from interlock._clock import Alarm, Clock
 from interlock._event import Event
+from interlock._json import is_small
 from interlock._machine import Move, fire
 from interlock._phases import OVER, Phase, Trigger
 from interlock._record import TaskRecord
@@ -37,10 +38,11 @@ CONFLICTS_MAX: Final = 8
 #: Seconds until a trigger that must not be lost is fired again after the store failed.
 STORE_RETRY_S: Final = 1.0
 
-#: Tasks that are over whose logs are kept for whoever looks next, and events of each: a client
-#: that waited fetches the result, and need not wait for the disk again.
+#: Tasks that are over whose logs are kept for whoever looks next, and events and characters of
+#: each: a client that waited fetches the result, and need not wait for the disk again.
 RECENT_MAX: Final = 128
 RECENT_EVENTS_MAX: Final = 64
+RECENT_CHARS_MAX: Final = 65_536
 
 #: Acts on what was committed; told the record before it.
 Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
@@ -147,7 +149,8 @@ class Writer:
         events = cell.events
         if cell.record.phase is not Phase.FINALIZED or not events:
             return
-        if len(events) <= RECENT_EVENTS_MAX:
+        said = (event.data for event in events)
+        if len(events) <= RECENT_EVENTS_MAX and is_small(said, RECENT_CHARS_MAX):
             self._recent[cell.record.task_id] = cell
             if len(self._recent) > RECENT_MAX:
                 del self._recent[next(iter(self._recent))]

@@ -139,3 +139,14 @@ async def test_a_change_right_after_somebody_looked_is_not_missed() -> None:
     change = cell.change()
     cell.tell()
     assert change.done()
+
+
+async def test_who_no_longer_waits_is_not_kept() -> None:
+    """A task may wait for days, and many may come to look meanwhile."""
+    cell = Cell(record())
+    waiting = cell.change()
+    for _ in range(1_000):
+        cell.change().cancel()
+    assert len(cell._waiters) < 100
+    cell.tell()
+    assert waiting.done()

@@ -859,6 +859,70 @@ async def test_a_token_is_good_for_one_request_of_any_kind() -> None:
         assert await handle.result() == ["1", "2"]
 
 
+async def test_a_cancel_may_be_meant_for_as_long_as_an_ask_is_open() -> None:
+    """Who dismisses a question does not mean the task that somebody else has answered."""
+
+    async def asks_twice(task: TaskContext) -> None:
+        await task.ask("One?")
+        await task.ask("Two?")
+
+    async with opened(asks_twice) as world:
+        handle, ask = await world.asking()
+        await handle.answer(ask.key, "yes")
+        await until(lambda: len(world.stored(handle).asks) == 1)
+        with pytest.raises(GuardRefused) as caught:
+            await world.engine.cancel(handle.task_id, owner=OWNER, ask=ask.key)
+        assert caught.value.reason == "ask_is_open"
+        assert "cancel" not in triggers(world.log(handle))
+        (other,) = world.stored(handle).asks
+        await world.engine.cancel(handle.task_id, owner=OWNER, ask=other.key)
+        assert (await handle.over()).shown is Phase.CANCELLED
+        with pytest.raises(IllegalTrigger):
+            await world.engine.cancel(handle.task_id, owner=OWNER, ask=other.key)
+
+
+async def test_what_is_too_large_is_found_before_it_is_said() -> None:
+    """Who gives several answers at once must not have some of them taken.  Source: issue 5."""
+    async with opened(asks, limits=Limits(payload_bytes_max=1_000)) as world:
+        handle, ask = await world.asking()
+        said = (
+            Answer(ask=ask.key, value="x" * 1_000),
+            Answer(ask=ask.key, value="\ud800"),
+            Denial(ask=ask.key, digest="d", decision="deny", reason="x" * 1_000),
+            Approval(ask=ask.key, digest="d", decision="approve", arguments={"x": "x" * 1_000}),
+        )
+        for one in said:
+            assert await world.engine.problems_of(handle.task_id, one, owner=OWNER)
+        small = Answer(ask=ask.key, value="x")
+        assert await world.engine.problems_of(handle.task_id, small, owner=OWNER) == []
+
+
+async def test_who_looks_again_and_again_leaves_nothing_behind() -> None:
+    """Each look waits for the next write, and most give up before it comes."""
+    gone = asyncio.Event()
+
+    async def agent(_task: TaskContext) -> None:
+        await gone.wait()
+
+    async with opened(agent) as world:
+        held = world.store.hold("commit, after")
+        submitting = asyncio.ensure_future(world.submit())
+        await held.reached()
+        held.open()
+        handle = await submitting
+        await until(lambda: triggers(world.log(handle)) == ["submit", "start"])
+        runtime = world.engine._runtime
+        assert runtime is not None
+        cell = runtime.writer.at_hand(handle.task_id)
+        assert cell is not None
+        cell.busy = True  # As it is while it waits for the disk.
+        for _ in range(100):
+            await world.engine.settled(handle.task_id, owner=OWNER, within_s=0.0)
+        cell.busy = False
+        assert len(cell._waiters) < 50
+        gone.set()
+
+
 async def test_a_cancel_that_is_repeated_does_not_make_the_log_grow() -> None:
     """It is accepted, and changes nothing."""
     cleaned = asyncio.Event()
@@ -989,6 +1053,28 @@ async def test_a_task_of_somebody_else_is_as_unknown_as_one_that_is_not_there(
         await pause()
         assert world.log(handle) == before
         assert await world.store.watches(handle.task_id) == []
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_name_that_no_task_can_have_is_unknown(name: str, tmp_path: Path) -> None:
+    """Half a character cannot be asked for in any store, and is no fault of the store.
+
+    Source: T9.
+    """
+    async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
+        with pytest.raises(UnknownTask):
+            await soon(CALLS[name](engine, "\ud800", OWNER))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [(float("nan"), "t"), (float("inf"), "t"), (1.0, "\ud800"), ("1", "t"), (1.0,), "t", (1.0, 2)],
+)
+async def test_a_cursor_that_no_page_gave_is_refused(cursor: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """It is the caller's fault, and the store is not asked.  Source: T9."""
+    async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
+        with pytest.raises(InvalidInput, match="cursor"):
+            await engine.page(TaskQuery(owner=OWNER, cursor=cursor))
 
 
 @pytest.mark.parametrize("name", sorted(CALLS.keys() - {"over", "decide"}))

@@ -1411,3 +1411,49 @@ async def test_an_abandoned_turn_is_logged(caplog: pytest.LogCaptureFixture) -> 
         slow.go_on.set()
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert any("was abandoned" in message for message in warnings)
+
+
+# --- slots of tasks that came to nothing -----------------------------------------------------
+
+
+#: Of a client.
+TOKEN = "m1"
+
+
+async def at_once(task: TaskContext) -> str:
+    """Repeat what was said; one that is flaky fails at first."""
+    if task.input.text == "flaky" and task.attempt == 1:
+        raise Retryable("not yet")
+    return task.input.text
+
+
+async def test_a_task_that_came_to_nothing_gives_its_slot_to_who_waits() -> None:
+    """Nobody else comes by to start the queue."""
+    async with opened(at_once, limits=Limits(running_turns_max=1)) as world:
+        held = world.store.hold("commit")
+        first = asyncio.ensure_future(world.submit("first"))
+        await held.reached()
+        second = await world.submit("second")
+        world.store.fail("commit")
+        held.open()
+        with pytest.raises(StoreError):
+            await soon(first)
+        assert await soon(second.result()) == "second"
+
+
+async def test_a_repeat_that_held_a_slot_gives_it_to_who_waits() -> None:
+    """It makes no task, and a back-off may have run out meanwhile."""
+    limits = Limits(running_turns_max=1, retry=Retry(attempts_max=2, backoff_s=1.0))
+    async with opened(at_once, limits=limits) as world:
+        one = await world.engine.submit("one", owner="ada", token=TOKEN)
+        await soon(one.over())
+        flaky = await world.submit("flaky")
+        await until(lambda: world.log(flaky)[-1].trigger is Trigger.RETRY)
+        await until(lambda: world.engine.statistics().running == 0)
+        held = world.store.hold("commit")
+        repeat = asyncio.ensure_future(world.engine.submit("one", owner="ada", token=TOKEN))
+        await held.reached()
+        await world.elapse(1.0)
+        held.open()
+        assert not (await soon(repeat)).created
+        assert await soon(flaky.result()) == "flaky"

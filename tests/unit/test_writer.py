@@ -15,7 +15,14 @@ from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, TokenTaken
 from interlock._turn import Turn
-from interlock._writer import CONFLICTS_MAX, MOVES_MAX, RECENT_MAX, STORE_RETRY_S, Writer
+from interlock._writer import (
+    CONFLICTS_MAX,
+    MOVES_MAX,
+    RECENT_CHARS_MAX,
+    RECENT_MAX,
+    STORE_RETRY_S,
+    Writer,
+)
 from interlock.errors import (
     Conflict,
     GuardRefused,
@@ -766,3 +773,20 @@ async def test_only_so_many_tasks_that_are_over_are_kept() -> None:
             await handle.over()
         await until(lambda: world.engine.statistics().live == 0)
         assert len(runtime.writer._recent) == RECENT_MAX
+
+
+async def shows_much(task: TaskContext) -> str:
+    """More than is kept for whoever looks once more."""
+    await task.emit("x" * RECENT_CHARS_MAX)
+    return "done"
+
+
+async def test_a_task_that_is_over_and_large_is_not_kept() -> None:
+    """A hundred of them would be all the memory there is."""
+    async with opened(shows_much) as world:
+        handle = await world.submit()
+        await handle.over()
+        await until(lambda: world.engine.statistics().live == 0)
+        runtime = world.engine._runtime
+        assert runtime is not None
+        assert handle.task_id not in runtime.writer._recent
