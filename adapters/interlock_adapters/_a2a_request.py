@@ -23,6 +23,7 @@ from interlock_adapters._a2a_json import KEPT, Json
 from interlock_adapters._a2a_map import invalid
 from interlock_adapters._a2a_part import NotJson, object_of, part_json
 from interlock_adapters._a2a_settings import A2ASettings
+from interlock_adapters._tokens import OWN
 
 #: Characters of an id that a client may choose.  Ids are stored with every task.
 ID_CHARS_MAX: Final = 256
@@ -72,6 +73,8 @@ def sent_of(params: SendMessageRequest, settings: A2ASettings) -> Sent:
         raise invalid("message.role", "must be ROLE_USER")
     if not message.message_id:
         raise invalid("message.message_id", "is required")
+    if message.message_id.startswith(OWN):
+        raise invalid("message.message_id", f"must not begin with {OWN!r}")
     for field in ("message_id", "task_id", "context_id"):
         if len(getattr(message, field)) > ID_CHARS_MAX:
             raise invalid(f"message.{field}", f"at most {ID_CHARS_MAX} characters")
@@ -110,6 +113,8 @@ def sent_of_json(params: Json) -> Sent | None:
     )
     texts = [_only_text(part) for part in cast("list[object]", given)]
     usual = said.get("role") == "ROLE_USER" and bool(texts) and message_id != ""
+    if isinstance(message_id, str) and message_id.startswith(OWN):
+        return None
     if not usual or not all(map(is_text, texts)):
         return None
     if not all(is_text(i) and len(i) <= ID_CHARS_MAX for i in (message_id, task_id, context_id)):

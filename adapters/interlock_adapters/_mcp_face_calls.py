@@ -5,13 +5,12 @@ rounds (2026-07-28).  The state of such a round is the id of the task and how fa
 come, and nothing else: whatever it stands for is in the log, so it outlives the process.
 """
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 import mcp_types as wire
-from mcp.shared.exceptions import MCPError
 
 from interlock import OVER, Answer, AskKind, Event, JsonObject, OpenAsk, TaskRecord
 from interlock.errors import (
@@ -40,6 +39,7 @@ from interlock_adapters._mcp_face_status import (
     with_problems,
 )
 from interlock_adapters._mcp_face_tools import MESSAGE, Offered, tool_name
+from interlock_adapters._tokens import OWN
 
 #: What is wrong with answers, by key: nothing.
 _NONE: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
@@ -94,7 +94,7 @@ class Calls:
             record = await self._gone_on_with(params, tool, arguments, owner, client)
             if isinstance(record, wire.InputRequiredResult):
                 return record
-            return await self._rest(request, record, client)
+            return await self._rest(request, record, client, made=False)
         if tool.settings.tasks == "required" and not client.tasks:
             raise needs_tasks()
         if tool.missing(arguments):
@@ -105,8 +105,9 @@ class Calls:
             return refused(problems)
         handle = await self._desk.submit(request, tool, arguments, owner)
         if client.tasks and tool.settings.tasks != "never":
+            self._desk.callers.told(handle.task_id)
             return self._desk.shown.created(handle.record)
-        return await self._rest(request, handle.record, client)
+        return await self._rest(request, handle.record, client, made=handle.created)
 
     # --- before there is a task -----------------------------------------------------------
 
@@ -176,7 +177,8 @@ class Calls:
             if ask is None or not isinstance(replied, wire.ElicitResult):
                 continue  # It was not asked in that round, so it answers nothing.
             try:
-                await self._desk.say(view.record, ask, replied, token=f"mcp {state.task_id}/{key}")
+                token = f"{OWN}mcp {state.task_id}/{key}"
+                await self._desk.say(view.record, ask, replied, token=token)
                 taken = True
             except (InvalidInput, AnswerInvalid) as error:
                 problems[key] = error.problems
@@ -195,30 +197,32 @@ class Calls:
     # --- waiting --------------------------------------------------------------------------
 
     async def _rest(
-        self, request: Request, record: TaskRecord, client: Client
+        self, request: Request, record: TaskRecord, client: Client, *, made: bool
     ) -> wire.CallToolResult | wire.InputRequiredResult:
         """Wait until the task is over or asks its owner something, and tell which."""
-        try:
-            async with self._desk.stopping.patience():
-                if client.modern:
-                    record = await self._rested(request, record, client)
-                else:
-                    record = await self._live.over(request, record, client)
-        except (asyncio.CancelledError, MCPError, InvalidInput):
-            # The caller has gone, or cannot be asked: without a handle nobody comes back.
-            self._desk.give_up(record)
-            raise
-        except (TimeoutError, NotAccepting):
-            if not client.modern:
-                raise NotAccepting("the server stops; the task goes on when it is back") from None
-            # The client comes again with it, and finds the task where it is then.
-            return wire.InputRequiredResult(request_state=str(_State(record.task_id, record.seq)))
-        if record.phase in OVER:
-            return await self._desk.result(record)
-        if self._desk.is_stuck(record, client):
-            self._desk.give_up(record)
-            raise needs_elicitation()
-        return self._round(record, client)
+        desk = self._desk
+        give_up = partial(desk.give_up, record)
+        with desk.callers.waiting(record.task_id, made=made, give_up=give_up):
+            try:
+                async with desk.stopping.patience():
+                    if client.modern:
+                        record = await self._rested(request, record, client)
+                    else:
+                        record = await self._live.over(request, record, client)
+            except (TimeoutError, NotAccepting):
+                if not client.modern:
+                    why = "the server stops; the task goes on when it is back"
+                    raise NotAccepting(why) from None
+                # The client comes again with it, and finds the task where it is then.
+                desk.callers.told(record.task_id)
+                state = _State(record.task_id, record.seq)
+                return wire.InputRequiredResult(request_state=str(state))
+            if record.phase not in OVER:
+                if desk.is_stuck(record, client):
+                    raise needs_elicitation()
+                desk.callers.told(record.task_id)
+                return self._round(record, client)
+        return await desk.result(record)
 
     async def _rested(self, request: Request, record: TaskRecord, client: Client) -> TaskRecord:
         """Wait until the task is over, or asks what this client, or nobody, can answer."""

@@ -144,7 +144,7 @@ def _binary(part: Part, raw: str, uri: JsonValue, names: Iterator[str]) -> wire.
     if not _is_base64(raw):
         # An agent's mistake that is in the log already: show what there is, as over A2A.
         return wire.TextContent(text=raw)
-    kind = part.media_type or "application/octet-stream"
+    kind = part.media_type or ""
     if isinstance(uri, str):
         where = uri
     elif kind.lower().startswith("image/"):
@@ -153,7 +153,7 @@ def _binary(part: Part, raw: str, uri: JsonValue, names: Iterator[str]) -> wire.
         return wire.AudioContent(data=raw, mime_type=kind)
     else:
         where = f"{next(names)}/{quote(part.filename or 'file', safe='')}"
-    blob = wire.BlobResourceContents(uri=where, mime_type=kind, blob=raw)
+    blob = wire.BlobResourceContents(uri=where, mime_type=part.media_type, blob=raw)
     return wire.EmbeddedResource(resource=blob)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import mcp_types as wire
@@ -25,16 +26,26 @@ from interlock import (
     TaskView,
     Trigger,
 )
-from interlock.errors import EngineError, IllegalTrigger, InvalidInput
+from interlock.errors import (
+    EngineError,
+    IllegalTrigger,
+    InvalidInput,
+    LimitReached,
+    StoreError,
+)
+from interlock_adapters._mcp_face_callers import Callers
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
 from interlock_adapters._mcp_face_settings import McpSettings, Request
 from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable, concluded
 from interlock_adapters._mcp_face_tools import TOOL, Catalog, Offered, tool_name
 from interlock_adapters._shutdown import Stopping
+from interlock_adapters._tokens import OWN
 
 #: Where a client of ours says which call this is, so that a repeat is none (ours).
 IDEMPOTENCY_KEY: Final = "interlock/idempotencyKey"
+#: Seconds until a task is told again that nobody wants it, when the store failed.
+CANCEL_AGAIN_S: Final = 1.0
 
 _log: Final = logging.getLogger("interlock.mcp")
 
@@ -53,14 +64,24 @@ class Desk:
         self.stopping: Final = stopping
         self.catalog: Final = Catalog(engine, settings)
         self.shown: Final = Shown(engine.limits, settings.poll_s, settings.console_url)
+        self.callers: Final = Callers()
         #: Tasks that nobody wants any more, on their way to be told so.
         self._unwanted: Final[set[asyncio.Task[None]]] = set()
 
     # --- who asks -----------------------------------------------------------------------
 
     def owner(self, request: Request) -> str:
-        """Whose the tasks of a request are."""
-        return self.settings.owner_of(request)
+        """Whose the tasks of a request are.
+
+        Raises:
+            MCPError: it is turned away.
+        """
+        try:
+            return self.settings.owner_of(request)
+        except PermissionError as error:
+            if error.errno is not None:
+                raise  # A file was not to be read: what it says is for us.
+            raise MCPError(wire.INVALID_REQUEST, str(error)) from None
 
     @staticmethod
     def client(request: Request) -> Client:
@@ -110,8 +131,8 @@ class Desk:
             EngineError: see `Engine.submit`.
         """
         token = None if request.meta is None else request.meta.get(IDEMPOTENCY_KEY)
-        if token is not None and not isinstance(token, str):
-            raise invalid(f"_meta[{IDEMPOTENCY_KEY!r}] is no text")
+        if token is not None and (not isinstance(token, str) or token.startswith(OWN)):
+            raise invalid(f"_meta[{IDEMPOTENCY_KEY!r}] is no text, or begins with {OWN!r}")
         making = asyncio.ensure_future(
             self.engine.submit(
                 tool.content(arguments),
@@ -128,8 +149,11 @@ class Desk:
             raise
 
     def _made_in_vain(self, making: "asyncio.Future[TaskHandle]") -> None:
-        if not making.cancelled() and making.exception() is None:
-            self.give_up(making.result().record)
+        if making.cancelled() or making.exception() is not None:
+            return
+        handle = making.result()
+        if handle.created and self.callers.abandoned(handle.task_id):
+            self.give_up(handle.record)
 
     def give_up(self, record: TaskRecord) -> None:
         """Cancel a task whose caller has gone; not when it is we who go: then it goes on later."""
@@ -140,12 +164,24 @@ class Desk:
 
     async def _cancelled(self, record: TaskRecord) -> None:
         reason = "the caller has gone"
+        while not self.stopping.begun:
+            try:
+                await self.engine.cancel(record.task_id, owner=record.owner, reason=reason)
+            except (LimitReached, StoreError) as error:
+                _log.warning("task %s cannot be cancelled yet: %s", record.task_id, error)
+            except EngineError:
+                return  # It is over, or gone, or the engine is: then it goes on later.
+            else:
+                return
+            await self._passed(CANCEL_AGAIN_S)
+
+    async def _passed(self, seconds: float) -> None:
+        passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        alarm = self.engine.clock.call_later(seconds, partial(passed.set_result, None))
         try:
-            await self.engine.cancel(record.task_id, owner=record.owner, reason=reason)
-        except IllegalTrigger:
-            pass  # It is over.
-        except EngineError as error:
-            _log.warning("task %s could not be cancelled: %s", record.task_id, error)
+            await passed
+        finally:
+            alarm.cancel()
 
     # --- answers ------------------------------------------------------------------------
 
@@ -168,10 +204,9 @@ class Desk:
             case Declined(key):
                 await self.engine.decline(task_id, key, owner=owner, token=token)
             case Dismissed():
+                reason = "a question was dismissed"
                 with suppress(IllegalTrigger):  # It is over.
-                    await self.engine.cancel(
-                        task_id, owner=owner, reason="a question was dismissed"
-                    )
+                    await self.engine.cancel(task_id, owner=owner, reason=reason, ask=ask.key)
             case None:
                 return False  # They were sent to a page, and decide there.
         return True

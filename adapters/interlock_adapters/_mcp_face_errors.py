@@ -86,27 +86,31 @@ def error_of(error: Exception) -> MCPError:
     match error:
         case UnknownTask():
             return unknown_task()
-        case PermissionError():
-            return MCPError(wire.INVALID_REQUEST, str(error))
         case InvalidInput() | AnswerInvalid():
             return invalid(*error.problems, reason=error.code)
         case Refused() | TokenReused():
             return MCPError(wire.INVALID_PARAMS, str(error), {"reason": error.code})
-        case LimitReached() | NotAccepting() | StoreError():
+        case LimitReached() | NotAccepting():
             return MCPError(wire.INTERNAL_ERROR, str(error), _later(error))
+        case StoreError():
+            # Its words are the store's, and may name a file of ours.
+            return _unsaid(error, "the store failed", reason=error.code)
         case _:
-            error_id = secrets.token_hex(8)
-            _log.error("internal error %s", error_id, exc_info=error)
-            told = f"internal error {error_id}"
-            return MCPError(wire.INTERNAL_ERROR, told, {"errorId": error_id})
+            return _unsaid(error, "internal error")
 
 
-def _later(error: LimitReached | NotAccepting | StoreError) -> JsonObject:
+def _unsaid(error: Exception, told: str, **data: str) -> MCPError:
+    """Log what the client is told no more of than an id."""
+    error_id = secrets.token_hex(8)
+    _log.error("%s %s", told, error_id, exc_info=error)
+    return MCPError(wire.INTERNAL_ERROR, f"{told} ({error_id})", {**data, "errorId": error_id})
+
+
+def _later(error: LimitReached | NotAccepting) -> JsonObject:
     """What is said of a refusal that is so for now only."""
     data: JsonObject = {"reason": error.code}
-    retry_after_s = None if isinstance(error, StoreError) else error.retry_after_s
-    if retry_after_s is not None:
-        data["retryAfterMs"] = round(retry_after_s * 1000)
+    if error.retry_after_s is not None:
+        data["retryAfterMs"] = round(error.retry_after_s * 1000)
     return data
 
 

@@ -96,6 +96,7 @@ class Experimental:
         if problems := tool.problems(arguments):
             return dumped(refused(problems))
         handle = await self._desk.submit(request, tool, arguments, self._desk.owner(request))
+        self._desk.callers.told(handle.task_id)
         return {"task": await self._shown(handle.record)}
 
     async def _get(self, request: Request, _next: CallNext) -> HandlerResult:
@@ -181,7 +182,11 @@ def _read(cursor: str) -> tuple[float, str]:
         MCPError: the cursor is none of ours.
     """
     try:
-        at, task_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return float(at), str(task_id)
-    except (ValueError, TypeError):
-        raise invalid("the cursor is none of ours") from None
+        place = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, RecursionError):
+        place = None
+    match place:
+        case [float() as at, str() as task_id]:
+            return at, task_id
+        case _:
+            raise invalid("the cursor is none that a page gave")

@@ -21,8 +21,14 @@ OwnerOf: TypeAlias = Callable[[Request], str]
 TaskUse: TypeAlias = Literal["never", "optional", "required"]
 
 
+#: What sets the parts of an owner apart, and so is spelt otherwise within one.
+_APART: Final = str.maketrans({" ": "%20", "%": "%25", "=": "%3D"})
+
+
 def owner_by_token(_request: Request) -> str:
     """The subject of the access token, after its issuer if that is known, else `ANONYMOUS`.
+
+    A token without a subject is that of a client: `client=NAME`, which is nobody's subject.
 
     Raises:
         PermissionError: the token names nobody.
@@ -35,7 +41,8 @@ def owner_by_token(_request: Request) -> str:
     if name in {"", ANONYMOUS}:
         # Else a credential could be made that opens every anonymous task.
         raise PermissionError("the access token names nobody")
-    return f"{issuer} {name}" if issuer else name
+    said = name.translate(_APART) if subject else f"client={name.translate(_APART)}"
+    return f"{issuer.translate(_APART)} {said}" if issuer else said
 
 
 class _Setting(BaseModel):

@@ -1417,7 +1417,7 @@ async def test_an_abandoned_turn_is_logged(caplog: pytest.LogCaptureFixture) -> 
 
 
 #: Of a client.
-TOKEN = "m1"
+M1 = "m1"
 
 
 async def at_once(task: TaskContext) -> str:
@@ -1445,13 +1445,13 @@ async def test_a_repeat_that_held_a_slot_gives_it_to_who_waits() -> None:
     """It makes no task, and a back-off may have run out meanwhile."""
     limits = Limits(running_turns_max=1, retry=Retry(attempts_max=2, backoff_s=1.0))
     async with opened(at_once, limits=limits) as world:
-        one = await world.engine.submit("one", owner="ada", token=TOKEN)
+        one = await world.engine.submit("one", owner="ada", token=M1)
         await soon(one.over())
         flaky = await world.submit("flaky")
         await until(lambda: world.log(flaky)[-1].trigger is Trigger.RETRY)
         await until(lambda: world.engine.statistics().running == 0)
         held = world.store.hold("commit")
-        repeat = asyncio.ensure_future(world.engine.submit("one", owner="ada", token=TOKEN))
+        repeat = asyncio.ensure_future(world.engine.submit("one", owner="ada", token=M1))
         await held.reached()
         await world.elapse(1.0)
         held.open()

@@ -211,7 +211,9 @@ def test_a_struct_is_written_whole() -> None:
     assert object_of(part.metadata) == {"a": {"b": [1]}}
 
 
-IDS: Final = st.sampled_from(["", "m", "é", "\ud800", "x" * (ID_CHARS_MAX + 1), 5, None])
+IDS: Final = st.sampled_from(
+    ["", "m", "é", "\ud800", "x" * (ID_CHARS_MAX + 1), "interlock:m", 5, None]
+)
 TEXTS: Final = st.sampled_from(["", "hello", "é", "\ud800", 5, None, ["a"]])
 PARTS: Final = st.one_of(
     st.lists(st.fixed_dictionaries({}, optional={"text": TEXTS, "data": TEXTS, "x": TEXTS})),
@@ -235,6 +237,16 @@ def test_the_short_way_of_reading_reads_alike(params: dict[str, Any]) -> None:
         return
     request = ParseDict(params, SendMessageRequest(), ignore_unknown_fields=True)
     assert sent_of(request, SETTINGS) == short
+
+
+@pytest.mark.parametrize("message_id", ["", "interlock:mcp t/who", "x" * (ID_CHARS_MAX + 1)])
+def test_a_name_that_no_message_may_have_is_refused(message_id: str) -> None:
+    """Tokens that begin so are ours: who took one would keep an answer out."""
+    message = {"messageId": message_id, "role": "ROLE_USER", "parts": [{"text": "x"}]}
+    assert sent_of_json({"message": message}) is None
+    request = ParseDict({"message": message}, SendMessageRequest())
+    with pytest.raises(InvalidParamsError, match="message_id"):
+        sent_of(request, SETTINGS)
 
 
 def test_the_short_way_is_taken_by_a_plain_message() -> None:

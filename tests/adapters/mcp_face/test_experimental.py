@@ -1,6 +1,7 @@
 """The tasks of 2025-11-25 (SEP-1686), for clients of that version."""
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -149,7 +150,10 @@ async def test_pages_of_tasks_and_cursors_that_are_none() -> None:
             await here.engine.submit("go", owner=here.owner)
         first = await sent(host, "tasks/list", {})
         rest = await sent(host, "tasks/list", {"cursor": first["nextCursor"]})
-        for spoilt in ("nonsense", "WzEsMl0", "e30="):
+        deep, huge = b"[" * 100_000, b"[" + b"1" * 400 + b',"x"]'
+        odd = (deep, huge, b'[NaN,"x"]', b'[1.5,"\\ud800"]', b"[1.5]", b"{}", b"\xff")
+        spoilts = [base64.urlsafe_b64encode(one).decode() for one in odd]
+        for spoilt in ("nonsense", "WzEsMl0", *spoilts):
             with pytest.raises(MCPError, match="cursor"):
                 await sent(host, "tasks/list", {"cursor": spoilt})
     assert (len(first["tasks"]), len(rest["tasks"])) == (50, 1)

@@ -3,19 +3,23 @@
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import mcp_types as wire
 import pytest
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
 
-from interlock import Engine, TaskContext, TaskQuery
+from interlock import Engine, SqliteStore, TaskContext, TaskQuery
 from interlock_adapters._mcp_face_http import Trim
-from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app
+from interlock_adapters._mcp_face_settings import Request
+from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app, owner_by_token
 from mcp_face import ERAS, Era, accept, connected, text
 from mcp_servers import listening, serving
 from support import soon
@@ -79,6 +83,7 @@ class Site:
         }
         sent = {
             "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
             "mcp-protocol-version": VERSION,
             "mcp-method": method,
             **(headers or {}),
@@ -86,7 +91,7 @@ class Site:
         if method == "tools/call":
             sent.setdefault("mcp-name", str(params["name"]))
         async with httpx.AsyncClient(timeout=5) as http:
-            return await http.post(self.url, json=body, headers=sent)
+            return await http.post(self.url, content=json.dumps(body), headers=sent)
 
 
 @asynccontextmanager
@@ -212,6 +217,59 @@ async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
     assert record.owner == "https://id ada"
     assert hers.json()["result"]["taskId"] == task_id
     assert eves.json()["error"]["code"] == wire.INVALID_PARAMS
+
+
+@pytest.mark.parametrize("task_id", ["\\ud800", "\\ud800.1"])
+async def test_a_name_that_cannot_be_is_unknown(task_id: str, tmp_path: Path) -> None:
+    """It is no fault of the store that half a character cannot be asked for."""
+    engine = Engine(asks, store=SqliteStore(tmp_path / "tasks.db"))
+    app = mcp_app(engine, McpSettings(name="Tests"))
+    async with listening() as found, serving(app, found) as url:
+        here = Site(engine, app, url)
+        named = {"taskId": json.loads(f'"{task_id}"')}
+        call = {"name": "agent", "arguments": {"message": "x"}}
+        got = await here.post("tasks/get", named)
+        gone_on = await here.post("tools/call", {**call, "requestState": named["taskId"]})
+    assert got.json()["error"]["data"]["reason"] == "unknown_task"
+    assert gone_on.json()["error"]["data"]["reason"] == "invalid_request_state"
+
+
+@pytest.mark.parametrize(
+    ("client", "subject", "claims", "owner"),
+    [
+        ("host", "ada", {}, "ada"),
+        ("ada", None, {}, "client=ada"),
+        ("host", "client=ada", {}, "client%3Dada"),
+        ("host", "ada", {"iss": "https://id"}, "https://id ada"),
+        ("ada", None, {"iss": "https://id"}, "https://id client=ada"),
+        ("host", "https://id ada", {}, "https://id%20ada"),
+        ("host", "b ada", {"iss": "a"}, "a b%20ada"),
+        ("host", "ada", {"iss": "a b"}, "a%20b ada"),
+        ("host", "a%20b", {}, "a%2520b"),
+    ],
+)
+def test_no_two_principals_are_one_owner(
+    client: str, subject: str | None, claims: dict[str, str], owner: str
+) -> None:
+    """Whoever may choose a client id, or a name at one issuer, chooses nobody else's tasks."""
+    token = AccessToken(token=client, client_id=client, scopes=[], subject=subject, claims=claims)
+    kept = auth_context_var.set(AuthenticatedUser(token))
+    try:
+        assert owner_by_token(cast("Request", None)) == owner
+    finally:
+        auth_context_var.reset(kept)
+
+
+async def test_a_file_that_may_not_be_read_is_not_told() -> None:
+    """Whoever names the owner may read one, and what goes wrong is for us."""
+
+    def reads(_request: object) -> str:
+        raise PermissionError(13, "Permission denied", "/etc/secret/key")
+
+    async with site(owner_of=reads) as here:
+        told = await here.post("tasks/get", {"taskId": "x"})
+    assert told.json()["error"]["code"] == wire.INTERNAL_ERROR
+    assert "secret" not in told.text
 
 
 async def test_a_call_that_nothing_is_known_of_makes_no_noise(

@@ -100,6 +100,21 @@ async def test_an_answer_that_does_not_fit_is_refused_and_none_of_its_request_is
     assert after.seq == before.seq
 
 
+async def test_an_answer_that_is_too_large_is_refused_and_none_of_its_request_is_taken() -> None:
+    """However well it fits otherwise."""
+    limits = Limits(payload_bytes_max=2_000)
+    async with (
+        scene(travels, limits=limits) as here,
+        here.host(tasks=True, answers=()) as host,
+    ):
+        task_id = await host.created("agent", GO)
+        await soon(here.asking(task_id, 2))
+        said = {"from": raw(accept(city="Rome")), "to": raw(accept(city="x" * 2_000))}
+        with pytest.raises(MCPError, match="to: the answer"):
+            await host.update(task_id, said)
+        assert len((await here.record(task_id)).asks) == 2
+
+
 async def test_what_is_not_asked_or_no_longer_is_left_alone_and_told() -> None:
     """The acknowledgement says why."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
@@ -376,7 +391,8 @@ async def test_what_could_not_be_written_is_not_acknowledged(said: wire.ElicitRe
         task_id = await host.created("agent", GO)
         await soon(here.asking(task_id, 2))
         store.breaks("commit")
-        with pytest.raises(MCPError, match="disk") as caught:
+        with pytest.raises(MCPError, match="the store failed") as caught:
             await host.update(task_id, {"from": raw(said)})
         store.mends("commit")
     assert caught.value.data["reason"] == "store_error"
+    assert "disk" not in str(caught.value)  # The words of a store may name a file.
