@@ -333,6 +333,7 @@ class Stage:
         self, agent: Agent, limits: Limits | None = None, toolbox: Toolbox | None = None
     ) -> None:
         self.limits = limits or Limits()
+        self.lifecycle = LIFECYCLE
         self.clock = ManualClock()
         self.toolbox = toolbox or Toolbox()
         self.ends: list[TurnEnd] = []

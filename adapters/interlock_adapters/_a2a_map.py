@@ -17,7 +17,7 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 
-from interlock import OVER, VISIBLE, WAITING, Phase, Trigger
+from interlock import OVER, VISIBLE, WAITING, Phase, PhaseSet, Trigger
 from interlock.errors import (
     AnswerInvalid,
     EngineError,
@@ -53,15 +53,15 @@ STATE_OF: Final[dict[Phase, TaskState]] = {
     Phase.TIMED_OUT: TaskState.TASK_STATE_FAILED,  # Nor "timed out": the metadata says so.
     Phase.REJECTED: TaskState.TASK_STATE_REJECTED,
 }
-assert STATE_OF.keys() == VISIBLE
+assert list(STATE_OF) == [phase for phase in Phase if phase in VISIBLE]
 STATE_NAME_OF: Final = {phase: TaskState.Name(state) for phase, state in STATE_OF.items()}
 
 #: What a client means that filters by a state.
-PHASES_OF: Final[dict[TaskState, frozenset[Phase]]] = {
-    state: frozenset(phase for phase in STATE_OF if STATE_OF[phase] == state)
+PHASES_OF: Final[dict[TaskState, PhaseSet]] = {
+    state: PhaseSet(phase for phase in STATE_OF if STATE_OF[phase] == state)
     for state in STATE_OF.values()
 }
-assert frozenset().union(*PHASES_OF.values()) == VISIBLE
+assert all(any(phase in phases for phases in PHASES_OF.values()) for phase in VISIBLE)
 
 #: How an operation of the protocol is called, for telling a client what it may do instead.
 OPERATION_OF: Final[dict[Trigger, str]] = {

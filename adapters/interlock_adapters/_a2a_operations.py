@@ -156,7 +156,7 @@ class Operations:
                     yield update
                     # A decision may come by another way, so a stream stays for it; what
                     # wants input wants it from this client, whose turn it is now.
-                    if shown.phase is Phase.WAITING_INPUT:
+                    if shown.phase.kin is Phase.WAITING_INPUT:
                         return
 
     async def _take(

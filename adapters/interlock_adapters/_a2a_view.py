@@ -263,7 +263,7 @@ class Projection:
         return metadata
 
     def _status(self) -> Json:
-        status: Json = {"state": STATE_NAME_OF[self.phase], "timestamp": rfc3339(self._at)}
+        status: Json = {"state": STATE_NAME_OF[self.phase.kin], "timestamp": rfc3339(self._at)}
         text = self._text()
         if text is None and not self._asks:
             return status

@@ -3,21 +3,22 @@
 from interlock._agent import Agent, Ask, Authorize, Emit, Progress, Result
 from interlock._clock import Alarm, Clock, SystemClock
 from interlock._context import TaskContext, TaskInput
-from interlock._diagram import mermaid
 from interlock._engine import Engine, Statistics
 from interlock._event import Event, Signal
 from interlock._handle import Possible, TaskHandle, can, result_of, value_of
 from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
 from interlock._operator import resume_stopped
 from interlock._outbox import Deliverer, DeliveryFailed, NewWatch, TaskView
-from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, Trigger
+from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, PhaseSet, Trigger
 from interlock._record import Ask as OpenAsk
 from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
 from interlock._sqlite_doctor import Examination, examine
+from interlock._sqlite_peek import stored_log, stored_moves, stored_phases
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
 from interlock._toolbox import Toolbox
+from interlock.diagram import mermaid
 from interlock.models import (
     Answer,
     Approval,
@@ -75,6 +76,7 @@ __all__ = [
     "OpenAsk",
     "Part",
     "Phase",
+    "PhaseSet",
     "Policies",
     "Policy",
     "Possible",
@@ -117,5 +119,8 @@ __all__ = [
     "mermaid",
     "result_of",
     "resume_stopped",
+    "stored_log",
+    "stored_moves",
+    "stored_phases",
     "value_of",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from interlock._form import FormLike
 from interlock._json import dumped, own_copy
+from interlock._phases import Phase
 from interlock._record import OnDeny
 from interlock.errors import InvalidInput, ResultInvalid
 from interlock.models import JsonObject, JsonValue, Part
@@ -44,6 +45,7 @@ class Authorize:
     expires_s: float | None = None
     approvers: Sequence[str] = ()
     key: str | None = None
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Ask:
     expires_s: float | None = field(default=None, kw_only=True)
     approvers: Sequence[str] = field(default=(), kw_only=True)
     key: str | None = field(default=None, kw_only=True)
+    phase: Phase | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

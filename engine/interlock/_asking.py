@@ -10,11 +10,14 @@ from interlock._form import Form
 from interlock._json import digest, encoded
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked
-from interlock._phases import Trigger
+from interlock._phases import Phase, Trigger
 from interlock._record import AskKind, OnDeny
 from interlock.errors import Denied, InvalidInput, ReplayDiverged
 from interlock.models import JsonObject, Limits
 from interlock.policy import Policy
+
+#: What a phase is like in which a task waits for an ask.
+_KIN: Final = {AskKind.INPUT: Phase.WAITING_INPUT, AskKind.AUTH: Phase.WAITING_AUTH}
 
 
 class Desk(Protocol):
@@ -33,6 +36,11 @@ class Desk(Protocol):
     @property
     def memory(self) -> Memory:
         """What the task's log says was already done."""
+        ...
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """Those of the engine's lifecycle."""
         ...
 
     @property
@@ -67,18 +75,20 @@ class Asking:
         schema: JsonObject,
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
+        phase: Phase | None = None,
     ) -> Asked:
         """What every ask says; open for `expires_s` seconds (`Limits.ask_s`).
 
         Raises:
-            InvalidInput: it is not open for some seconds, or the approvers are no names.
+            InvalidInput: it is not open for some seconds, or the approvers are no names, or the
+                phase is none in which a task of this engine waits for that.
         """
         limits = self._desk.limits
         if expires_s is not None and not 0 < expires_s < math.inf:
             raise InvalidInput([f"expires_s is {expires_s!r}; an ask is open for some seconds"])
         if isinstance(approvers, str):
             raise InvalidInput(["approvers is a text; it is a sequence of names"])
-        return {
+        asked: Asked = {
             # The epoch of a turn's report is filled in when it is fired: a resume changes it.
             "epoch": 0,
             "key": key,
@@ -90,6 +100,18 @@ class Asking:
             "approvers": list(approvers),
             "asks_max": limits.asks_max,
         }
+        if phase is not None:
+            self._check_phase(phase, kind)
+            asked["phase"] = str(phase)
+        return asked
+
+    def _check_phase(self, phase: Phase, kind: AskKind) -> None:
+        further = [p for p in self._desk.phases if p.kin is not p and p.kin is _KIN[kind]]
+        if phase not in further:
+            known = ", ".join(further) or "none: see Lifecycle.extend"
+            raise InvalidInput(
+                [f"phase {phase!s:.80} is none of the engine's to wait in for that; {known}"]
+            )
 
     def governed(
         self, key: str, kind: AskKind, prompt: str, schema: JsonObject, policy: Policy

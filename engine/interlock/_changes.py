@@ -236,4 +236,5 @@ def _ask_of(signal: Signal) -> Ask:
         on_deny=data.get("on_deny", "stop"),
         approvers=tuple(data.get("approvers", ())),
         by_text=data.get("by_text", False),
+        phase=Phase(data["phase"]) if "phase" in data else None,
     )

@@ -20,7 +20,7 @@ from interlock._gate import Gate
 from interlock._journal import Journal, own_key
 from interlock._json import digest, encoded, own_copy
 from interlock._payload import Emitted, Progressed
-from interlock._phases import Trigger
+from interlock._phases import Phase, Trigger
 from interlock._record import Active, AskKind, OnDeny, TaskRecord
 from interlock._schema import check_schema, problems_of
 from interlock._toolbox import Toolbox
@@ -148,6 +148,7 @@ class TaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> V: ...
     @overload
     async def ask(
@@ -159,6 +160,7 @@ class TaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> Any: ...
     @overload
     async def ask(
@@ -169,6 +171,7 @@ class TaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> str: ...
     async def ask(
         self,
@@ -179,6 +182,7 @@ class TaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> Any:
         """Ask for a value, and wait for one that fits the form.
 
@@ -188,6 +192,7 @@ class TaskContext:
         Prefer these to a timeout of your own, which does not survive a restart.
 
         Of several asks that are open at once, answers are handed over with the last one.
+        With `phase` the task waits in that phase of an extended lifecycle (`Lifecycle.extend`).
 
         Raises:
             ReplayDiverged: this turn is run again and asks something else than before.
@@ -201,7 +206,7 @@ class TaskContext:
         question = prompt
         for again in range(2, self._desk.limits.asks_max + 2):
             asked = self._asking.asked(
-                key, AskKind.INPUT, question, made.schema, expires_s, approvers
+                key, AskKind.INPUT, question, made.schema, expires_s, approvers, phase
             )
             if default is not MISSING:
                 asked["on_expire"] = "default"
@@ -227,6 +232,7 @@ class TaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> JsonObject:
         """Ask for leave to call `tool` with exactly these arguments; returns the approved ones.
 
@@ -254,7 +260,7 @@ class TaskContext:
         if problems:
             raise InvalidInput(problems)
         asked = self._asking.asked(
-            key, AskKind.AUTH, prompt or f"Allow {tool}?", form, expires_s, approvers
+            key, AskKind.AUTH, prompt or f"Allow {tool}?", form, expires_s, approvers, phase
         )
         asked["on_expire"] = "deny"
         asked["tool"] = tool

@@ -35,6 +35,7 @@ async def served(request: Request, context: TaskContext) -> Any:
                 default=request.default,
                 expires_s=request.expires_s,
                 approvers=request.approvers,
+                phase=request.phase,
                 key=request.key,
             )
         case Authorize():
@@ -47,6 +48,7 @@ async def served(request: Request, context: TaskContext) -> Any:
                 on_deny=request.on_deny,
                 expires_s=request.expires_s,
                 approvers=request.approvers,
+                phase=request.phase,
                 key=request.key,
             )
         case Emit():

@@ -95,7 +95,7 @@ def is_unicode(text: str) -> bool:
 def is_cursor(cursor: object) -> bool:
     """Whether it can be the place between two pages: a time, and the id of a task."""
     match cursor:
-        case (float() | int() as at, str() as task_id):
+        case (float() as at, str() as task_id):
             return math.isfinite(at) and is_unicode(task_id)
         case _:
             return False

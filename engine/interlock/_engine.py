@@ -10,6 +10,7 @@ It is long because it is the whole of that face, with its errors; each call is s
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,7 +37,7 @@ from interlock._event import Data, Event, Signal
 from interlock._guards import ask_is_open
 from interlock._handle import TaskHandle
 from interlock._json import digest, encoded, fingerprint, own_copy, same
-from interlock._machine import LIFECYCLE
+from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
@@ -137,6 +138,7 @@ class Engine:
         clock: Clock | None = None,
         deliverers: Mapping[str, Deliverer] | None = None,
         new_id: Callable[[], str] = random_id,
+        lifecycle: Lifecycle = LIFECYCLE,
     ) -> None:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
@@ -147,6 +149,8 @@ class Engine:
         engine.
         `deliverers` serve the watches of their channels.  `new_id` names tasks and
         contexts; give another one only where runs must be repeatable, as in tests.
+        `lifecycle` is the one that all its tasks live by: `LIFECYCLE`, or that with more in it
+        (`Lifecycle.extend`).
 
         Raises:
             TypeError: an agent is of no kind that can be run.
@@ -159,6 +163,8 @@ class Engine:
         self.clock: Final[Clock] = clock or SystemClock()
         #: What agents may call through their tasks.
         self.tools: Final = tools or Toolbox()
+        #: What every task lives by.
+        self.lifecycle: Final = lifecycle
         self._new_id: Final = new_id
         self._store: Final = store_at(store) if isinstance(store, str) else store
         #: Who serves the watches of each channel; not to be changed.
@@ -184,7 +190,13 @@ class Engine:
                 raise RuntimeError("the engine is open already")
             await self._store.open()
             runtime = Runtime(
-                self._agents, self._store, self.clock, self.limits, self.deliverers, self.tools
+                self._agents,
+                self._store,
+                self.clock,
+                self.limits,
+                self.deliverers,
+                self.tools,
+                self.lifecycle,
             )
             try:
                 await self.tools.open()
@@ -280,7 +292,7 @@ class Engine:
         )
         kept = carried_of(carried)
         task_id = submitted["task_id"]
-        move = LIFECYCLE.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
+        move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
         claims = () if token is None else (Claim(owner, token, task_id, body),)
         added = tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
         if not runtime.admission.knows(owner):
@@ -581,8 +593,10 @@ class Engine:
         if cell is None or not (cell.busy or begins):
             return record
         change = cell.change()
-        await asyncio.wait([change], timeout=within_s)
-        change.cancel()
+        try:
+            await asyncio.wait([change], timeout=within_s)
+        finally:
+            change.cancel()
         return cell.record
 
     async def view(self, task_id: str, *, owner: str | None) -> TaskView:
@@ -687,6 +701,9 @@ class Engine:
         self._opened()
         if query.cursor is not None and not is_cursor(query.cursor):
             raise InvalidInput(["the cursor is none that a page gave"])
+        names = {"owner": query.owner, "context_id": query.context_id}
+        if broken := [what for what, name in names.items() if name and not is_unicode(name)]:
+            raise InvalidInput([f"{what} has half a character" for what in broken])
         return await self._store.page(query)
 
     # --- durable subscriptions --------------------------------------------------------
@@ -880,7 +897,9 @@ class Engine:
         # be refused.
         return [event for event in events if event.seq <= cell.record.seq]
 
-    async def _reached(self, task_id: str, owner: str | None, phases: frozenset[Phase]) -> TaskView:
+    async def _reached(
+        self, task_id: str, owner: str | None, phases: AbstractSet[Phase]
+    ) -> TaskView:
         runtime = self._opened()
         with await self._visible(task_id, owner) as cell:
             while cell.record.phase not in phases:

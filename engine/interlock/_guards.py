@@ -103,8 +103,8 @@ def asks_are_left(record: TaskRecord, signal: Signal) -> bool:
 
 @guard("")
 def asks_for_a_decision(_record: TaskRecord, signal: Signal) -> bool:
-    """The new ask is of kind auth."""
-    return bool(signal.data["kind"] == AskKind.AUTH)
+    """The new ask is of kind auth, and of no phase of its own."""
+    return bool(signal.data["kind"] == AskKind.AUTH) and "phase" not in signal.data
 
 
 @guard("ask {key} is not open: it was answered, it expired, or there never was one")
@@ -191,9 +191,25 @@ def it_is_the_last_ask(record: TaskRecord, _signal: Signal) -> bool:
 
 @guard("")
 def another_decision_is_open(record: TaskRecord, signal: Signal) -> bool:
-    """Closing the ask leaves one of kind auth."""
+    """Closing the ask leaves one of kind auth, and of no phase of its own."""
     key = signal.data["key"]
-    return any(ask.kind is AskKind.AUTH and ask.key != key for ask in record.asks)
+    decisions = (ask for ask in record.asks if ask.kind is AskKind.AUTH and ask.phase is None)
+    return any(ask.key != key for ask in decisions)
+
+
+def asks_in(phase: Phase) -> Guard:
+    """The new ask is one for which the task waits in that phase of an extended lifecycle."""
+    return Guard(f"asks_in_{phase}", lambda _record, signal: signal.data.get("phase") == phase, "")
+
+
+def another_is_open_in(phase: Phase) -> Guard:
+    """Closing the ask leaves one for which the task waits in that phase."""
+
+    def holds(record: TaskRecord, signal: Signal) -> bool:
+        key = signal.data["key"]
+        return any(ask.phase is phase and ask.key != key for ask in record.asks)
+
+    return Guard(f"another_is_open_in_{phase}", holds, "")
 
 
 @guard("")

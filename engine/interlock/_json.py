@@ -90,6 +90,8 @@ def is_small(values: Iterable[object], chars_max: int) -> bool:
                 todo += inner.values()
             case list() | tuple():
                 todo += cast("Sequence[object]", value)
+            case int():
+                left -= value.bit_length() // 3  # As many digits, more or less.
             case _:
                 pass
         left -= 8  # What any value costs, however short.

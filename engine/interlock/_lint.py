@@ -1,10 +1,17 @@
 """What makes a transition table sound, checked when it is loaded."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 from interlock._effects import ArmTimer, TimerKind
 from interlock._phases import LIVE, OUTCOMES, WAITING, Phase, Trigger
-from interlock._transitions import Row
+from interlock._transitions import TABLE, Row
+
+#: What every waiting phase must have, whatever it is like.
+_NAMED_ALREADY: Final = frozenset(
+    {Trigger.CANCEL, Trigger.OVERRUN, Trigger.EXPIRE, Trigger.DECLINE}
+)
 
 
 def lint(table: Sequence[Row]) -> list[str]:
@@ -39,8 +46,16 @@ def _competing(table: Sequence[Row]) -> Iterator[str]:
             yield f"{_name(row)}: the last row of a (source, trigger) has no `when`"
 
 
+def phases_of(table: Sequence[Row]) -> tuple[Phase, ...]:
+    """Every phase there is, and those further ones that the table names, where they wait."""
+    named = dict.fromkeys(phase for row in table for phase in (row.source, row.dest))
+    further = [phase for phase in named if phase is not None and phase.kin is not phase]
+    at = list(Phase).index(Phase.WAITING_AUTH) + 1
+    return (*list(Phase)[:at], *further, *list(Phase)[at:])
+
+
 def _ways(table: Sequence[Row]) -> dict[Phase, set[Phase]]:
-    after: dict[Phase, set[Phase]] = {phase: set() for phase in Phase}
+    after: dict[Phase, set[Phase]] = {phase: set() for phase in phases_of(table)}
     for row in table:
         if row.source is not None:
             after[row.source].add(row.dest)
@@ -52,10 +67,10 @@ def _cut_off(table: Sequence[Row]) -> Iterator[str]:
     starts = {row.dest for row in table if row.source is None}
     if starts != {Phase.SUBMITTED}:
         yield "exactly one row makes a task, and it is submitted"
-    unreached = set(Phase) - _reached(starts, after)
+    unreached = after.keys() - _reached(starts, after)
     for phase in sorted(unreached):
         yield f"{phase}: no way leads there"
-    for phase in sorted(LIVE | {Phase.CANCELLING}):
+    for phase in sorted(p for p in after if p in LIVE or p is Phase.CANCELLING):
         if not _reached({phase}, after) & OUTCOMES:
             yield f"{phase}: no outcome can be reached from there"
 
@@ -71,18 +86,30 @@ def _endings(table: Sequence[Row]) -> Iterator[str]:
 
 def _missing(table: Sequence[Row]) -> Iterator[str]:
     pairs = {(row.source, row.trigger) for row in table}
-    for phase in sorted(LIVE):
+    phases = phases_of(table)
+    for phase in sorted(p for p in phases if p in LIVE):
         for trigger in (Trigger.CANCEL, Trigger.OVERRUN):
             if (phase, trigger) not in pairs:
                 yield f"{phase}: no row for {trigger}"
-    for phase in sorted(WAITING):
+    for phase in sorted(p for p in phases if p in WAITING):
         if (phase, Trigger.EXPIRE) not in pairs:
             yield f"{phase}: a wait that nothing ends: no row for expire"
         if (phase, Trigger.DECLINE) not in pairs:
             yield f"{phase}: a question that nobody can refuse: no row for decline"
+    for phase in (further for further in phases if further.kin is not further):
+        yield from _unlike_its_kin(phase, pairs)
     for trigger in (Trigger.STOPPED, Trigger.ABANDON):
         if (Phase.CANCELLING, trigger) not in pairs:
             yield f"cancelling: no row for {trigger}"
+
+
+def _unlike_its_kin(
+    phase: Phase, pairs: AbstractSet[tuple[Phase | None, Trigger]]
+) -> Iterator[str]:
+    """A further phase can do what the one can that it is like: else an ask is never closed."""
+    for trigger in dict.fromkeys(row.trigger for row in TABLE if row.source is phase.kin):
+        if (phase, trigger) not in pairs and trigger not in _NAMED_ALREADY:
+            yield f"{phase}: no row for {trigger}, which {phase.kin} has"
 
 
 def _unarmed(table: Sequence[Row]) -> Iterator[str]:

@@ -17,15 +17,16 @@ from transitions.core import Condition
 from interlock._changes import Draft
 from interlock._effects import Effect
 from interlock._event import Event, Signal
+from interlock._extension import extended
 from interlock._guards import Guard
-from interlock._lint import lint
+from interlock._lint import lint, phases_of
 from interlock._phases import Phase, Trigger
 from interlock._record import OWNED, Identity, Queued, TaskRecord
 from interlock._transitions import TABLE, Row
 from interlock.errors import AnswerInvalid, EngineBug, GuardRefused, IllegalTrigger, StoreCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 # At DEBUG the library formats several lines for each trigger, which makes it ten times slower.
 logging.getLogger("transitions").setLevel(logging.WARNING)
@@ -113,6 +114,30 @@ class _RowMachine(Machine):
     transition_cls = _RowTransition
 
 
+def firing(table: "Sequence[Row]") -> "dict[Trigger, Callable[[Draft, Signal], bool]]":
+    """What fires each trigger of a table, sound or not: whether a row let the signal pass.
+
+    It moves the phase of a draft and names the row; the row's change is the caller's to make.
+    """
+    machine = _RowMachine(
+        model=None,
+        states=list(phases_of(table)),
+        initial=None,
+        auto_transitions=False,
+        send_event=True,
+        model_attribute="phase",
+    )
+    for row in table:
+        if row.source is not None:
+            machine.add_transition(
+                row.trigger.value,
+                row.source,
+                row.dest,
+                row=row,
+            )
+    return {Trigger(name): event.trigger for name, event in machine.events.items()}
+
+
 class Lifecycle:
     """A checked transition table, ready to fire.
 
@@ -125,27 +150,31 @@ class Lifecycle:
         if findings:
             raise ValueError("the lifecycle is not sound:\n  " + "\n  ".join(findings))
         self.table: Final = tuple(table)
+        #: Every phase that the table knows, in the order of a task's life.
+        self.phases: Final = phases_of(self.table)
         self._rows: Final = {(row.source, row.trigger, row.dest): row for row in self.table}
         self._by_source: Final[dict[tuple[Phase | None, Trigger], list[Row]]] = {}
         for row in self.table:
             self._by_source.setdefault((row.source, row.trigger), []).append(row)
-        machine = _RowMachine(
-            model=None,
-            states=Phase,
-            initial=None,
-            auto_transitions=False,
-            send_event=True,
-            model_attribute="phase",
-        )
-        for row in self.table:
-            if row.source is not None:
-                machine.add_transition(
-                    row.trigger.value,
-                    row.source,
-                    row.dest,
-                    row=row,
-                )
-        self._fire: Final = {Trigger(name): event.trigger for name, event in machine.events.items()}
+        self._fire: Final = firing(self.table)
+
+    def extend(self, *phases: Phase, rows: "Sequence[Row]" = ()) -> "Lifecycle":
+        """The same with further phases to wait in (`Phase.further`), and further rows.
+
+        A task waits in such a phase for asks that name it (`TaskContext.ask`, `phase`); an open
+        decision shows first, then the phases in the order in which they were added, then
+        `waiting_input`.  Each gets all the rows that a wait needs: it is answered, declined,
+        expires, is withdrawn, cancelled and overrun like the phase that it is like.
+
+        The order is part of what is stored: add a new phase behind those in use (decision 0012).
+
+        Rows of one's own (`interlock.lifecycle`) come first among those of their (source,
+        trigger), and so need a `when` where there are others.
+
+        Raises:
+            ValueError: what comes of it is not sound; the message lists every finding.
+        """
+        return Lifecycle(extended(self.table, phases, rows))
 
     def submit(self, signal: Signal) -> Move:
         """Make a task out of a `submit` signal; `data` is a `_payload.Submitted`."""
@@ -175,7 +204,7 @@ class Lifecycle:
         draft = Draft(record)
         try:
             moved = self._fire[signal.trigger](draft, signal)
-        except (MachineError, KeyError):
+        except (MachineError, KeyError, ValueError):  # The last: the phase is of another lifecycle.
             if (record.phase, signal.trigger) in self._by_source:
                 raise
             raise IllegalTrigger(
@@ -190,7 +219,7 @@ class Lifecycle:
         # The phase of the draft has moved already; nobody sees a draft whose change fails.
         row = cast("Row", draft.row)
         row.change(draft, signal)
-        assert type(draft.details) is OWNED[draft.phase], (draft.phase, draft.details)
+        assert type(draft.details) is OWNED[draft.phase.kin], (draft.phase, draft.details)
         return Move(
             TaskRecord(
                 record.identity,
@@ -263,7 +292,7 @@ class Lifecycle:
             )
         draft = Draft(record)
         row.change(draft, signal)
-        if type(draft.details) is not OWNED[row.dest] or draft.epoch != event.epoch:
+        if type(draft.details) is not OWNED[row.dest.kin] or draft.epoch != event.epoch:
             raise StoreCorrupt(f"event {event.seq} does not follow from the events before it")
         return TaskRecord(
             record.identity,

@@ -2,7 +2,7 @@
 
 from interlock._conclusion import OPERATOR_NAME
 from interlock._event import Data, Signal
-from interlock._machine import fire
+from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._memory import OPERATOR
 from interlock._phases import Trigger
 from interlock._record import Ask, TaskRecord
@@ -24,7 +24,9 @@ def operator_ask_of(record: TaskRecord) -> Ask:
     raise InvalidInput([why])
 
 
-async def resume_stopped(store: Store, task_id: str, decision: str, *, at: float) -> TaskRecord:
+async def resume_stopped(
+    store: Store, task_id: str, decision: str, *, at: float, lifecycle: Lifecycle = LIFECYCLE
+) -> TaskRecord:
     """Decide how a task goes on (see `Engine.resume`) when the next engine opens the store.
 
     The store must be open, and nobody else may have it open.  `at` is the time, in seconds
@@ -48,6 +50,6 @@ async def resume_stopped(store: Store, task_id: str, decision: str, *, at: float
         "value": decision,
     }
     at = max(at, record.updated_at)
-    move = fire(record, Signal(Trigger.PROVIDE_INPUT, data, OPERATOR_NAME, at))
+    move = lifecycle.fire(record, Signal(Trigger.PROVIDE_INPUT, data, OPERATOR_NAME, at))
     await store.commit(Commit(move.record, (move.event,)))
     return move.record

@@ -59,6 +59,8 @@ class Asked(TypedDict):
     approvers: NotRequired[list[str]]
     #: Whether plain words may decide it.
     by_text: NotRequired[bool]
+    #: The phase of an extended lifecycle in which the task waits for the answer.
+    phase: NotRequired[str]
     #: What the gate decided of the tool call that asks (see `_gate.Pin`).
     gate: NotRequired[JsonObject]
     #: The journal entry that an operator is asked about: `{"kind", "key"}`.

@@ -72,6 +72,8 @@ class Ask:
     approvers: tuple[str, ...] = ()
     #: Auth only: whether plain words may decide it, where an adapter has a vocabulary.
     by_text: bool = False
+    #: The phase of an extended lifecycle in which the task waits for it.
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ class TaskRecord:
     def from_json(snapshot: bytes | str) -> "TaskRecord":
         """The inverse of `to_json`; raises ValueError on anything else."""
         record = _RECORD.validate_json(snapshot)
-        if not isinstance(record.details, OWNED[record.phase]):
+        if not isinstance(record.details, OWNED[record.phase.kin]):
             owned = type(record.details).__name__
             raise ValueError(f"phase {record.phase} does not own {owned}")  # noqa: TRY004
         return record

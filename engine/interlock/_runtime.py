@@ -33,14 +33,14 @@ from interlock._effects import (
     TimerKind,
 )
 from interlock._event import AGENT, ENGINE, TIMER, Data, Event, Signal
-from interlock._machine import Move, fire
+from interlock._machine import Lifecycle, Move
 from interlock._memory import OPERATOR, Memory
 from interlock._outbox import Courier, Deliverer
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
 from interlock._retention import Sweeper
-from interlock._store import Commit, Store, whole_log
+from interlock._store import Commit, Store, TaskQuery, whole_log
 from interlock._threaded import Raised, TurnEnd
 from interlock._toolbox import Toolbox
 from interlock._turn import Turn
@@ -69,14 +69,21 @@ class Runtime:
         limits: Limits,
         deliverers: Mapping[str, Deliverer],
         toolbox: Toolbox,
+        lifecycle: Lifecycle,
     ) -> None:
+        self.lifecycle: Final = lifecycle
         self.toolbox: Final = toolbox
         self.limits: Final = limits
         self.clock: Final = clock
         self.store: Final = store
         self.admission: Final = Admission(limits)
         self.writer: Final = Writer(
-            store, clock, inbox_max=limits.inbox_max, act=self.act, follow=self._follow
+            store,
+            clock,
+            inbox_max=limits.inbox_max,
+            act=self.act,
+            follow=self._follow,
+            fire=lifecycle.fire,
         )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
         self.abandoned: Final[set[Turn]] = set()
@@ -98,9 +105,23 @@ class Runtime:
     async def open(self) -> None:
         """Bring every unfinished task back to life, and keep its deadlines from now on."""
         await self.courier.start()
+        await self._look_for_strangers()
         await self._recover()
         self._alarms.start()
         self._sweeper.start()
+
+    async def _look_for_strangers(self) -> None:
+        """Say so where tasks wait in phases that the engine's lifecycle does not have.
+
+        Nothing can be fired at them: they are left for whoever has that lifecycle.
+        """
+        others = frozenset(p for p in WAITING if p not in self.lifecycle.phases)
+        if not others:
+            return
+        strangers = (await self.store.page(TaskQuery(shown=others, limit=1))).total
+        if strangers:
+            phases = ", ".join(sorted(others))
+            _log.error("%d tasks wait in phases of another lifecycle: %s", strangers, phases)
 
     async def rest(self) -> None:
         """Start nothing more, and let turns come to a rest, at most `Limits.drain_s`."""
@@ -217,7 +238,9 @@ class Runtime:
             return ()
         started: Started = {"run_s": self.limits.run_s}
         at = submitted.event.at
-        return (fire(submitted.record, Signal(Trigger.START, dict(started), ENGINE, at)),)
+        return (
+            self.lifecycle.fire(submitted.record, Signal(Trigger.START, dict(started), ENGINE, at)),
+        )
 
     async def _recover(self) -> None:
         """Bring back to life what was not finished when the engine last closed or died."""
@@ -235,7 +258,7 @@ class Runtime:
                             cell = await self.writer.cell(record.task_id)
                             self.admission.moved(record.phase, record)
                             self.writer.post(cell, Post(self._recovery, ENGINE, insists=True))
-                    case Phase.WAITING_INPUT | Phase.WAITING_AUTH:
+                    case waiting if waiting in WAITING:
                         pass  # Its deadline is in the store, and its agent in the log.
                     case _:
                         with _passing_by():

@@ -16,6 +16,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from interlock import _sqlite_reader as reading
 from interlock import _sqlite_verify as verifying
 from interlock._event import Event
+from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._record import TaskRecord
 from interlock._sqlite_batch import CommitJob, DropWatch, Job, Outcome, Purge, PutWatch
 from interlock._sqlite_reader import Note, Readers
@@ -208,7 +209,7 @@ class SqliteStore:
         """See `Store.quarantined`: since it was opened."""
         return {} if self._session is None else dict(self._session.readers.quarantined)
 
-    async def verify(self) -> list[str]:
+    async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """See `Store.verify`; here also the hash chains, the columns and the file itself."""
         lost = self._opened().writer.lost
         found = [f"the file: its newest {lost} events are lost, or it is an old copy"] * (lost > 0)
@@ -216,7 +217,7 @@ class SqliteStore:
         last: int | None = 0
         while last is not None:
             try:
-                more, last = await self._read(verifying.task_findings, last)
+                more, last = await self._read(verifying.task_findings, last, lifecycle)
             except StoreCorrupt as error:
                 return [*found, f"the tasks behind row {last} cannot be found: {error}"]
             found += more

@@ -151,7 +151,7 @@ def examine(path: str | os.PathLike[str], *, now: float) -> Examination:
         raise StoreError(f"there is no file {database}")
     # Before the file: what is acknowledged meanwhile must not seem to be lost.
     opened_by, mark = mark_of(database)
-    with contextlib.closing(_opened(database)) as db:
+    with contextlib.closing(opened_to_look(database)) as db:
         try:
             found = _overview(db, database, opened_by, mark, now)
             for record in _all_records(db, found):
@@ -163,7 +163,7 @@ def examine(path: str | os.PathLike[str], *, now: float) -> Examination:
     return found
 
 
-def _opened(database: Path) -> sqlite3.Connection:
+def opened_to_look(database: Path) -> sqlite3.Connection:
     """A connection that can only read; raises StoreError if there is none to be had."""
     failure: sqlite3.Error | None = None
     # Where not even the files beside it may be made, and none is there, nobody writes.

@@ -28,7 +28,7 @@ from interlock._sqlite_rows import (
     text,
     watch_of,
 )
-from interlock._sqlite_schema import opened_for_reading, store_error
+from interlock._sqlite_schema import AT_WORK, opened_for_reading, store_error
 from interlock._store import Claim, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreCorrupt, StoreError
 
@@ -157,8 +157,7 @@ def unfinished(db: sqlite3.Connection, note: Note, after: str, limit: int) -> li
     """See `Store.unfinished`."""
     chosen = _Chosen(
         # To the letter as in the index, or SQLite does not see that it may use that.
-        "SELECT n, task_id FROM task"
-        " WHERE phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')"
+        f"SELECT n, task_id FROM task WHERE {AT_WORK}"
         " AND task_id > CAST(? AS TEXT) ORDER BY task_id LIMIT ?",
         (),
         (after.encode(),),

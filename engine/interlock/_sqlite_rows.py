@@ -29,6 +29,11 @@ _TRIGGERS: Final = {trigger.value.encode(): trigger for trigger in Trigger}
 _PHASES: Final = {phase.value.encode(): phase for phase in Phase}
 
 
+def _phase(stored: bytes) -> Phase:
+    """A phase by its name, which may be one of an extended lifecycle; raises ValueError."""
+    return _PHASES.get(stored) or Phase(stored.decode())
+
+
 def task_row(record: TaskRecord) -> Row:
     """The columns of `TASK_COLUMNS`; raises ValueError if something in it is not JSON."""
     identity = record.identity
@@ -132,8 +137,8 @@ def event_of(task_id: str, row: Row) -> Event:
             at,
             epoch,
             _TRIGGERS[trigger],
-            None if source is None else _PHASES[source],
-            _PHASES[dest],
+            None if source is None else _phase(source),
+            _phase(dest),
             actor.decode(),
             _object(data),
         )

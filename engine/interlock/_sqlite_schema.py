@@ -115,7 +115,17 @@ _WAITING: Final = (
     WHERE phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')
     """,
 )
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _PURGE, _WAITING)
+#: The tasks that a start reads.  By name, so that those are none of them that wait in a phase of
+#: which this program may never have heard.
+AT_WORK: Final = (
+    "phase IN ('submitted', 'running', 'cancelling',"
+    " 'completed', 'failed', 'cancelled', 'timed_out', 'rejected')"
+)
+_AT_WORK: Final = (
+    "DROP INDEX task_unfinished",
+    f"CREATE INDEX task_unfinished ON task (task_id) WHERE {AT_WORK}",
+)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _PURGE, _WAITING, _AT_WORK)
 #: How many events there ever were: their numbers have gaps, but the last one is right.
 EVENTS_EVER: Final = "SELECT ifnull(max(rowid), 0) + (SELECT events FROM purged) FROM event"
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from interlock._event import Event
 from interlock._json import digest
+from interlock._machine import Lifecycle
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
 from interlock._sqlite_rows import (
@@ -55,15 +56,17 @@ def file_findings(db: sqlite3.Connection) -> list[str]:
     return [*found, *(f"table {table}: rows that belong to no task" for table in sorted(strays))]
 
 
-def task_findings(db: sqlite3.Connection, after: int) -> tuple[list[str], int | None]:
+def task_findings(
+    db: sqlite3.Connection, after: int, lifecycle: Lifecycle
+) -> tuple[list[str], int | None]:
     """What is wrong with the next tasks, and the row of the last of them; None is the end."""
     rows = db.execute("SELECT n FROM task WHERE n > ? ORDER BY n LIMIT ?", (after, TASKS_AT_ONCE))
     numbers = [number for (number,) in rows]
-    found = [finding for number in numbers for finding in _findings(db, number)]
+    found = [finding for number in numbers for finding in _findings(db, number, lifecycle)]
     return found, numbers[-1] if numbers else None
 
 
-def _findings(db: sqlite3.Connection, number: int) -> Iterator[str]:
+def _findings(db: sqlite3.Connection, number: int, lifecycle: Lifecycle) -> Iterator[str]:
     try:
         chain, *task = db.execute(
             f"SELECT chain, {TASK_COLUMNS} FROM task WHERE n = ?", (number,)
@@ -93,7 +96,7 @@ def _findings(db: sqlite3.Connection, number: int) -> Iterator[str]:
     if not _is_within(json.loads(snapshot), json.loads(record.to_json())):
         # A field by a wrong name is overlooked by whoever reads it, if it has a default.
         yield f"task {task_id!r}: its record has a field that no record has"
-    yield from findings([(record, events)])
+    yield from findings([(record, events)], lifecycle)
     yield from _claim_findings(db, number, record, events)
     yield from _watch_findings(db, number, record)
 

@@ -12,11 +12,12 @@ because the port stands beside the store that forgets, which is how it is read b
 import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from interlock._event import Event
-from interlock._machine import fold
+from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._phases import OVER, WAITING, Phase
 from interlock._record import TaskRecord
 from interlock.errors import Conflict, StoreCorrupt, StoreError
@@ -87,7 +88,7 @@ class TaskQuery:
     owner: str | None = None
     context_id: str | None = None
     #: As shown: a finalized task counts under its outcome.
-    shown: frozenset[Phase] | None = None
+    shown: AbstractSet[Phase] | None = None
     #: Only tasks changed at or after this time, seconds since 1970.
     updated_since: float | None = None
     limit: int = 50
@@ -218,7 +219,7 @@ class Store(Protocol):
         """
         ...
 
-    async def verify(self) -> list[str]:
+    async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """Check every task's record against its log; each finding as a sentence."""
         ...
 
@@ -382,9 +383,10 @@ class MemoryStore:
         """See `Store.quarantined`: everything here can be read."""
         return {}
 
-    async def verify(self) -> list[str]:
+    async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """See `Store.verify`."""
-        return findings((kept.record, kept.events) for kept in self._tasks.values())
+        tasks = ((kept.record, kept.events) for kept in self._tasks.values())
+        return findings(tasks, lifecycle)
 
 
 def whole_log(record: TaskRecord, events: Sequence[Event]) -> Sequence[Event]:
@@ -399,12 +401,14 @@ def whole_log(record: TaskRecord, events: Sequence[Event]) -> Sequence[Event]:
     return log
 
 
-def findings(tasks: Iterable[tuple[TaskRecord, Sequence[Event]]]) -> list[str]:
+def findings(
+    tasks: Iterable[tuple[TaskRecord, Sequence[Event]]], lifecycle: Lifecycle
+) -> list[str]:
     """Where a record is not the fold of its log, one sentence for each task."""
     found: list[str] = []
     for record, events in tasks:
         try:
-            folded = fold(events)
+            folded = lifecycle.fold(events)
         except StoreCorrupt as error:
             found.append(f"task {record.task_id!r}: {error}")
             continue

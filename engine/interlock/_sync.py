@@ -10,6 +10,7 @@ from interlock._call import Call, raised
 from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
 from interlock._memory import Ended
+from interlock._phases import Phase
 from interlock._record import OnDeny
 from interlock._toolbox import Toolbox
 from interlock.errors import EngineError
@@ -92,6 +93,7 @@ class SyncTaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> V: ...
     @overload
     def ask(
@@ -103,6 +105,7 @@ class SyncTaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> Any: ...
     @overload
     def ask(
@@ -113,6 +116,7 @@ class SyncTaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> str: ...
     def ask(self, prompt: str, form: FormLike = str, **options: Any) -> Any:
         """See `TaskContext.ask`."""
@@ -130,6 +134,7 @@ class SyncTaskContext:
         expires_s: float | None = None,
         approvers: Sequence[str] = (),
         key: str | None = None,
+        phase: Phase | None = None,
     ) -> JsonObject:
         """See `TaskContext.authorize`."""
         return self._run(
@@ -142,6 +147,7 @@ class SyncTaskContext:
                 on_deny=on_deny,
                 expires_s=expires_s,
                 approvers=approvers,
+                phase=phase,
                 key=key,
             )
         )

@@ -53,7 +53,7 @@ P, T, K = Phase, Trigger, TimerKind
 
 _STOP: Final[Effects] = (StopTurn(), ArmTimer(K.GRACE), Publish())
 _STOP_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), *_STOP)
-_STOP_WAIT: Final[Effects] = (DisarmTimer(K.ASK), DisarmTimer(K.TASK), *_STOP)
+STOP_WAIT: Final[Effects] = (DisarmTimer(K.ASK), DisarmTimer(K.TASK), *_STOP)
 _END_UNSTARTED: Final[Effects] = (
     DisarmTimer(K.RETRY),
     DisarmTimer(K.TASK),
@@ -63,49 +63,56 @@ _END_UNSTARTED: Final[Effects] = (
 _END_RUN: Final[Effects] = (DisarmTimer(K.RUN), DisarmTimer(K.TASK), Publish(), Release())
 _END_STOP: Final[Effects] = (DisarmTimer(K.GRACE), Publish(), Release())
 _ASK: Final[Effects] = (DisarmTimer(K.RUN), ArmTimer(K.ASK), Publish())
-_ASK_AGAIN: Final[Effects] = (ArmTimer(K.ASK), Publish())
+ASK_AGAIN: Final[Effects] = (ArmTimer(K.ASK), Publish())
 _RESUME: Final[Effects] = (DisarmTimer(K.ASK), ArmTimer(K.RUN), ResumeTurn(), Publish())
-_WAIT_ON: Final[Effects] = (DisarmTimer(K.ASK), Publish())
+WAIT_ON: Final[Effects] = (DisarmTimer(K.ASK), Publish())
 
 _REPORTED: Final = (guards.report_is_current,)
-_MAY_ASK: Final = (guards.report_is_current, guards.key_is_new, guards.asks_are_left)
-_MAY_DECLINE: Final = (
+MAY_ASK: Final = (guards.report_is_current, guards.key_is_new, guards.asks_are_left)
+MAY_DECLINE: Final = (
     guards.ask_is_open,
     guards.ask_wants_a_value,
     guards.caller_may_answer,
     guards.answer_is_in_time,
 )
-_MAY_ANSWER: Final = (*_MAY_DECLINE, guards.answer_fits)
-_MAY_DECIDE: Final = (
+MAY_ANSWER: Final = (*MAY_DECLINE, guards.answer_fits)
+MAY_DECIDE: Final = (
     guards.ask_is_open,
     guards.ask_wants_a_decision,
     guards.caller_may_answer,
     guards.answer_is_in_time,
     guards.digest_matches,
 )
-_MAY_APPROVE: Final = (*_MAY_DECIDE, guards.edit_is_allowed, guards.arguments_fit)
-_MAY_EXPIRE: Final = (guards.a_timer_fired, guards.ask_is_open, guards.ask_is_due)
-_MAY_WITHDRAW: Final = (guards.report_is_current, guards.ask_is_open)
-_MAY_WRITE: Final = (guards.report_is_current, guards.log_has_room)
-_MAY_END_CALL: Final = (guards.report_is_current, guards.call_is_open)
-_OVERDUE: Final = (guards.a_timer_fired, guards.deadline_has_passed)
+MAY_APPROVE: Final = (*MAY_DECIDE, guards.edit_is_allowed, guards.arguments_fit)
+MAY_EXPIRE: Final = (guards.a_timer_fired, guards.ask_is_open, guards.ask_is_due)
+MAY_WITHDRAW: Final = (guards.report_is_current, guards.ask_is_open)
+MAY_WRITE: Final = (guards.report_is_current, guards.log_has_room)
+MAY_END_CALL: Final = (guards.report_is_current, guards.call_is_open)
+OVERDUE: Final = (guards.a_timer_fired, guards.deadline_has_passed)
 
 
-def _close_one(
-    trigger: Trigger, source: Phase, requires: tuple[Guard, ...], to: Change = change.answered
+def close_one(
+    trigger: Trigger,
+    source: Phase,
+    requires: tuple[Guard, ...],
+    to: Change = change.answered,
+    *,
+    stays: Guard | None = None,
 ) -> Iterator[Row]:
     """One ask less: after the last the turn goes on, else the wait does."""
     yield Row(trigger, source, P.RUNNING, to, _RESUME, requires, guards.it_is_the_last_ask)
     if source is P.WAITING_AUTH:
-        other = guards.another_decision_is_open
-        yield Row(trigger, source, P.WAITING_AUTH, to, _WAIT_ON, requires, other)
-    yield Row(trigger, source, P.WAITING_INPUT, to, _WAIT_ON, requires)
+        stays = guards.another_decision_is_open
+    if stays is not None:
+        yield Row(trigger, source, source, to, WAIT_ON, requires, stays)
+    yield Row(trigger, source, P.WAITING_INPUT, to, WAIT_ON, requires)
 
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(T.SUBMIT, None, P.SUBMITTED, change.unchanged, (ArmTimer(K.TASK), Publish())),
     # Before and while it runs.  A recovered task that was cancelling has no turn to wait for.
-    Row(T.REJECT, P.SUBMITTED, P.REJECTED, change.rejected, _END_UNSTARTED),
+    # A turn that was fenced off rejects nothing, also not while its task waits to be tried again.
+    Row(T.REJECT, P.SUBMITTED, P.REJECTED, change.rejected, _END_UNSTARTED, _REPORTED),
     Row(T.REJECT, P.RUNNING, P.REJECTED, change.rejected, _END_RUN, _REPORTED),
     Row(
         T.START,
@@ -126,44 +133,44 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(T.RECOVER, P.CANCELLING, P.CANCELLING, change.fenced, (StopTurn(), Publish())),
     # What the agent shows while it works; another branch of it may be waiting.
     *(
-        Row(trigger, source, source, change.unchanged, (Publish(),), _MAY_WRITE)
+        Row(trigger, source, source, change.unchanged, (Publish(),), MAY_WRITE)
         for trigger in (T.EMIT, T.PROGRESS)
         for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH)
     ),
     # The journal: what the agent does outside, written down before and after.  Nothing begins
     # while somebody is asked; what was begun may end at any time before the task's end.
-    Row(T.CALL, P.RUNNING, P.RUNNING, change.call_begun, (), _MAY_WRITE),
+    Row(T.CALL, P.RUNNING, P.RUNNING, change.call_begun, (), MAY_WRITE),
     *(
-        Row(T.CALLED, source, source, change.call_ended, (), _MAY_END_CALL)
+        Row(T.CALLED, source, source, change.call_ended, (), MAY_END_CALL)
         for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH, P.CANCELLING)
     ),
     *(
-        Row(T.NOTE, source, source, change.unchanged, (), _MAY_WRITE)
+        Row(T.NOTE, source, source, change.unchanged, (), MAY_WRITE)
         for source in (P.RUNNING, P.WAITING_INPUT, P.WAITING_AUTH)
     ),
     # Asking.  Parallel branches ask at once: any open decision shows as waiting_auth.
-    Row(T.ASK, P.RUNNING, P.WAITING_AUTH, change.asked, _ASK, _MAY_ASK, guards.asks_for_a_decision),
-    Row(T.ASK, P.RUNNING, P.WAITING_INPUT, change.asked, _ASK, _MAY_ASK),
+    Row(T.ASK, P.RUNNING, P.WAITING_AUTH, change.asked, _ASK, MAY_ASK, guards.asks_for_a_decision),
+    Row(T.ASK, P.RUNNING, P.WAITING_INPUT, change.asked, _ASK, MAY_ASK),
     Row(
         T.ASK,
         P.WAITING_INPUT,
         P.WAITING_AUTH,
         change.asked,
-        _ASK_AGAIN,
-        _MAY_ASK,
+        ASK_AGAIN,
+        MAY_ASK,
         guards.asks_for_a_decision,
     ),
-    Row(T.ASK, P.WAITING_INPUT, P.WAITING_INPUT, change.asked, _ASK_AGAIN, _MAY_ASK),
-    Row(T.ASK, P.WAITING_AUTH, P.WAITING_AUTH, change.asked, _ASK_AGAIN, _MAY_ASK),
+    Row(T.ASK, P.WAITING_INPUT, P.WAITING_INPUT, change.asked, ASK_AGAIN, MAY_ASK),
+    Row(T.ASK, P.WAITING_AUTH, P.WAITING_AUTH, change.asked, ASK_AGAIN, MAY_ASK),
     # Coming back.  A value can never close a decision, so waiting_auth stays.
-    *_close_one(T.PROVIDE_INPUT, P.WAITING_INPUT, _MAY_ANSWER),
+    *close_one(T.PROVIDE_INPUT, P.WAITING_INPUT, MAY_ANSWER),
     Row(
         T.PROVIDE_INPUT,
         P.WAITING_AUTH,
         P.WAITING_AUTH,
         change.answered,
-        _WAIT_ON,
-        _MAY_ANSWER,
+        WAIT_ON,
+        MAY_ANSWER,
     ),
     # Nobody has to answer: the ask says what it comes to that somebody will not.
     Row(
@@ -171,32 +178,32 @@ TABLE: Final[tuple[Row, ...]] = (
         P.WAITING_INPUT,
         P.CANCELLING,
         change.stopped_by_decline,
-        _STOP_WAIT,
-        _MAY_DECLINE,
+        STOP_WAIT,
+        MAY_DECLINE,
         guards.decline_stops_the_task,
     ),
-    *_close_one(T.DECLINE, P.WAITING_INPUT, _MAY_DECLINE),
+    *close_one(T.DECLINE, P.WAITING_INPUT, MAY_DECLINE),
     Row(
         T.DECLINE,
         P.WAITING_AUTH,
         P.CANCELLING,
         change.stopped_by_decline,
-        _STOP_WAIT,
-        _MAY_DECLINE,
+        STOP_WAIT,
+        MAY_DECLINE,
         guards.decline_stops_the_task,
     ),
-    Row(T.DECLINE, P.WAITING_AUTH, P.WAITING_AUTH, change.answered, _WAIT_ON, _MAY_DECLINE),
-    *_close_one(T.APPROVE, P.WAITING_AUTH, _MAY_APPROVE),
+    Row(T.DECLINE, P.WAITING_AUTH, P.WAITING_AUTH, change.answered, WAIT_ON, MAY_DECLINE),
+    *close_one(T.APPROVE, P.WAITING_AUTH, MAY_APPROVE),
     Row(
         T.DENY,
         P.WAITING_AUTH,
         P.CANCELLING,
         change.stopped_by_denial,
-        _STOP_WAIT,
-        _MAY_DECIDE,
+        STOP_WAIT,
+        MAY_DECIDE,
         guards.denial_stops_the_task,
     ),
-    *_close_one(T.DENY, P.WAITING_AUTH, _MAY_DECIDE),
+    *close_one(T.DENY, P.WAITING_AUTH, MAY_DECIDE),
     *(
         row
         for source in (P.WAITING_INPUT, P.WAITING_AUTH)
@@ -206,27 +213,27 @@ TABLE: Final[tuple[Row, ...]] = (
                 source,
                 P.CANCELLING,
                 change.stopped_by_expiry,
-                _STOP_WAIT,
-                _MAY_EXPIRE,
+                STOP_WAIT,
+                MAY_EXPIRE,
                 guards.expiry_stops_the_task,
             ),
-            *_close_one(T.EXPIRE, source, _MAY_EXPIRE),
-            *_close_one(T.WITHDRAW, source, _MAY_WITHDRAW, change.withdrawn),
+            *close_one(T.EXPIRE, source, MAY_EXPIRE),
+            *close_one(T.WITHDRAW, source, MAY_WITHDRAW, change.withdrawn),
         )
     ),
     # Stopping.  A submitted task has no turn yet, so it need not wait for one.
     Row(T.CANCEL, P.SUBMITTED, P.CANCELLED, change.cancelled_unstarted, _END_UNSTARTED),
     Row(T.CANCEL, P.RUNNING, P.CANCELLING, change.stopped_by_client, _STOP_RUN),
     *(
-        Row(T.CANCEL, source, P.CANCELLING, change.stopped_by_client, _STOP_WAIT)
+        Row(T.CANCEL, source, P.CANCELLING, change.stopped_by_client, STOP_WAIT)
         for source in sorted(WAITING)
     ),
     # A repeat is accepted and changes nothing.
     Row(T.CANCEL, P.CANCELLING, P.CANCELLING, change.unchanged, ()),
-    Row(T.OVERRUN, P.SUBMITTED, P.TIMED_OUT, change.timed_out_unstarted, _END_UNSTARTED, _OVERDUE),
-    Row(T.OVERRUN, P.RUNNING, P.CANCELLING, change.stopped_by_deadline, _STOP_RUN, _OVERDUE),
+    Row(T.OVERRUN, P.SUBMITTED, P.TIMED_OUT, change.timed_out_unstarted, _END_UNSTARTED, OVERDUE),
+    Row(T.OVERRUN, P.RUNNING, P.CANCELLING, change.stopped_by_deadline, _STOP_RUN, OVERDUE),
     *(
-        Row(T.OVERRUN, source, P.CANCELLING, change.stopped_by_deadline, _STOP_WAIT, _OVERDUE)
+        Row(T.OVERRUN, source, P.CANCELLING, change.stopped_by_deadline, STOP_WAIT, OVERDUE)
         for source in sorted(WAITING)
     ),
     # The agent's own end.

@@ -26,6 +26,7 @@ from interlock._context import TaskContext
 from interlock._drive import driven
 from interlock._event import Data, Event
 from interlock._form import Form
+from interlock._machine import Lifecycle
 from interlock._memory import Memory, Reply
 from interlock._payload import CallBegun, CallEnded
 from interlock._phases import WAITING, Phase, Trigger
@@ -55,6 +56,11 @@ class Host(Protocol):
     @property
     def toolbox(self) -> Toolbox:
         """The tools of the engine."""
+        ...
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What its tasks live by."""
         ...
 
     def carried(self, task_id: str) -> Mapping[str, str]:
@@ -95,6 +101,7 @@ class Turn:
         #: The task as of its last commit; kept current by the engine.
         self.record = record
         self.limits: Final = host.limits
+        self.phases: Final = host.lifecycle.phases
         self.clock: Final = host.clock
         self.memory: Final = memory
         #: By which the engine knows the agent.

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from interlock._cell import Cell, Choice, Post
 from interlock._clock import Alarm, Clock
-from interlock._event import Event
+from interlock._event import Event, Signal
 from interlock._json import is_small
 from interlock._machine import Move, fire
 from interlock._phases import OVER, Phase, Trigger
@@ -47,6 +47,9 @@ RECENT_CHARS_MAX: Final = 65_536
 #: Acts on what was committed; told the record before it.
 Act: TypeAlias = Callable[[Cell, TaskRecord, Sequence[Move]], None]
 
+#: Decides what a signal comes to: `Lifecycle.fire`.
+Fire: TypeAlias = Callable[[TaskRecord, Signal], Move]
+
 #: What is fired at once after a move that is not committed yet, in the same commit.
 Follow: TypeAlias = Callable[[Cell, Move], Sequence[Post]]
 
@@ -72,7 +75,9 @@ class Writer:
         inbox_max: int,
         act: Act,
         follow: Follow = lambda _cell, _move: (),
+        fire: Fire = fire,
     ) -> None:
+        self._fire: Final = fire
         self._store: Final = store
         self._clock: Final = clock
         self._inbox_max: Final = inbox_max
@@ -249,7 +254,7 @@ class Writer:
                 break  # Its token is used up by this batch: the store must say so.
             post = cell.inbox.popleft()
             try:
-                move = fire(record, post.signal(record, at))
+                move = self._fire(record, post.signal(record, at))
             except Refused as error:
                 refused.append((post, error))
                 continue

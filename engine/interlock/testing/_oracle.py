@@ -6,13 +6,13 @@ table only as a list of edges.  Ids are those of specs/invariants.md.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
 from interlock._event import AGENT, MACHINES, Event
 from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
-from interlock._transitions import TABLE
+from interlock._transitions import TABLE, Row
 
-_EDGES = {(row.source, row.trigger, row.dest) for row in TABLE}
 #: What closes an ask of kind input, and one of kind auth.
 _VALUES = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE})
 _DECISIONS = frozenset({Trigger.APPROVE, Trigger.DENY})
@@ -32,10 +32,13 @@ _ACTS = frozenset(
 _IN_DOUBT = "interlock:in-doubt-"
 
 
-def violations(log: Sequence[Event]) -> list[str]:
-    """Every invariant that the log of one task breaks, as a sentence that begins with its id."""
+def violations(log: Sequence[Event], table: Sequence[Row] = TABLE) -> list[str]:
+    """Every invariant that the log of one task breaks, as a sentence that begins with its id.
+
+    `table` is that of the lifecycle by which the task lived.
+    """
     return [
-        *_shape(log),
+        *_shape(log, {(row.source, row.trigger, row.dest) for row in table}),
         *_endings(log),
         *_asks(log),
         *_approvals(log),
@@ -45,7 +48,9 @@ def violations(log: Sequence[Event]) -> list[str]:
     ]
 
 
-def _shape(log: Sequence[Event]) -> Iterator[str]:
+def _shape(
+    log: Sequence[Event], declared: AbstractSet[tuple[Phase | None, Trigger, Phase]]
+) -> Iterator[str]:
     if [event.seq for event in log] != list(range(1, len(log) + 1)):
         yield "I01: sequence numbers are not 1, 2, 3, ..."
     for before, after in pairwise(log):
@@ -56,7 +61,7 @@ def _shape(log: Sequence[Event]) -> Iterator[str]:
         if after.at < before.at:
             yield f"I09: event {after.seq} is earlier than the one before it"
     for event in log:
-        if (event.source, event.trigger, event.dest) not in _EDGES:
+        if (event.source, event.trigger, event.dest) not in declared:
             yield f"I03: event {event.seq} is no declared transition"
 
 
