@@ -6,13 +6,12 @@ come, and nothing else: whatever it stands for is in the log, so it outlives the
 """
 
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 import mcp_types as wire
 
-from interlock import OVER, Answer, AskKind, Event, JsonObject, OpenAsk, TaskRecord
+from interlock import OVER, Answer, AskKind, Event, JsonObject, OpenAsk, Phase, TaskRecord
 from interlock.errors import (
     AnswerInvalid,
     InvalidInput,
@@ -21,6 +20,7 @@ from interlock.errors import (
     TokenReused,
     UnknownTask,
 )
+from interlock_adapters._mcp_face_callers import Seat
 from interlock_adapters._mcp_face_desk import Desk, asked_before
 from interlock_adapters._mcp_face_errors import (
     ANSWERED,
@@ -94,7 +94,7 @@ class Calls:
             record = await self._gone_on_with(params, tool, arguments, owner, client)
             if isinstance(record, wire.InputRequiredResult):
                 return record
-            return await self._rest(request, record, client, made=False)
+            return await self._rest(request, record, client, None)
         if tool.settings.tasks == "required" and not client.tasks:
             raise needs_tasks()
         if tool.missing(arguments):
@@ -103,11 +103,13 @@ class Calls:
                 return asked
         if problems := tool.problems(arguments):
             return refused(problems)
-        handle = await self._desk.submit(request, tool, arguments, owner)
+        seat = self._desk.seat(request, owner)
+        handle = await self._desk.submit(seat, tool, arguments, owner)
         if client.tasks and tool.settings.tasks != "never":
-            self._desk.callers.told(handle.task_id)
+            seat.told()
+            seat.leave()
             return self._desk.shown.created(handle.record)
-        return await self._rest(request, handle.record, client, made=handle.created)
+        return await self._rest(request, handle.record, client, seat)
 
     # --- before there is a task -----------------------------------------------------------
 
@@ -171,7 +173,6 @@ class Calls:
         if state.seq > view.record.seq or not _is_same_call(view.events[0], tool, arguments):
             raise bad_state("the requestState is of another call")
         problems: dict[str, tuple[str, ...]] = {}
-        taken = False
         for key, replied in (params.input_responses or {}).items():
             ask = asked_before(view.events[: state.seq], key)
             if ask is None or not isinstance(replied, wire.ElicitResult):
@@ -179,15 +180,14 @@ class Calls:
             try:
                 token = f"{OWN}mcp {state.task_id}/{key}"
                 await self._desk.say(view.record, ask, replied, token=token)
-                taken = True
             except (InvalidInput, AnswerInvalid) as error:
                 problems[key] = error.problems
             except (Refused, TokenReused):
                 now = await self._desk.engine.record(state.task_id, owner=owner)
                 if now.ask(key) is not None:
                     raise
-                if taken:
-                    continue  # An answer before it has stopped the task.
+                if now.phase is Phase.CANCELLING or now.phase in OVER:
+                    continue  # It has stopped, perhaps by an answer before this one.
                 raise invalid(f"{key!r} is already answered", reason=ANSWERED) from None
         record = await self._desk.engine.record(state.task_id, owner=owner)
         if any(record.ask(key) for key in problems):
@@ -197,32 +197,51 @@ class Calls:
     # --- waiting --------------------------------------------------------------------------
 
     async def _rest(
-        self, request: Request, record: TaskRecord, client: Client, *, made: bool
+        self, request: Request, record: TaskRecord, client: Client, seat: Seat | None
     ) -> wire.CallToolResult | wire.InputRequiredResult:
-        """Wait until the task is over or asks its owner something, and tell which."""
+        """Wait until the task is over or asks its owner something, and tell which.
+
+        Without a seat the call came with a state, and may come with it again.
+        """
+        try:
+            ended = await self._waited(request, record, client, seat)
+        except NotAccepting:
+            if seat is not None:
+                seat.leave()  # It is we who go, and the task goes on when we are back.
+            raise
+        except BaseException:
+            # The caller has gone, or is told no more than an error.
+            if seat is not None:
+                self._desk.left(seat, record)
+            raise
+        if seat is not None:
+            seat.leave()
+        return ended if not isinstance(ended, TaskRecord) else await self._desk.result(ended)
+
+    async def _waited(
+        self, request: Request, record: TaskRecord, client: Client, seat: Seat | None
+    ) -> TaskRecord | wire.InputRequiredResult:
         desk = self._desk
-        give_up = partial(desk.give_up, record)
-        with desk.callers.waiting(record.task_id, made=made, give_up=give_up):
-            try:
-                async with desk.stopping.patience():
-                    if client.modern:
-                        record = await self._rested(request, record, client)
-                    else:
-                        record = await self._live.over(request, record, client)
-            except (TimeoutError, NotAccepting):
-                if not client.modern:
-                    why = "the server stops; the task goes on when it is back"
-                    raise NotAccepting(why) from None
-                # The client comes again with it, and finds the task where it is then.
-                desk.callers.told(record.task_id)
-                state = _State(record.task_id, record.seq)
-                return wire.InputRequiredResult(request_state=str(state))
-            if record.phase not in OVER:
-                if desk.is_stuck(record, client):
-                    raise needs_elicitation()
-                desk.callers.told(record.task_id)
-                return self._round(record, client)
-        return await desk.result(record)
+        try:
+            async with desk.stopping.patience():
+                if client.modern:
+                    record = await self._rested(request, record, client)
+                else:
+                    record = await self._live.over(request, record, client)
+        except (TimeoutError, NotAccepting):
+            if not client.modern:
+                raise NotAccepting("the server stops; the task goes on when it is back") from None
+            # The client comes again with it, and finds the task where it is then.
+            round_ = wire.InputRequiredResult(request_state=str(_State(record.task_id, record.seq)))
+        else:
+            if record.phase in OVER:
+                return record
+            if desk.is_stuck(record, client):
+                raise needs_elicitation()
+            round_ = self._round(record, client)
+        if seat is not None:
+            seat.told()
+        return round_
 
     async def _rested(self, request: Request, record: TaskRecord, client: Client) -> TaskRecord:
         """Wait until the task is over, or asks what this client, or nobody, can answer."""

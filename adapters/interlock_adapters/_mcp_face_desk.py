@@ -33,7 +33,7 @@ from interlock.errors import (
     LimitReached,
     StoreError,
 )
-from interlock_adapters._mcp_face_callers import Callers
+from interlock_adapters._mcp_face_callers import Callers, Seat
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
 from interlock_adapters._mcp_face_settings import McpSettings, Request
@@ -64,7 +64,7 @@ class Desk:
         self.stopping: Final = stopping
         self.catalog: Final = Catalog(engine, settings)
         self.shown: Final = Shown(engine.limits, settings.poll_s, settings.console_url)
-        self.callers: Final = Callers()
+        self._callers: Final = Callers()
         #: Tasks that nobody wants any more, on their way to be told so.
         self._unwanted: Final[set[asyncio.Task[None]]] = set()
 
@@ -120,51 +120,73 @@ class Desk:
 
     # --- making and ending tasks --------------------------------------------------------
 
-    async def submit(
-        self, request: Request, tool: Offered, arguments: JsonObject, owner: str
-    ) -> TaskHandle:
-        """The task that a call makes, durable.
-
-        Who hangs up before that has made none, or one that is cancelled at once.
+    def seat(self, request: Request, owner: str) -> Seat:
+        """The place of a call among those that are the same call.
 
         Raises:
-            EngineError: see `Engine.submit`.
+            MCPError: its idempotency key is none.
         """
         token = None if request.meta is None else request.meta.get(IDEMPOTENCY_KEY)
         if token is not None and (not isinstance(token, str) or token.startswith(OWN)):
             raise invalid(f"_meta[{IDEMPOTENCY_KEY!r}] is no text, or begins with {OWN!r}")
+        return self._callers.seat(owner, token)
+
+    async def submit(
+        self, seat: Seat, tool: Offered, arguments: JsonObject, owner: str
+    ) -> TaskHandle:
+        """The task that a call makes, durable.
+
+        Who hangs up before that has made none, or one that is given up if nobody else waits.
+
+        Raises:
+            EngineError: see `Engine.submit`.
+        """
         making = asyncio.ensure_future(
             self.engine.submit(
                 tool.content(arguments),
                 owner=owner,
-                token=token,
+                token=None if seat.key is None else seat.key[1],
                 metadata={TOOL: tool.name},
                 agent=tool.settings.agent,
             )
         )
         try:
-            return await asyncio.shield(making)
+            handle = await asyncio.shield(making)
         except asyncio.CancelledError:
-            making.add_done_callback(self._made_in_vain)
+            making.add_done_callback(partial(self._made_in_vain, seat))
             raise
+        except Exception:
+            seat.leave()
+            raise
+        if handle.created:
+            seat.made()
+        return handle
 
-    def _made_in_vain(self, making: "asyncio.Future[TaskHandle]") -> None:
+    def _made_in_vain(self, seat: Seat, making: "asyncio.Future[TaskHandle]") -> None:
         if making.cancelled() or making.exception() is not None:
+            seat.leave()
             return
         handle = making.result()
-        if handle.created and self.callers.abandoned(handle.task_id):
-            self.give_up(handle.record)
+        if handle.created:
+            seat.made()
+        self.left(seat, handle.record)
 
-    def give_up(self, record: TaskRecord) -> None:
-        """Cancel a task whose caller has gone; not when it is we who go: then it goes on later."""
-        if not self.stopping.begun:
-            ending = asyncio.ensure_future(self._cancelled(record))
+    def left(self, seat: Seat, record: TaskRecord) -> None:
+        """A call has ended without a result: its task is given up if it is nobody's now.
+
+        Not when it is we who go: then it goes on later.
+        """
+        if seat.leave() and not self.stopping.begun:
+            ending = asyncio.ensure_future(self._cancelled(record, seat.key))
             self._unwanted.add(ending)
             ending.add_done_callback(self._unwanted.discard)
 
-    async def _cancelled(self, record: TaskRecord) -> None:
+    async def _cancelled(self, record: TaskRecord, key: tuple[str, str] | None) -> None:
         reason = "the caller has gone"
         while not self.stopping.begun:
+            if (crowd := self._callers.crowd(key)) is not None:
+                crowd.made = True  # The call was made again: the task is theirs.
+                return
             try:
                 await self.engine.cancel(record.task_id, owner=record.owner, reason=reason)
             except (LimitReached, StoreError) as error:

@@ -7,6 +7,7 @@ it waits for the result, on the stream of that request.
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import mcp_types as wire
@@ -15,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 from interlock import OVER, Phase, TaskQuery, TaskRecord
-from interlock.errors import IllegalTrigger
+from interlock.errors import IllegalTrigger, StoreCorrupt, UnknownTask
 from interlock_adapters._mcp_face_calls import refused
 from interlock_adapters._mcp_face_desk import Desk
 from interlock_adapters._mcp_face_errors import BORDER, invalid
@@ -95,8 +96,11 @@ class Experimental:
         arguments: Any = dict(params.arguments or {})
         if problems := tool.problems(arguments):
             return dumped(refused(problems))
-        handle = await self._desk.submit(request, tool, arguments, self._desk.owner(request))
-        self._desk.callers.told(handle.task_id)
+        owner = self._desk.owner(request)
+        seat = self._desk.seat(request, owner)
+        handle = await self._desk.submit(seat, tool, arguments, owner)
+        seat.told()
+        seat.leave()
         return {"task": await self._shown(handle.record)}
 
     async def _get(self, request: Request, _next: CallNext) -> HandlerResult:
@@ -120,7 +124,12 @@ class Experimental:
         cursor = None if params.cursor is None else _read(params.cursor)
         query = TaskQuery(owner=self._desk.owner(request), cursor=cursor)
         page = await self._desk.engine.page(query)
-        shown: Json = {"tasks": [await self._shown(record) for record in page.records]}
+        tasks: list[Json] = []
+        for record in page.records:
+            # One that cannot be read, or was purged just now, hides no other (I37).
+            with suppress(StoreCorrupt, UnknownTask):
+                tasks.append(await self._shown(record))
+        shown: Json = {"tasks": tasks}
         if page.next_cursor is not None:
             shown["nextCursor"] = _written(page.next_cursor)
         return shown

@@ -22,7 +22,9 @@ TaskUse: TypeAlias = Literal["never", "optional", "required"]
 
 
 #: What sets the parts of an owner apart, and so is spelt otherwise within one.
-_APART: Final = str.maketrans({" ": "%20", "%": "%25", "=": "%3D"})
+_APART: Final = str.maketrans({" ": "%20", "%": "%25"})
+#: What the name of a client begins with, that has no subject.
+_CLIENT: Final = "client="
 
 
 def owner_by_token(_request: Request) -> str:
@@ -41,7 +43,11 @@ def owner_by_token(_request: Request) -> str:
     if name in {"", ANONYMOUS}:
         # Else a credential could be made that opens every anonymous task.
         raise PermissionError("the access token names nobody")
-    said = name.translate(_APART) if subject else f"client={name.translate(_APART)}"
+    said = name.translate(_APART)
+    if not subject:
+        said = _CLIENT + said
+    elif said.startswith(_CLIENT):
+        said = said.replace("=", "%3D", 1)
     return f"{issuer.translate(_APART)} {said}" if issuer else said
 
 

@@ -143,6 +143,8 @@ def acknowledged(evidence: Evidence) -> Found:
         task = evidence.tasks.get(said.task_id)
         if task is None:
             yield said.task_id, f"{said.op} was acknowledged, and there is no such task"
+        elif said.op == "cancel" and any(entry.dest == "cancelling" for entry in task.log):
+            continue  # It was stopping already, for whatever reason: a repeat is not written down.
         elif "call" in said.line and said.key and closed_otherwise(task, said):
             continue  # The answer to a round says what the call came to, and not what was taken.
         elif not any(is_in(entry, said) for entry in task.log):

@@ -330,7 +330,18 @@ def test_an_acknowledged_trigger_that_is_lost_is_found(trigger: str) -> None:
     assert "acknowledged" in {finding.rule for finding in audit(evidence).findings}
 
 
+def test_a_cancel_of_what_stops_already_is_in_no_log() -> None:
+    """A repeat is accepted and not written down, whatever it was that stopped the task."""
+    evidence = sound()
+    log = evidence.tasks["t"].log
+    log[:] = [
+        entry._replace(trigger="deny", dest="cancelling") if entry.trigger == "cancel" else entry
+        for entry in log
+    ]
+    assert "acknowledged" not in {finding.rule for finding in audit(evidence).findings}
+
+
 def test_every_rule_has_a_violation_that_it_finds() -> None:
-    """A rule that never fired may be one that cannot."""
+    """A rule that never fired may be one that cannot.  Source: R-JRN-09."""
     of_mcp = {rule.__name__ for rule in MCP_RULES}  # They are in `test_audit_mcp.py`.
     assert RULES.keys() - of_mcp == {rule for _, rule in PLANTED}

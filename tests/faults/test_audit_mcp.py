@@ -302,5 +302,5 @@ def test_a_planted_violation_is_found(plant: Callable[[Evidence], None], rule: s
 
 
 def test_every_rule_of_mcp_has_a_violation_that_it_finds() -> None:
-    """A rule that never fired may be one that cannot."""
+    """A rule that never fired may be one that cannot.  Source: R-JRN-09."""
     assert {rule.__name__ for rule in MCP_RULES} <= {rule for _, rule in PLANTED}

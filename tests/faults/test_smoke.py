@@ -21,7 +21,10 @@ TINY_RUNS = 10
 
 
 async def test_a_few_kills_leave_nothing_to_find(tmp_path: Path) -> None:
-    """A real server is killed under load, and the audit finds every promise kept."""
+    """A real server is killed under load, and the audit finds every promise kept.
+
+    Source: R-JRN-08.
+    """
     async with forker() as server:
         tally = await round_of(server, tmp_path, "smoke", KILLS, Life(str(tmp_path), "coroutine"))
     assert tally.findings == []

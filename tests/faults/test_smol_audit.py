@@ -143,7 +143,7 @@ def test_nothing_is_found_where_all_is_well() -> None:
 
 @pytest.mark.parametrize(("rule", "broken"), BREAKS)
 def test_each_rule_finds_what_it_is_for(rule: str, broken: Callable[[Case], Case]) -> None:
-    """One thing is wrong, and that rule says so.  Source: issue 4, bars."""
+    """One thing is wrong, and that rule says so.  Source: issue 4, bars, R-JRN-09."""
     assert rule in {finding.rule for finding in judged(broken(sound())).findings}
 
 

@@ -42,7 +42,10 @@ async def polled(world: World, fact: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("tasks", ["optional", "never"])
 async def test_the_question_of_the_one_is_a_task_that_waits_in_the_other(tasks: TaskUse) -> None:
-    """As a task of MCP, and in rounds; answered where the person is, and booked once."""
+    """As a task of MCP, and in rounds; answered where the person is, and booked once.
+
+    Source: R-MCP-12.
+    """
     limits = Limits(park_after_s=0.0)
     async with scene({"book": books}, tool("book", tasks=tasks), limits=limits) as there:
         clock = ManualClock()

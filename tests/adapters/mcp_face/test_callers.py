@@ -1,4 +1,7 @@
-"""Who hangs up, and when that cancels a task: only when nobody is left who could come back."""
+"""Who hangs up, and when that cancels a task: only when nobody is left who could come back.
+
+Requirement: R-MCP-14.
+"""
 
 import asyncio
 
@@ -10,7 +13,9 @@ from interlock import Answer, Phase, TaskContext, TaskQuery, TaskRecord, Trigger
 from interlock._cell import Cell
 from interlock._store import Commit
 from interlock.errors import StoreError
+from interlock_adapters._mcp_face_callers import Callers
 from interlock_adapters._mcp_face_desk import CANCEL_AGAIN_S
+from interlock_adapters._mcp_task import Created
 from mcp_face import DISMISS, ERAS, Called, Era, Scene, accept, raw, scene, text
 from support import FlakyStore, pause, soon, until
 
@@ -122,6 +127,82 @@ async def test_who_goes_before_the_task_is_made_gives_it_up_unless_another_waits
         assert (await hung_up(second, here)).shown is Phase.CANCELLED
 
 
+@pytest.mark.parametrize("tasks", [False, True])
+@pytest.mark.parametrize("hung_up_first", [False, True])
+async def test_a_retry_that_is_on_its_way_keeps_the_task_of_a_call_that_was_hung_up(
+    *, tasks: bool, hung_up_first: bool
+) -> None:
+    """The first is being written when it goes: this is what keys are for."""
+    store = FlakyStore()
+    async with (
+        scene(works, store=store) as here,
+        here.host() as host,
+        here.host(tasks=tasks) as other,
+    ):
+        first_held, second_held = store.hold("commit"), store.hold("commit")
+        first = asyncio.ensure_future(host.call("agent", GO, meta=KEY))
+        await first_held.reached()
+        if hung_up_first:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        second = asyncio.ensure_future(other.call("agent", GO, meta=KEY))
+        await second_held.reached()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        first_held.open()
+        await pause(100)
+        second_held.open()
+        await pause(100)
+        record = await only(here)
+        assert record.phase is Phase.RUNNING
+        if tasks:
+            assert isinstance(await soon(second), Created)
+            await other.cancel(record.task_id)
+        else:
+            assert (await hung_up(second, here)).shown is Phase.CANCELLED
+
+
+async def test_a_retry_while_the_cancel_cannot_be_written_takes_the_task_over() -> None:
+    """The store failed when nobody wanted the task, and now somebody does."""
+    store = FlakyStore()
+    async with scene(works, store=store) as here, here.host() as host, here.host() as other:
+        first = asyncio.ensure_future(host.call("agent", GO, meta=KEY))
+        await until(lambda: waiting(here) == 1)
+        store.fail("commit")
+        assert (await hung_up(first, here)).phase is Phase.RUNNING
+        second = asyncio.ensure_future(other.call("agent", GO, meta=KEY))
+        await until(lambda: waiting(here) == 1)
+        here.clock.advance(CANCEL_AGAIN_S)
+        await pause(100)
+        assert (await only(here)).phase is Phase.RUNNING
+        assert (await hung_up(second, here)).shown is Phase.CANCELLED
+
+
+def test_a_crowd_is_forgotten_when_it_is_empty() -> None:
+    """Whoever calls with a new key each time must not fill the memory."""
+    callers = Callers()
+    one, two = callers.seat("ada", "k"), callers.seat("ada", "k")
+    assert one.crowd is two.crowd is not callers.seat("eve", "k").crowd
+    assert callers.seat("ada", None).crowd is not callers.seat("ada", None).crowd
+    one.made()
+    assert not one.leave()
+    assert not one.leave()  # Once is enough.
+    assert two.leave()
+    assert callers.crowd(("ada", "k")) is None
+
+
+async def test_a_call_that_is_refused_leaves_no_crowd_behind() -> None:
+    """There is no task, and a repeat begins anew."""
+    store = FlakyStore()
+    async with scene(works, store=store) as here, here.host() as host:
+        store.fail("commit")
+        with pytest.raises(MCPError, match="the store failed"):
+            await host.call("agent", GO, meta=KEY)
+        call = asyncio.ensure_future(host.call("agent", GO, meta=KEY))
+        await until(lambda: waiting(here) == 1)
+        assert (await hung_up(call, here)).shown is Phase.CANCELLED
+
+
 # --- calls that end with an error -------------------------------------------------------------
 
 
@@ -164,6 +245,24 @@ async def test_who_dismisses_what_was_answered_elsewhere_cancels_nothing() -> No
             await host.call("agent", GO, responses={"who": DISMISS}, state=first.request_state)
         assert (await only(here)).phase is Phase.RUNNING
         await here.engine.cancel(record.task_id, owner=here.owner)
+
+
+@pytest.mark.parametrize("first", ["one", "two"])
+async def test_an_outdated_dismissal_is_refused_whatever_comes_beside_it(first: str) -> None:
+    """The order of the keys means nothing."""
+
+    async def asks_both(task: TaskContext) -> None:
+        await asyncio.gather(task.ask("One?", key="one"), task.ask("Two?", key="two"))
+
+    async with scene(asks_both) as here, here.host(answers=()) as host:
+        round_ = await host.call("agent", GO)
+        assert isinstance(round_, wire.InputRequiredResult)
+        answer = Answer(ask="two", value="by them")
+        await here.engine.answer((await only(here)).task_id, answer, owner=here.owner)
+        said = {"one": accept(value="x"), "two": DISMISS}
+        ordered = {key: said[key] for key in (first, "two" if first == "one" else "one")}
+        with pytest.raises(MCPError, match="'two' is already answered"):
+            await host.call("agent", GO, responses=ordered, state=round_.request_state)
 
 
 async def test_an_update_that_dismisses_what_was_answered_is_ignored_and_told() -> None:

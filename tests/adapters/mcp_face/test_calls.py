@@ -37,7 +37,7 @@ async def echo(task: TaskContext) -> str:
 
 @both_eras
 async def test_a_call_waits_for_its_task_and_gets_the_result(era: Era) -> None:
-    """Arguments as data in, a structured result and its JSON out."""
+    """Arguments as data in, a structured result and its JSON out.  Source: R-MCP-01."""
     async with scene(add, tool("add", input=Sum)) as here, here.host(era) as host:
         result = await host.result("add", {"a": 2})
     assert (result.structured_content, result.is_error) == ({"sum": 3}, False)
@@ -46,7 +46,7 @@ async def test_a_call_waits_for_its_task_and_gets_the_result(era: Era) -> None:
 
 @both_eras
 async def test_every_agent_of_an_engine_is_a_tool_that_takes_a_text(era: Era) -> None:
-    """Without declared tools, named and described as the agents are."""
+    """Without declared tools, named and described as the agents are.  Source: R-MCP-01."""
     async with scene({"echo": echo, "add": add}) as here, here.host(era) as host:
         listed = (await soon(host.client.list_tools())).tools
         result = await host.result("echo", {"message": "hello"})

@@ -85,7 +85,10 @@ def dumped(result: wire.CallToolResult) -> list[dict[str, Any]]:
 async def test_a_result_is_content_and_what_has_a_structure_is_structured(
     value: object, *, wrap: bool, texts: list[str], structured: object
 ) -> None:
-    """MCP, tools: structured content, and the same as text for clients that know none."""
+    """MCP, tools: structured content, and the same as text for clients that know none.
+
+    Source: R-MCP-08.
+    """
     result = await result_for(value, wrap=wrap)
     assert [block["text"] for block in dumped(result)] == texts
     assert result.structured_content == structured
@@ -232,7 +235,10 @@ class OwnError(EngineError):
 async def test_a_failure_is_a_result_that_the_callers_model_can_read(
     error: Exception, text: str, code: str
 ) -> None:
-    """MCP, tools: errors of a tool are results.  What the agent did not say is not told."""
+    """MCP, tools: errors of a tool are results.  What the agent did not say is not told.
+
+    Source: R-MCP-08.
+    """
 
     async def agent(task: TaskContext) -> None:
         await task.emit("half of it")

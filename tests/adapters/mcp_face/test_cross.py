@@ -83,7 +83,7 @@ async def begun_over_mcp(here: Both) -> str:
 
 
 async def test_begun_over_a2a_and_answered_over_mcp() -> None:
-    """And what A2A then says to it is refused as already answered."""
+    """And what A2A then says to it is refused as already answered.  Source: R-ENG-05."""
     async with both() as here:
         task = await here.a2a.send(message("a trip"))
         assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED

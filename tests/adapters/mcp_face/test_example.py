@@ -30,7 +30,10 @@ def application(directory: Path) -> Starlette:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_example_books_a_trip(era: Era, tmp_path: Path) -> None:
-    """It asks where to before there is a task, then for a seat, then for leave."""
+    """It asks where to before there is a task, then for a seat, then for leave.
+
+    Source: R-PKG-05.
+    """
     answers = [accept(city="Rome"), accept(value="aisle"), accept(decision="approve")]
     async with (
         listening() as found,

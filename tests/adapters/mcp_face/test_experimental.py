@@ -59,7 +59,7 @@ async def test_the_capability_and_each_tools_support_are_shown() -> None:
 
 
 async def test_a_call_that_shall_be_a_task_is_one_and_its_result_is_fetched() -> None:
-    """What is asked meanwhile is put on the stream of `tasks/result`."""
+    """What is asked meanwhile is put on the stream of `tasks/result`.  Source: R-MCP-10."""
     async with (
         scene(travels, experimental_tasks=True) as here,
         here.host("handshake", answers=[accept(city="Rome")]) as host,
@@ -135,7 +135,7 @@ async def test_how_a_tool_is_called_is_up_to_the_tool(uses: Any, params: Any, sa
 
 
 async def test_without_the_option_there_are_no_such_methods() -> None:
-    """As the protocol has it since."""
+    """As the protocol has it since.  Source: R-MCP-10."""
     async with scene(waits) as here, here.host("handshake") as host:
         for method in ("tasks/get", "tasks/result", "tasks/list", "tasks/cancel"):
             with pytest.raises(MCPError) as caught:

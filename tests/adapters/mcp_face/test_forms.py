@@ -776,7 +776,10 @@ def test_what_is_flat_is_shown_as_fields(schema: JsonObject) -> None:
 
 @given(st.one_of(FORMS, SCHEMAS), st.sampled_from(VERSIONS))
 def test_any_ask_is_a_form_that_the_protocol_has(schema: JsonObject, version: str) -> None:
-    """Every field is one of the version's `PrimitiveSchemaDefinition`, and says what it is."""
+    """Every field is one of the version's `PrimitiveSchemaDefinition`, and says what it is.
+
+    Source: R-MCP-03.
+    """
     requested = form(asks(rooted(schema)), version).requested_schema
     assert requested.keys() <= {"type", "properties", "required"}
     assert set(requested.get("required", [])) <= set(requested["properties"])
@@ -792,7 +795,7 @@ def test_any_ask_is_a_form_that_the_protocol_has(schema: JsonObject, version: st
 def test_whatever_is_filled_in_is_an_answer_that_fits_or_is_refused(
     schema: JsonObject, content: dict[str, Any]
 ) -> None:
-    """Nothing else happens."""
+    """Nothing else happens.  Source: R-MCP-03."""
     ask = asks(rooted(schema))
     try:
         answer = said_of(ask, accept(**content))

@@ -170,7 +170,7 @@ async def test_strangers_are_kept_out(headers: dict[str, str], status: int) -> N
 async def test_without_authentication_only_this_machine_is_served(
     peer: str | None, status: int
 ) -> None:
-    """406 is the SDK's: it came through."""
+    """406 is the SDK's: it came through.  Source: R-MCP-09."""
     app = mcp_app(Engine(asks, store="memory:"), McpSettings(name="Tests"))
     sent: list[dict[str, Any]] = []
 
@@ -203,7 +203,7 @@ async def test_without_authentication_only_this_machine_is_served(
 
 
 async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
-    """And nobody is let in without a token."""
+    """And nobody is let in without a token.  Source: R-MCP-09."""
     async with site(AUTH) as here:
         call = {"name": "agent", "arguments": {"message": "x"}}
         nobody = await here.post("tools/call", call)
@@ -246,6 +246,8 @@ async def test_a_name_that_cannot_be_is_unknown(task_id: str, tmp_path: Path) ->
         ("host", "b ada", {"iss": "a"}, "a b%20ada"),
         ("host", "ada", {"iss": "a b"}, "a%20b ada"),
         ("host", "a%20b", {}, "a%2520b"),
+        ("host", "cn=ada,dc=x", {}, "cn=ada,dc=x"),
+        ("host", "client=", {}, "client%3D"),
     ],
 )
 def test_no_two_principals_are_one_owner(

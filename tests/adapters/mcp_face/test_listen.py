@@ -48,7 +48,7 @@ async def listening(host: Host, **kinds: Any) -> AsyncGenerator["asyncio.Task[An
 
 
 async def test_a_stream_tells_how_a_task_is_until_it_is_over() -> None:
-    """What `tasks/get` would give, whenever it changes; then the stream ends."""
+    """What `tasks/get` would give, whenever it changes; then the stream ends.  Source: R-MCP-07."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
         await soon(here.engine.rest(task_id, owner=None))
@@ -81,7 +81,7 @@ async def test_what_is_over_is_told_once_and_the_stream_ends() -> None:
 
 
 async def test_tasks_of_others_are_not_listened_to() -> None:
-    """Nothing is told of them, and not that they are there."""
+    """Nothing is told of them, and not that they are there.  Source: R-MCP-07."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
         await soon(here.engine.rest(task_id, owner=None))

@@ -29,7 +29,7 @@ async def travels(task: TaskContext) -> str:
 
 
 async def test_questions_are_put_on_the_stream_of_the_call() -> None:
-    """One after the other, and the call's result is the task's."""
+    """One after the other, and the call's result is the task's.  Source: R-MCP-05."""
     answers = [accept(city="Rome"), accept(city="Oslo")]
     async with scene(travels) as here, here.host("handshake", answers=answers) as host:
         result = await host.result("agent", GO)
@@ -47,7 +47,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again() -> None:
 
 
 async def test_what_somebody_else_answers_is_not_waited_for_any_more() -> None:
-    """The question is taken back, and the next one is put."""
+    """The question is taken back, and the next one is put.  Source: R-MCP-05."""
     async with scene(travels) as here, here.host("handshake", answers=()) as host:
         calling = asyncio.ensure_future(host.result("agent", GO))
         await until(lambda: len(host.asked) == 1)

@@ -155,7 +155,7 @@ async def test_a_state_that_is_none_of_ours_opens_nothing(spoilt: str) -> None:
 
 
 async def test_a_state_opens_nothing_to_another_principal_or_for_another_call() -> None:
-    """It is bound to who was asked, and about what."""
+    """It is bound to who was asked, and about what.  Source: R-MCP-04."""
     async with scene({"agent": travels, "other": travels}) as here, here.host(answers=()) as host:
         first = await asked(host)
         said = {"from": accept(city="Rome")}
@@ -174,7 +174,10 @@ async def test_a_state_opens_nothing_to_another_principal_or_for_another_call() 
 
 
 async def test_a_round_outlives_the_server() -> None:
-    """Another one, of the same store, takes the answer: a restart, or a second worker."""
+    """Another one, of the same store, takes the answer: a restart, or a second worker.
+
+    Source: R-MCP-04.
+    """
     async with scene(travels) as here:
         async with here.host(answers=()) as host:
             first = await asked(host)
@@ -241,7 +244,7 @@ async def test_partial_answers_leave_the_rest_to_be_asked() -> None:
 
 
 async def test_declining_stops_the_task_and_is_told_in_the_result() -> None:
-    """A person who will not answer, where the agent has no default."""
+    """A person who will not answer, where the agent has no default.  Source: R-MCP-06."""
     async with scene(travels) as here, here.host(answers=()) as host:
         first = await asked(host)
         last = await host.call("agent", GO, responses={"from": DECLINE}, state=first.request_state)
@@ -266,7 +269,7 @@ async def test_declining_gives_the_default_where_there_is_one() -> None:
 
 
 async def test_dismissing_a_question_cancels_the_task() -> None:
-    """The third of three triggers."""
+    """The third of three triggers.  Source: R-MCP-06."""
     async with scene(travels) as here, here.host(answers=()) as host:
         first = await asked(host)
         last = await host.call("agent", GO, responses={"from": DISMISS}, state=first.request_state)

@@ -24,7 +24,7 @@ def process(directory: Path) -> StdioServerParameters:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_question_and_its_answer_go_over_pipes(era: Era, tmp_path: Path) -> None:
-    """Live in the one era, in rounds in the other."""
+    """Live in the one era, in rounds in the other.  Source: R-MCP-11."""
     answers = [accept(value="Ada")]
     async with connected(process(tmp_path), era, answers=answers) as host:
         result = await soon(host.client.call_tool("agent", {"message": "hi"}))
@@ -33,7 +33,7 @@ async def test_a_question_and_its_answer_go_over_pipes(era: Era, tmp_path: Path)
 
 
 async def test_a_task_outlives_the_process(tmp_path: Path) -> None:
-    """The next one, on the same file, takes the answer."""
+    """The next one, on the same file, takes the answer.  Source: R-MCP-11."""
     async with connected(process(tmp_path), tasks=True, answers=()) as host:
         made = await host.call("agent", {"message": "hi"})
         assert isinstance(made, Created)

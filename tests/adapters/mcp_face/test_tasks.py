@@ -36,7 +36,7 @@ async def waits(_task: TaskContext) -> None:
 
 
 async def test_the_handle_is_durable_and_says_no_more_than_it_may() -> None:
-    """Flat, and without result, error, questions or state."""
+    """Flat, and without result, error, questions or state.  Source: R-MCP-02."""
     async with scene(waits) as here, here.host(tasks=True) as host:
         result = await host.call("agent", GO)
         assert isinstance(result, Created)
@@ -69,7 +69,7 @@ async def test_a_task_that_completes_has_what_its_caller_would_have_got() -> Non
 
 
 async def test_questions_are_answered_one_by_one_and_the_rest_stays() -> None:
-    """Partial answers; the acknowledgement comes when they are durable."""
+    """Partial answers; the acknowledgement comes when they are durable.  Source: R-MCP-02."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
         task_id = await host.created("agent", GO)
         await soon(here.asking(task_id, 2))
@@ -147,7 +147,10 @@ async def test_who_will_not_answer_stops_the_task(said: wire.ElicitResult) -> No
 
 
 async def test_to_cancel_is_acknowledged_and_tells_the_truth_meanwhile() -> None:
-    """`working` until the turn has ended, then `cancelled`; once more is no error."""
+    """`working` until the turn has ended, then `cancelled`; once more is no error.
+
+    Source: R-MCP-02.
+    """
     begun, ending, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def stubborn(_task: TaskContext) -> None:
