@@ -1,0 +1,100 @@
+"""`interlock crosscheck`: what it says, and with which exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from interlock.diagram._document import Declared
+from interlock_adapters._cli_crosscheck import declare, run
+from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player
+
+FEW: Final = ("--steps", "40", "--machines", "2")
+ABSENT: Final = [replace(player, name="no-such-distribution") for player in PLAYERS]
+
+
+def called(*arguments: str, players: Sequence[Player] = PLAYERS) -> int:
+    """The command, called with these arguments."""
+    parser = argparse.ArgumentParser()
+    declare(parser)
+    return run(parser.parse_args(arguments), players)
+
+
+def test_it_says_what_ran_and_that_nothing_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Interpreters with their versions, steps and rows.  Source: R-PIC-09."""
+    assert called(*FEW) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"interpreter: python-statemachine {PLAYERS[0].version}, from SCXML"
+    assert lines[1] == f"interpreter: xstate-statemachine {PLAYERS[1].version}, from XState JSON"
+    assert lines[2].startswith("lives of tasks: 40 steps in ")
+    assert lines[-2].startswith("2 machines by lot: 240 steps in ")
+    assert lines[-1] == "no differences"
+
+
+def nothing(_declared: Declared) -> str:
+    """A document that says nothing."""
+    return "{}"
+
+
+def test_a_difference_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what it is, on the output."""
+    wrong = replace(PLAYERS[1], export=nothing)
+    assert called(*FEW, players=[wrong]) == 1
+    assert "xstate-statemachine cannot run the lifecycle: " in capsys.readouterr().out
+
+
+def test_without_an_interpreter_it_names_the_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to compare with."""
+    assert called(*FEW, players=ABSENT) == 2
+    assert "pip install 'interlock[crosscheck]'" in capsys.readouterr().err
+
+
+def test_a_lifecycle_of_ones_own_is_found_beside_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a module is for `python -m`."""
+    module = "from interlock import LIFECYCLE as MINE\nN = 1\n"
+    (tmp_path / "crosschecked_app.py").write_text(module, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    assert called(*FEW, "crosschecked_app:MINE") == 0
+    assert called(*FEW, "crosschecked_app:N") == 2
+    assert "crosschecked_app:N: it is a int, not a Lifecycle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("no_such_module_anywhere:LIFECYCLE", "No module named"),
+        ("interlock:NOTHING", "NOTHING"),
+        ("interlock", "write MODULE:LIFECYCLE"),
+        (":LIFECYCLE", "write MODULE:LIFECYCLE"),
+    ],
+)
+def test_what_names_no_lifecycle_is_refused(
+    where: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason, and nothing on the output."""
+    assert called(where) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{where}: " in said.err
+    assert why in said.err
+
+
+def test_numbers_are_counted_from_nought(capsys: pytest.CaptureFixture[str]) -> None:
+    """And everything has a default that is worth running."""
+    for wrong in ("-1", "many", "1.5"):
+        with pytest.raises(SystemExit):
+            called("--steps", wrong)
+        assert "is not a whole number from 0 on" in capsys.readouterr().err
+    parser = argparse.ArgumentParser()
+    declare(parser)
+    defaults = parser.parse_args([])
+    assert (defaults.steps, defaults.machines, defaults.seed) == (STEPS, MACHINES, SEED)
+    assert STEPS >= 5_000
+    assert MACHINES >= 100
