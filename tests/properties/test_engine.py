@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from interlock import (
+    LIFECYCLE,
     OVER,
     WAITING,
     Answer,
@@ -495,6 +496,6 @@ def test_a_planted_double_finalisation_is_caught(monkeypatch: pytest.MonkeyPatch
         return once(self, cell, move)
 
     monkeypatch.setattr(Runtime, "_follow", twice)
-    monkeypatch.setattr("interlock._writer.fire", _fire_without_end)
+    monkeypatch.setattr(LIFECYCLE, "fire", _fire_without_end)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(EngineMachine, settings=SEARCH)

@@ -434,7 +434,10 @@ SEARCH = settings(
 
 
 def test_any_batch_and_any_order_of_events_keep_the_promises_of_the_gate() -> None:
-    """Approved as it ran, once, on its own, and never after a stop.  Source: issue 4, bars."""
+    """Approved as it ran, once, on its own, and never after a stop.
+
+    Source: issue 4, bars, R-GATE-03, I12.
+    """
     run_state_machine_as_test(
         GateMachine,
         settings=settings(

@@ -138,7 +138,7 @@ def _oracle(schema: JsonObject, *, formats: bool) -> Verdict:
 def test_our_verdict_on_any_schema_of_the_subset_is_the_librarys(
     schema: JsonObject, values: list[JsonValue]
 ) -> None:
-    """Two readers of JSON Schema 2020-12, one verdict on each value."""
+    """Two readers of JSON Schema 2020-12, one verdict on each value.  Source: R-ENG-04."""
     check_schema(schema)
     fits = _oracle(schema, formats=True)
     for value in values:

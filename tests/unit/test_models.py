@@ -109,7 +109,7 @@ def test_an_answer_or_a_decision_names_what_it_is_about() -> None:
 
 
 def test_values_cannot_be_changed() -> None:
-    """They are passed on and kept; nobody may write to them."""
+    """They are passed on and kept; nobody may write to them.  Source: R-ENG-20."""
     with pytest.raises(ValidationError):
         setattr(Limits(), "grace_s", 1.0)  # noqa: B010  (the checkers refuse it as well)
 
@@ -141,7 +141,7 @@ def test_a_retry_that_was_tried_very_often_still_has_a_delay() -> None:
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused(limits: dict[str, Any]) -> None:
-    """At the start, not at the task that meets it."""
+    """At the start, not at the task that meets it.  Source: R-ENG-20."""
     with pytest.raises(ValidationError):
         Limits(**limits)
 

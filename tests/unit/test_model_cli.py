@@ -1,0 +1,108 @@
+"""`interlock check`, with and without `--model`: what it prints, and what it comes to.
+
+Requirements: R-PIC-13, R-PIC-14.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from interlock_adapters import _cli_check
+
+_BROKEN: Final = """
+from interlock import LIFECYCLE, Lifecycle, Trigger
+from interlock._transitions import TABLE, Row
+
+def open_to_all(row):
+    if row.trigger is not Trigger.COMPLETE:
+        return row
+    return Row(row.trigger, row.source, row.dest, row.change, row.effects)
+
+BROKEN = Lifecycle([open_to_all(row) for row in TABLE])
+"""
+
+
+def _run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    _cli_check.declare(parser)
+    return _cli_check.run(parser.parse_args(arguments))
+
+
+def test_without_the_model_only_the_table_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table that loads is sound, and what that means is said."""
+    assert _run() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("75 rows, 11 phases: sound\n  every phase is reached")
+    assert "worlds" not in said
+
+
+_OWN: Final = """
+import interlock
+from interlock import Phase
+
+PAYMENT = Phase.further("waiting_payment", like=Phase.WAITING_INPUT)
+PAYING = interlock.LIFECYCLE.extend(PAYMENT)
+"""
+
+_UNSOUND: Final = (
+    _OWN
+    + """
+LEAKY = interlock.Lifecycle([row for row in PAYING.table if row.trigger.value != "expire"])
+"""
+)
+
+
+def test_what_a_lifecycle_of_ones_own_has_more_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How a task comes there and away, and how others see it.  Source: R-PIC-13."""
+    (tmp_path / "own_life.py").write_text(_OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert _run("own_life:PAYING") == 0
+    said = capsys.readouterr().out
+    assert "waiting_payment: a task waits there as in waiting_input, which protocols show" in said
+    assert "  entered by ask, approve, deny, expire, withdraw\n" in said
+    assert "  left by ask, provide_input, decline, expire, withdraw, cancel, overrun\n" in said
+
+
+def test_every_finding_of_an_unsound_lifecycle_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the exit code is that of a finding, so that CI stops.  Source: R-PIC-13."""
+    (tmp_path / "unsound_life.py").write_text(_UNSOUND)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert _run("unsound_life:LEAKY") == 1
+    said = capsys.readouterr().err
+    for phase in ("waiting_input", "waiting_auth", "waiting_payment"):
+        assert f"{phase}: a wait that nothing ends: no row for expire" in said
+
+
+def test_a_violation_is_printed_with_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way as lines, then as a Mermaid diagram."""
+    (tmp_path / "broken_life.py").write_text(_BROKEN)
+    monkeypatch.chdir(tmp_path)
+    assert _run("broken_life:BROKEN", "--model", "--crashes", "1", "--asks", "0") == 1
+    printed = capsys.readouterr().out
+    assert "I17: a turn that was fenced off changed the task by " in printed
+    assert "  1. client    submit  [submitted, epoch 0]\n" in printed
+    assert "```mermaid\nsequenceDiagram\n    participant client\n" in printed
+
+
+def test_a_lifecycle_that_is_not_there_is_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was checked, and the exit code says so."""
+    assert _run("nowhere:LIFECYCLE", "--model") == 2
+    assert capsys.readouterr().err.startswith("interlock: ")
+
+
+def test_a_bound_is_a_whole_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before anything is checked."""
+    with pytest.raises(SystemExit):
+        _run("--model", "--crashes", "-1")
+    assert "--crashes" in capsys.readouterr().err
