@@ -8,8 +8,8 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports rewrite smoke bench bench-peer
-.PHONY: bench-mcp fuzz-long faults faults-smolagents conformance coverage
+.PHONY: help demo test check format lint types imports specs-check rewrite smoke bench
+.PHONY: bench-peer bench-mcp fuzz-long faults faults-smolagents conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,7 +32,7 @@ demo: $(VENV)/.demo$(filter -smolagents,$(AGENT:%=-%))  ## Watch an A2A client d
 	$(BIN)interlock demo$(AGENT:%= --agent %)
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest
-check: lint types imports  ## Everything that needs no run
+check: lint types imports specs-check  ## Everything but the tests
 format: $(VENV)/.dev
 	$(BIN)ruff format
 	$(BIN)ruff check --fix
@@ -44,6 +44,9 @@ types: $(VENV)/.dev
 	$(BIN)pyright
 imports: $(VENV)/.dev
 	$(BIN)lint-imports
+specs-check: $(VENV)/.dev  ## Is every drawn file current, and has every requirement a test?
+	$(BIN)python -m pytest --quiet tests/golden tests/specs tests/unit/test_spec.py \
+		tests/unit/test_requirements.py
 rewrite: $(VENV)/.dev  ## Redraw golden files and scripts; then read the diff
 	REWRITE=1 $(BIN)python -m pytest tests/golden tests/scripts
 smoke: $(VENV)/.dev  ## Build the wheel; install and import it alone, then with each extra

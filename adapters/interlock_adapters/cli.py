@@ -1,4 +1,4 @@
-"""The command line: `interlock demo`, `diagram`, `verify`, `doctor`, `resume`.
+"""The command line: `interlock demo`, `diagram`, `check`, `crosscheck`, `verify`, ...
 
 Exit codes: 0 all is well; 1 it failed, or found something; 2 it was called wrongly, or the
 doctor cannot read the store; 130 it was interrupted.
@@ -14,18 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from interlock import (
-    LIFECYCLE,
-    SqliteStore,
-    SystemClock,
-    examine,
-    mermaid,
-    resume_stopped,
-)
+from interlock import Lifecycle, SqliteStore, SystemClock, examine, resume_stopped
 from interlock.errors import EngineError, StoreError, StoreLocked
-from interlock_adapters._board import picture
+from interlock_adapters import _cli_check, _cli_crosscheck, _cli_diagram, _lifecycles
 from interlock_adapters._doctor import as_json, as_text
-from interlock_adapters._ink import wants_colour
+from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
 
 OK: Final = 0
 FAILED: Final = 1
@@ -60,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = run(options)
         sys.stdout.flush()
+    except (NoLifecycle, Unsound) as error:
+        return _complain(str(error), MISUSED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(file=sys.stderr)
         return _complain("interrupted", INTERRUPTED)
@@ -102,22 +97,30 @@ def _parser() -> argparse.ArgumentParser:
         help="how long each step of the agent takes (default: %(default)s)",
     )
 
-    diagram = _command(add, "diagram", _diagram, "print the lifecycle of a task")
-    diagram.add_argument(
-        "--format",
-        choices=("mermaid", "text"),
-        default="mermaid",
-        help="mermaid for documents, text for terminals (default: %(default)s)",
+    _cli_diagram.declare(
+        _command(add, "diagram", _cli_diagram.run, "draw the lifecycle of a task, or export it")
     )
-
+    _cli_check.declare(
+        _command(add, "check", _cli_check.run, "see whether a lifecycle is sound, and prove it")
+    )
+    _cli_crosscheck.declare(
+        _command(
+            add,
+            "crosscheck",
+            _cli_crosscheck.run,
+            "have interpreters that others wrote live the same lives",
+        )
+    )
     verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
     verify.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+    _lifecycles.declare_option(verify)
 
     doctor = _command(
         add, "doctor", _doctor, "say what somebody should know about a store, running or not"
     )
     doctor.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
+    _lifecycles.declare_option(doctor)
     _add_resume(add)
     return parser
 
@@ -134,6 +137,7 @@ def _add_resume(add: _Add) -> None:
         required=True,
         help="the store, whose server is stopped",
     )
+    _lifecycles.declare_option(resume)
     how = resume.add_mutually_exclusive_group(required=True)
     for option, value, meaning in (
         ("--again", "again", "run it as it is: its agent was mended"),
@@ -191,20 +195,12 @@ def _demo(options: argparse.Namespace) -> int:
     return OK
 
 
-def _diagram(options: argparse.Namespace) -> int:
-    if options.format == "text":
-        print(picture(colour=wants_colour(sys.stdout)))
-    else:
-        print(mermaid(LIFECYCLE), end="")
-    return OK
-
-
 def _verify(options: argparse.Namespace) -> int:
     path: Path = options.store
     if not path.is_file():
         return _complain(f"there is no file {path}")
     try:
-        findings = asyncio.run(_findings(path))
+        findings = asyncio.run(_findings(path, lifecycle_named(options.lifecycle)))
     except StoreError as error:
         return _complain(f"{path} cannot be checked: {error}")
     for finding in findings:
@@ -215,17 +211,18 @@ def _verify(options: argparse.Namespace) -> int:
     return OK
 
 
-async def _findings(path: Path) -> list[str]:
+async def _findings(path: Path, lifecycle: Lifecycle) -> list[str]:
     store = SqliteStore(path)
     await store.open()
     try:
-        return await store.verify()
+        return await store.verify(lifecycle)
     finally:
         await store.close()
 
 
 def _doctor(options: argparse.Namespace) -> int:
     now = SystemClock().now()
+    lifecycle_named(options.lifecycle)  # So that its phases are known.
     try:
         found = examine(options.store, now=now)
     except StoreError as error:
@@ -239,7 +236,7 @@ def _resume(options: argparse.Namespace) -> int:
     if not path.is_file():
         return _complain(f"there is no file {path}")
     try:
-        asyncio.run(_resumed(path, options.task, options.how))
+        asyncio.run(_resumed(path, options, lifecycle_named(options.lifecycle)))
     except StoreLocked as error:
         return _complain(f"{error}; stop it first, or let it call Engine.resume")
     except EngineError as error:
@@ -248,11 +245,12 @@ def _resume(options: argparse.Namespace) -> int:
     return OK
 
 
-async def _resumed(path: Path, task_id: str, how: str) -> None:
+async def _resumed(path: Path, options: argparse.Namespace, lifecycle: Lifecycle) -> None:
     store = SqliteStore(path)
     await store.open()
     try:
-        await resume_stopped(store, task_id, how, at=SystemClock().now())
+        at = SystemClock().now()
+        await resume_stopped(store, options.task, options.how, at=at, lifecycle=lifecycle)
     finally:
         await store.close()
 

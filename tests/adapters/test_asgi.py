@@ -126,7 +126,7 @@ async def test_a_request_without_a_body_passes() -> None:
 
 @pytest.mark.parametrize("declared", [b"60817408", b"4194305", b"9" * 5000])
 async def test_a_declared_length_over_the_bound_is_refused_before_reading(declared: bytes) -> None:
-    """Nothing is received, nothing is parsed.  Source: INVARIANTS T22."""
+    """Nothing is received, nothing is parsed.  Source: INVARIANTS T22, R-A2A-16."""
     app, peer = Echo(), Peer(hangs=True)
     await peer.call(BodyLimit(app), headers=[(b"content-length", declared)])
     check_problem(peer, 413, f"the body has more than {BODY_BYTES_MAX} bytes")
@@ -164,7 +164,7 @@ async def test_a_client_that_hangs_up_is_not_answered() -> None:
 
 
 async def test_json_that_nests_too_deep_is_refused() -> None:
-    """Before any parser recurses into it.  Source: INVARIANTS T22."""
+    """Before any parser recurses into it.  Source: INVARIANTS T22, R-A2A-16."""
     app, peer = Echo(), Peer(part(b"[" * 100_000 + b"]" * 100_000))
     await peer.call(BodyLimit(app))
     check_problem(peer, 400, f"the JSON nests deeper than {DEPTH_MAX} levels")
@@ -235,7 +235,7 @@ def test_a_hostile_body_is_judged_in_linear_time(body: bytes, wanted: Excess | N
 
 
 async def test_json_of_too_many_values_is_refused() -> None:
-    """Before anybody copies it.  Source: INVARIANTS T22."""
+    """Before anybody copies it.  Source: INVARIANTS T22, R-A2A-16."""
     app, peer = Echo(), Peer(part(b"[" + b"0," * 20_000 + b"0]"))
     await peer.call(BodyLimit(app))
     check_problem(peer, 413, f"the JSON has more than {VALUES_MAX} values")

@@ -32,7 +32,10 @@ def around(place: board.Place) -> set[Cell]:
 
 
 def test_every_move_of_the_table_has_a_track_and_no_other_has() -> None:
-    """The picture, the documents and the code come from one table.  Source: DESIGN, use 2."""
+    """The picture, the documents and the code come from one table.
+
+    Source: DESIGN, use 2, R-CLI-07.
+    """
     assert TRACKS.keys() == MOVES
 
 

@@ -26,6 +26,9 @@ from interlock_adapters._ink import BOLD, wants_colour
 RUN_S: Final = 60
 
 
+COMMANDS: Final = ("demo", "diagram", "check", "crosscheck", "verify", "doctor", "resume")
+
+
 def interlock(
     *arguments: str, code: str = "", environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -84,20 +87,20 @@ def test_a_call_without_a_command_shows_what_there_is(capsys: pytest.CaptureFixt
     """And is not a success: a script that forgot the command should stop.  Source: ours."""
     code, out, err = run([], capsys)
     assert (code, out) == (cli.MISUSED, "")
-    for command in ("demo", "diagram", "verify", "doctor", "resume"):
+    for command in COMMANDS:
         assert command in err
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    """Source: ours."""
+    """Source: R-CLI-01."""
     code, _, err = run(["dance"], capsys)
     assert code == cli.MISUSED
     assert "'demo'" in err
 
 
-@pytest.mark.parametrize("command", ["demo", "diagram", "verify", "doctor", "resume"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Source: ours."""
+    """Source: R-CLI-01."""
     code, out, _ = run([command, "--help"], capsys)
     assert code == cli.OK
     assert f"usage: interlock {command}" in out
@@ -175,7 +178,7 @@ def test_a_sound_store_is_said_to_be_sound(store: Path, capsys: pytest.CaptureFi
 def test_every_finding_is_printed_and_the_exit_code_tells(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A record that does not follow from its log is noticed.  Source: DESIGN 4."""
+    """A record that does not follow from its log is noticed.  Source: DESIGN 4, R-CLI-02."""
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE event SET data = replace(data, 'hello', 'howdy')")
     connection.close()
@@ -210,7 +213,10 @@ def test_a_file_that_is_no_store_cannot_be_checked(
 def test_a_store_that_is_not_there_is_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An empty store has no findings: a slip in the name must not look like that.  Source: ours."""
+    """An empty store has no findings: a slip in the name must not look like that.
+
+    Source: R-CLI-02.
+    """
     path = tmp_path / "nowhere.db"
     code, out, err = run(["verify", f"sqlite:///{path}"], capsys)
     assert (code, out, err) == (cli.FAILED, "", f"interlock: there is no file {path}\n")
@@ -295,7 +301,7 @@ def test_the_doctor_says_the_same_as_json(store: Path, capsys: pytest.CaptureFix
 async def test_the_doctor_looks_beside_a_running_server(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It takes no lock and changes nothing.  Source: issue 3, item 5."""
+    """It takes no lock and changes nothing.  Source: issue 3, item 5, R-CLI-03."""
     path = tmp_path / "tasks.db"
     async with asyncio.timeout(10), Engine(asks, store=f"sqlite:///{path}") as engine:
         handle = await engine.submit("hello", owner="ada")
@@ -312,7 +318,10 @@ async def test_the_doctor_looks_beside_a_running_server(
 def test_what_needs_a_person_is_said_first_and_is_an_exit_code(
     trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An operator, an unreadable task: something has to be done.  Source: issue 3, item 5."""
+    """An operator, an unreadable task: something has to be done.
+
+    Source: issue 3, item 5, R-CLI-03.
+    """
     path, task_id = trouble
     code, out, _ = run(["doctor", f"sqlite:///{path}"], capsys)
     assert code == cli.FAILED
@@ -473,7 +482,7 @@ def test_a_store_that_lost_something_is_not_well(
 def test_the_doctor_reads_where_nothing_may_be_written(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A copy on a medium that is read only is looked at like any other.  Source: ours."""
+    """A copy on a medium that is read only is looked at like any other.  Source: R-CLI-03."""
     store.parent.chmod(0o500)
     try:
         code, out, _ = run(["doctor", f"sqlite:///{store}"], capsys)
@@ -502,7 +511,7 @@ def test_what_the_doctor_cannot_read_is_another_exit_code(
 def test_an_operator_lets_a_task_go_on(
     trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The next start goes on from the decision.  Source: issue 3, bad input."""
+    """The next start goes on from the decision.  Source: issue 3, bad input, R-CLI-04."""
     path, task_id = trouble
     at = ["resume", task_id, "--store", f"sqlite:///{path}"]
     code, out, err = run([*at, "--from-scratch"], capsys)
@@ -546,7 +555,7 @@ def test_a_task_that_is_not_there_cannot_be_resumed(
 async def test_a_running_server_is_not_written_behind(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The lock says who has it, and what to do.  Source: issue 3, bad input."""
+    """The lock says who has it, and what to do.  Source: issue 3, bad input, R-CLI-04."""
     async with asyncio.timeout(10), Engine(agent, store=f"sqlite:///{store}"):
         arguments = ["resume", "t", "--store", f"sqlite:///{store}", "--again"]
         code, _, err = await asyncio.to_thread(run, arguments, capsys)
@@ -576,7 +585,7 @@ def test_the_demo_plays_by_itself_where_there_is_no_terminal() -> None:
 
 @pytest.mark.parametrize("package", ["a2a", "httpx", "starlette", "uvicorn"])
 def test_a_missing_extra_says_what_to_install(package: str) -> None:
-    """Source: STYLE 2.9."""
+    """Source: STYLE 2.9, R-CLI-08."""
     done = interlock("demo", "--auto", code=f"sys.modules[{package!r}] = None")
     assert (done.returncode, done.stdout) == (cli.FAILED, "")
     assert "pip install 'interlock[demo]'" in done.stderr

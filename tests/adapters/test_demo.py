@@ -138,7 +138,7 @@ def check_acts(told: str) -> None:
 
 
 async def test_the_demo_goes_through_ask_approval_completion_and_cancel(folder: Path) -> None:
-    """Source: issue 2, item 7."""
+    """Source: issue 2, item 7, R-CLI-05."""
     stream = io.StringIO()
     await play(Demo(auto=True, pace_s=0), stream)
     told = stream.getvalue()
@@ -305,7 +305,10 @@ async def test_whoever_interrupts_twice_leaves_at_once(typist: Typist) -> None:
 async def test_a_demo_that_was_killed_goes_on_when_it_is_started_again(
     typist: Typist, folder: Path
 ) -> None:
-    """Where it was, with whoever sits at the terminal.  Source: the famous minute of issue 3."""
+    """Where it was, with whoever sits at the terminal.
+
+    Source: the famous minute of issue 3, R-CLI-06.
+    """
     path = folder / "kept.db"
     with Killable(path, 0) as server:
         server.start()

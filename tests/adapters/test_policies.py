@@ -53,7 +53,7 @@ def filed(folder: Path, text: str) -> Path:
 
 
 def test_policies_are_read_as_they_are_written() -> None:
-    """Also what was left out is as the model has it."""
+    """Also what was left out is as the model has it.  Source: R-GATE-12."""
     loaded = load_policies(TEXT).rules
     assert dict(loaded) == RULES
     note = loaded["payments/pay"].required_inputs[1]
@@ -124,7 +124,7 @@ WRONG: Final = {
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: repr(text[:40]))
 def test_what_is_wrong_is_told_with_its_line(text: str) -> None:
-    """And with what would be accepted; everything at once."""
+    """And with what would be accepted; everything at once.  Source: R-GATE-12."""
     problems = problems_of(text)
     assert len(problems) == len(WRONG[text])
     for problem, wanted in zip(problems, WRONG[text], strict=True):
@@ -178,7 +178,7 @@ CANARY: Final = "hunter2-canary"
 def test_what_comes_from_the_environment_makes_no_structure_and_is_not_quoted(
     tmp_path: Path,
 ) -> None:
-    """A value is one scalar, whatever is in it, and may be a secret."""
+    """A value is one scalar, whatever is in it, and may be a secret.  Source: R-GATE-12, T18."""
     path = filed(tmp_path, "a:\n  confirm: ${C}\n  timeout_s: ${T}\n  ${C}: 1\n")
     environ = {"C": "{when: {}}", "T": CANARY}
     with pytest.raises(InvalidInput) as caught:

@@ -106,7 +106,7 @@ def upto(view: TaskView, trigger: Trigger) -> Sequence[Event]:
 
 
 async def test_a_webhook_gets_the_task_and_then_every_update_in_order() -> None:
-    """As on a stream, over the whole engine.  Source: A2A 1.0, push notifications."""
+    """As on a stream, over the whole engine.  Source: A2A 1.0, push notifications, R-A2A-13."""
     inbox = Inbox()
     watch = watch_of(config(token=TICK))
     async with (

@@ -35,7 +35,7 @@ def test_there_are_no_other_words() -> None:
      "不", "不是", "1.0", "true false", '{"approve": true}', "y e s", "\uff59\uff45\uff53", "是的"],
 )  # fmt: skip
 def test_whatever_is_neither_decides_nothing(text: str) -> None:
-    """Source: facts/agent-runtime-sdk.md 2.6, "undecided in practice"."""
+    """Source: facts/agent-runtime-sdk.md 2.6, "undecided in practice", R-A2A-05."""
     assert ENGLISH_AND_CHINESE.verdict(text) is None
 
 

@@ -140,7 +140,10 @@ async def failure_of(hooks: Webhooks, url: str = URL) -> DeliveryFailed:
 def test_only_public_addresses_are_reachable_for_strangers(
     address: str, *, public: bool, private: bool
 ) -> None:
-    """Wrapped addresses count as what they wrap; some are never a receiver.  Source: T15."""
+    """Wrapped addresses count as what they wrap; some are never a receiver.
+
+    Source: T15, R-A2A-14.
+    """
     assert is_reachable(address, private=False) is public
     assert is_reachable(address, private=True) is private
 
@@ -338,7 +341,7 @@ async def test_ports_can_be_limited_to_a_list() -> None:
 
 
 async def test_the_connection_goes_to_the_checked_address_in_the_name_of_the_host() -> None:
-    """Host header, SNI and certificate are the name's.  Source: T15, "pin"."""
+    """Host header, SNI and certificate are the name's.  Source: T15, "pin", R-A2A-14."""
     net, names = Net(204), Names(["2606:4700::1111%eth0"])
     await post(webhooks(net, names), "https://receiver.test:8443/hook?key=1#part")
     [request] = net.requests
@@ -363,7 +366,7 @@ async def test_a_name_that_turns_inward_is_refused_when_sending() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """It could lead to the metadata of the machine.  Source: T15."""
+    """It could lead to the metadata of the machine.  Source: T15, R-A2A-14."""
     net = Net(httpx.Response(307, headers={"location": "http://169.254.169.254/latest"}))
     failure = await failure_of(webhooks(net))
     assert (str(failure), failure.permanent) == ("answered 307; redirects are not followed", True)
@@ -495,7 +498,10 @@ async def test_a_body_that_never_ends_is_not_read() -> None:
 
 
 async def test_a_signature_names_the_id_the_time_and_the_body() -> None:
-    """One for each key, newest first, so that a key can be replaced.  Source: Standard Webhooks."""
+    """One for each key, newest first, so that a key can be replaced.
+
+    Source: Standard Webhooks, R-A2A-13.
+    """
     net = Net()
     keys = [b"new key", b"old key"]
     secrets = [

@@ -42,13 +42,13 @@ def test_checks_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["FAILURE", "SOMETHING_NEW"])
 def test_a_check_that_fails_is_told_with_its_message(tmp_path: Path, status: str) -> None:
-    """A status that is not known has failed, too."""
+    """A status that is not known has failed, too.  Source: R-MCP-13."""
     _left(tmp_path, "tools-list", ("tools-list", status, "no tools"))
     assert read("leg", tmp_path).failed == [Check("tools-list", "tools-list", "no tools")]
 
 
 def test_a_scenario_that_leaves_nothing_has_failed(tmp_path: Path) -> None:
-    """The suite writes no checks for one that raised."""
+    """The suite writes no checks for one that raised.  Source: R-MCP-13."""
     (tmp_path / f"server-ping-{_AT}").mkdir()
     assert [check.scenario for check in read("leg", tmp_path).failed] == ["ping"]
 

@@ -37,14 +37,14 @@ def name_of(check: StoreCheck) -> str:
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=name_of)
 async def test_the_memory_store_keeps_its_promises(check: StoreCheck) -> None:
-    """Source: the docstrings of `Store`."""
+    """Source: the docstrings of `Store`, R-STORE-01."""
     async with asyncio.timeout(5):
         await check(MemoryStore)
 
 
 @pytest.mark.parametrize("check", [*STORE_CHECKS, *DURABLE_STORE_CHECKS], ids=name_of)
 async def test_the_sqlite_store_keeps_its_promises(check: StoreCheck, tmp_path: Path) -> None:
-    """Source: the docstrings of `Store`."""
+    """Source: the docstrings of `Store`, R-STORE-01."""
     async with asyncio.timeout(5):
         await check(lambda: SqliteStore(tmp_path / "tasks.db"))
 
@@ -321,7 +321,7 @@ class PurgesTheNewest(MemoryStore):
     ],
 )
 async def test_the_contract_notices_a_store_that_breaks_it(broken: type[MemoryStore]) -> None:
-    """A check that nothing can fail proves nothing.  Source: STYLE 2.10."""
+    """A check that nothing can fail proves nothing.  Source: STYLE 2.10, R-STORE-01."""
     failed: list[str] = []
     for check in STORE_CHECKS:
         try:

@@ -173,7 +173,10 @@ def play(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_a_story_is_told_as_it_happens(path: Path) -> None:
-    """The script's text is what the machine does; `make rewrite` tells it anew."""
+    """The script's text is what the machine does; `make rewrite` tells it anew.
+
+    Source: R-LIFE-19.
+    """
     text = path.read_text(encoding="utf-8")
     played = "\n".join(play(text)).strip() + "\n"
     if os.environ.get("REWRITE"):
@@ -182,7 +185,7 @@ def test_a_story_is_told_as_it_happens(path: Path) -> None:
 
 
 def test_there_are_stories_and_together_they_use_every_trigger() -> None:
-    """A trigger that occurs in no story has never been looked at in one."""
+    """A trigger that occurs in no story has never been looked at in one.  Source: R-LIFE-19."""
     assert len(STORIES) >= 10
     told = "\n".join(path.read_text(encoding="utf-8") for path in STORIES)
     missing = [

@@ -26,6 +26,8 @@ CORE: Final = (
 #: What each extra promises beyond the core.  A module of a new extra is added here.
 PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "a2a": ("interlock_adapters.a2a",),
+    "crosscheck": ("interlock_adapters.crosscheck",),
+    "diagram": ("interlock.diagram", "pygraphviz"),
     "grpc": ("interlock_adapters.a2a", "interlock_adapters._a2a_grpc"),
     "mcp": ("interlock_adapters.mcp_tools", "interlock_adapters.mcp_testing"),
     "server": (),
@@ -103,7 +105,10 @@ def imports(python: Path, modules: tuple[str, ...], folder: Path) -> dict[str, s
 
 
 def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_path: Path) -> None:
-    """No extra: the engine imports, and an adapter says what to install.  Source: STYLE 2.9."""
+    """No extra: the engine imports, and an adapter says what to install.
+
+    Source: STYLE 2.9, R-PKG-01.
+    """
     python = installed(wheel, "", tmp_path)
     assert imports(python, CORE, tmp_path) == dict.fromkeys(CORE, "ok")
 
@@ -123,14 +128,17 @@ def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_pat
 
 @pytest.mark.parametrize("extra", PROMISED)
 def test_an_extra_brings_what_its_modules_need(wheel: Path, extra: str, tmp_path: Path) -> None:
-    """Each extra alone is enough for the modules that it promises.  Source: STYLE 2.12."""
+    """Each extra alone is enough for the modules that it promises.
+
+    Source: STYLE 2.12, R-PKG-02.
+    """
     python = installed(wheel, extra, tmp_path)
     wanted = CORE + PROMISED[extra]
     assert imports(python, wanted, tmp_path) == dict.fromkeys(wanted, "ok")
 
 
 def test_the_wheel_holds_our_two_packages_and_says_they_are_typed(wheel: Path) -> None:
-    """Nothing of tests, specs or benches is installed.  Source: STYLE 2.1."""
+    """Nothing of tests, specs or benches is installed.  Source: STYLE 2.1, R-PKG-03."""
     names = run(sys.executable, "-m", "zipfile", "-l", wheel, cwd=wheel.parent).split()
     files = {name for name in names if "/" in name and not name[0].isdigit()}
     tops = {name.partition("/")[0] for name in files}
@@ -142,7 +150,7 @@ def test_the_wheel_holds_our_two_packages_and_says_they_are_typed(wheel: Path) -
 
 
 def test_every_extra_that_is_declared_is_smoked(wheel: Path) -> None:
-    """A new extra needs a promise here; `dev` is for contributors.  Source: ours."""
+    """A new extra needs a promise here; `dev` is for contributors.  Source: R-PKG-02."""
     metadata = run(
         sys.executable,
         "-c",

@@ -39,7 +39,7 @@ def submitted(made: Admission, task_id: str, owner: str = "ada") -> None:
 
 
 def test_tasks_start_in_the_order_in_which_they_came() -> None:
-    """First in, first out."""
+    """First in, first out.  Source: R-ENG-08."""
     made = admission()
     for task_id in "bca":
         submitted(made, task_id)
@@ -104,7 +104,7 @@ def test_a_task_that_is_to_be_tried_again_gives_its_slot_back() -> None:
 
 
 def test_the_queue_is_bounded_and_free_slots_count() -> None:
-    """With no queue at all, as many may come as can start at once."""
+    """With no queue at all, as many may come as can start at once.  Source: R-ENG-08."""
     made = admission(running_turns_max=2, queued_tasks_max=1)
     for task_id in "abc":
         submitted(made, task_id)
@@ -143,7 +143,7 @@ def test_slots_that_are_exceeded_do_not_shrink_the_queue() -> None:
 
 
 def test_an_owner_has_a_bound_of_open_tasks_and_others_theirs() -> None:
-    """One client cannot fill the engine."""
+    """One client cannot fill the engine.  Source: R-ENG-09."""
     made = admission(open_tasks=1, open_tasks_per_owner_max=2)
     made.learn("bob", 0)
     submitted(made, "a")

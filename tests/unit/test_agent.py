@@ -88,7 +88,10 @@ class Blocks:
     ],
 )
 def test_the_kind_of_an_agent_is_seen_from_its_call(agent: Agent, kind: AgentKind) -> None:
-    """Through partials and callable objects; what is not async gets a thread."""
+    """Through partials and callable objects; what is not async gets a thread.
+
+    Source: R-AGENT-01.
+    """
     assert kind_of(agent) is kind
 
 
@@ -192,7 +195,7 @@ RESULTS: list[tuple[object, list[JsonObject]]] = [
 
 @pytest.mark.parametrize(("value", "parts"), RESULTS)
 def test_a_result_is_stored_as_parts(value: object, parts: list[JsonObject]) -> None:
-    """Text is text, parts are parts, models and JSON are data."""
+    """Text is text, parts are parts, models and JSON are data.  Source: R-AGENT-06."""
     assert result_parts(value, bytes_max=1_000) == parts
 
 
@@ -217,7 +220,7 @@ def test_a_result_is_stored_as_parts(value: object, parts: list[JsonObject]) -> 
     ],
 )
 def test_a_result_that_is_not_json_is_refused(value: object) -> None:
-    """By one error, whatever is wrong with it, which quotes nothing of it."""
+    """By one error, whatever is wrong with it, which quotes nothing of it.  Source: R-AGENT-06."""
     with pytest.raises(ResultInvalid) as caught:
         result_parts(value, bytes_max=1_000)
     assert CANARY not in str(caught.value)

@@ -51,7 +51,10 @@ async def named(world: World, agent: str | None, token: str | None = None) -> Ta
     ("agent", "runs"), [(None, "loop"), ("loop", "loop"), ("thread", "thread"), ("steps", "steps")]
 )
 async def test_a_task_is_run_by_the_agent_that_it_names(agent: str | None, runs: str) -> None:
-    """Whatever its kind, before an answer and after it; the first is for those that name none."""
+    """Whatever its kind, before an answer and after it; the first is for those that name none.
+
+    Source: R-ENG-15.
+    """
     async with opened(THREE) as world:
         handle = await named(world, agent)
         await handle.rest()
@@ -125,7 +128,7 @@ async def test_a_token_of_a_log_without_agents_still_stands_for_its_task() -> No
 
 
 async def test_a_restart_finds_the_agent_by_its_name() -> None:
-    """Not by its place: the mapping may be in another order by then."""
+    """Not by its place: the mapping may be in another order by then.  Source: R-ENG-15."""
     async with opened(THREE) as world:
         handle = await named(world, "thread")
         await handle.rest()
@@ -137,7 +140,10 @@ async def test_a_restart_finds_the_agent_by_its_name() -> None:
 
 
 async def test_a_task_whose_agent_is_gone_waits_for_an_operator() -> None:
-    """It is not lost, nor run by another; and it goes on when the agent is there again."""
+    """It is not lost, nor run by another; and it goes on when the agent is there again.
+
+    Source: R-ENG-15.
+    """
     async with opened(THREE) as world:
         handle = await named(world, "steps")
         await handle.rest()

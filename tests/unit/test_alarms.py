@@ -39,7 +39,9 @@ class Deadlines:
             raise self.failures[record.task_id].pop(0)
         self.fired.append((record.task_id, now))
         if self.ends_when_fired:
-            signal = Signal(Trigger.REJECT, {"code": "c", "message": "m"}, ENGINE, now)
+            signal = Signal(
+                Trigger.REJECT, {"epoch": record.epoch, "code": "c", "message": "m"}, ENGINE, now
+            )
             move = LIFECYCLE.fire(record, signal)
             await self.store.commit(Commit(move.record, (move.event,)))
 
@@ -66,7 +68,7 @@ class Deadlines:
 
 
 async def test_what_became_due_while_nobody_watched_is_fired_at_the_start() -> None:
-    """Deadlines survive a restart: the store knows them.  Source: DESIGN 3."""
+    """Deadlines survive a restart: the store knows them.  Source: DESIGN 3, R-LIFE-11."""
     world = Deadlines()
     await world.task("late", 5)
     await world.task("later", 7)
@@ -78,7 +80,7 @@ async def test_what_became_due_while_nobody_watched_is_fired_at_the_start() -> N
 
 
 async def test_deadlines_are_fired_when_they_come_and_once() -> None:
-    """In the order of their times, each at its own."""
+    """In the order of their times, each at its own.  Source: R-LIFE-18."""
     world = Deadlines()
     world.alarms.start()
     await pause()

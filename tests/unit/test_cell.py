@@ -38,7 +38,7 @@ def turn(*, fenced: bool) -> Turn:
 
 
 def test_a_post_fires_what_it_chooses_when_its_turn_comes() -> None:
-    """The choice sees the record as it is then."""
+    """The choice sees the record as it is then.  Source: R-LIFE-06."""
     post = Post(lambda seen: (Trigger.RECOVER, {"seq": seen.seq}), "engine")
     signal = post.signal(record(7), 5.0)
     assert signal == (Trigger.RECOVER, {"seq": 7}, "engine", 5.0)

@@ -86,7 +86,10 @@ def test_a_recovery_gives_a_fresh_budget_under_the_same_attempt() -> None:
 
 
 def test_the_run_clock_stands_still_while_the_task_waits() -> None:
-    """What was left at the first ask is what the turn has after the last answer."""
+    """What was left at the first ask is what the turn has after the last answer.
+
+    Source: R-LIFE-12.
+    """
     asked = after(RUNNING, Trigger.ASK)
     assert isinstance(asked.details, Waiting)
     assert asked.details.run_left_s == RUN_DUE - EARLY
@@ -225,7 +228,10 @@ def test_what_is_shown_and_repeated_changes_nothing_but_the_sequence() -> None:
 
 
 def test_a_change_refuses_data_of_a_phase_it_was_not_made_for() -> None:
-    """The table cannot lead there; if it ever does, it is a bug and not a strange record."""
+    """The table cannot lead there; if it ever does, it is a bug and not a strange record.
+
+    Source: R-LIFE-04.
+    """
     draft = Draft(task(Phase.SUBMITTED, Queued()))
     question = signals(RUNNING, Trigger.ASK)[0]
     answer = Signal(Trigger.PROVIDE_INPUT, {"key": "k"}, OWNER, EARLY)

@@ -73,7 +73,7 @@ def concluded(end: TurnEnd, record: TaskRecord) -> tuple[Trigger, Data]:
     ],
 )
 def test_any_end_of_a_turn_that_was_told_to_stop_is_a_stop(end: TurnEnd) -> None:
-    """A cancel that came first wins over whatever the agent made of it."""
+    """A cancel that came first wins over whatever the agent made of it.  Source: R-AGENT-08."""
     assert concluded(end, task(Phase.CANCELLING, STOPPING)) == (Trigger.STOPPED, {})
 
 
@@ -92,7 +92,7 @@ def test_what_an_agent_returns_completes_the_task() -> None:
 
 @pytest.mark.parametrize("value", [object(), "x" * 1_000])
 def test_a_result_that_cannot_be_stored_fails_the_task(value: object) -> None:
-    """With a code of its own.  Source: issue 2, bad input."""
+    """With a code of its own.  Source: issue 2, bad input, R-AGENT-06."""
     trigger, data = concluded(Returned(value), task())
     assert (trigger, data["code"]) == (Trigger.FAIL, "result_invalid")
 
@@ -114,7 +114,7 @@ def test_a_failure_that_may_pass_is_tried_again_after_a_back_off(
 
 
 def test_the_last_attempt_fails_the_task() -> None:
-    """With the words of the last failure."""
+    """With the words of the last failure.  Source: R-LIFE-14."""
     data = {"code": "retryable", "message": "busy"}
     assert concluded(Raised(Retryable("busy")), task(attempt=3)) == (Trigger.FAIL, data)
 
@@ -152,7 +152,7 @@ def test_an_error_of_ours_that_an_agent_lets_through_keeps_its_code(
     ],
 )
 def test_any_other_failure_shows_its_kind_and_not_its_message(error: BaseException) -> None:
-    """The message may hold a secret.  Source: I38."""
+    """The message may hold a secret.  Source: I38, R-ENG-18."""
     trigger, data = concluded(Raised(error), task())
     kind = type(error).__name__
     assert trigger is Trigger.FAIL
@@ -189,7 +189,7 @@ def logged(
 
 
 def test_the_traceback_of_a_failure_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """And nowhere else."""
+    """And nowhere else.  Source: R-ENG-18."""
     logged(caplog, Raised(ValueError("the cause")), task())
     assert "task t: the agent failed" in caplog.text
     assert "ValueError: the cause" in caplog.text

@@ -139,7 +139,7 @@ async def test_an_ask_without_a_time_has_that_of_the_limits() -> None:
 async def test_an_answer_becomes_a_value_of_the_form(
     form: type[Any], answer: object, value: object
 ) -> None:
-    """A model's instance for a model, the JSON value for a schema."""
+    """A model's instance for a model, the JSON value for a schema.  Source: R-AGENT-03."""
 
     async def agent(task: TaskContext) -> object:
         return await task.ask("?", form)
@@ -281,7 +281,7 @@ async def test_a_key_that_is_given_twice_is_a_mistake(closed: object) -> None:
 
 
 async def test_a_task_may_ask_so_often_and_no_more() -> None:
-    """Over its whole life.  Source: DESIGN 3, bounds."""
+    """Over its whole life.  Source: DESIGN 3, bounds, R-ENG-10."""
 
     async def agent(task: TaskContext) -> object:
         await task.ask("?")
@@ -351,7 +351,7 @@ async def test_a_log_full_of_unfit_answers_ends_in_an_error() -> None:
 
 
 async def test_a_request_for_leave_shows_exactly_what_would_be_done() -> None:
-    """With a digest that a decision must name.  Source: I13."""
+    """With a digest that a decision must name.  Source: I13, R-AGENT-04."""
 
     async def agent(task: TaskContext) -> object:
         return await task.authorize("pay", {"to": "bob"}, expires_s=9, approvers=["eve"])
@@ -373,7 +373,7 @@ def approval(stage: Stage, arguments: JsonObject) -> Data:
 
 
 async def test_the_approved_arguments_are_what_the_agent_gets() -> None:
-    """Edited or not; exactly these will run.  Source: I14."""
+    """Edited or not; exactly these will run.  Source: I14, R-AGENT-04."""
 
     async def agent(task: TaskContext) -> object:
         return await task.authorize(
@@ -468,7 +468,7 @@ async def test_a_denial_that_is_told_is_an_error_with_a_reason() -> None:
 
 
 async def test_an_artifact_is_shown_with_all_that_is_said_of_it() -> None:
-    """And its id is given back, to append to."""
+    """And its id is given back, to append to.  Source: R-AGENT-05."""
 
     async def agent(task: TaskContext) -> object:
         return [
@@ -495,7 +495,7 @@ async def test_an_artifact_is_shown_with_all_that_is_said_of_it() -> None:
 
 
 async def test_what_was_shown_is_not_shown_again() -> None:
-    """A replay goes through the same calls and says nothing.  Source: DESIGN 3."""
+    """A replay goes through the same calls and says nothing.  Source: DESIGN 3, R-JRN-05."""
 
     async def agent(task: TaskContext) -> object:
         ids = [await task.emit("a"), await task.emit("b")]
@@ -562,7 +562,7 @@ async def test_a_fraction_is_a_part_of_the_whole(fraction: float) -> None:
 
 
 async def test_progress_is_a_line_and_a_fraction_or_just_a_line() -> None:
-    """Both are kept as they are."""
+    """Both are kept as they are.  Source: R-AGENT-05."""
 
     async def agent(task: TaskContext) -> None:
         await task.progress("begun")
@@ -575,7 +575,7 @@ async def test_progress_is_a_line_and_a_fraction_or_just_a_line() -> None:
 
 
 async def test_the_log_of_a_task_is_bounded() -> None:
-    """What an agent writes is refused then; its end is not."""
+    """What an agent writes is refused then; its end is not.  Source: R-ENG-10."""
 
     async def agent(task: TaskContext) -> object:
         reasons: list[str] = []

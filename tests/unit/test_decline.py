@@ -47,7 +47,7 @@ def on_a_thread(task: SyncTaskContext) -> str:
 @pytest.mark.parametrize("park_after_s", PARKING)
 @pytest.mark.parametrize("agent", [with_a_default, on_a_thread])
 async def test_the_default_is_then_the_answer(agent: Any, park_after_s: float | None) -> None:  # noqa: ANN401
-    """At once: nobody has to wait until the ask expires."""
+    """At once: nobody has to wait until the ask expires.  Source: R-LIFE-15."""
     async with opened(agent, limits=Limits(park_after_s=park_after_s)) as world:
         handle, ask = await world.asking()
         assert (await handle.decline(ask.key)).phase is Phase.RUNNING
@@ -74,7 +74,7 @@ async def test_the_default_is_the_answer_after_a_restart_too() -> None:
 
 @pytest.mark.parametrize("park_after_s", PARKING)
 async def test_without_a_default_the_task_is_cancelled(park_after_s: float | None) -> None:
-    """With a code of its own, and the reason."""
+    """With a code of its own, and the reason.  Source: R-LIFE-15."""
     async with opened(without_a_default, limits=Limits(park_after_s=park_after_s)) as world:
         handle, ask = await world.asking()
         record = await handle.decline(ask.key, reason="none of your business")
@@ -160,7 +160,7 @@ async def test_only_who_may_answer_may_decline() -> None:
 
 
 async def test_what_an_operator_is_asked_no_client_declines() -> None:
-    """It is not theirs."""
+    """It is not theirs.  Source: R-JRN-13."""
 
     async def agent(_task: TaskContext) -> str:
         raise ReplayDiverged("k", "a", "b")

@@ -112,7 +112,7 @@ def no(ask: OpenAsk, reason: str | None = None) -> Denial:
 
 
 def test_a_store_is_named_by_a_url(tmp_path: Path) -> None:
-    """In memory or in a file."""
+    """In memory or in a file.  Source: R-STORE-02."""
     assert isinstance(store_at("memory:"), MemoryStore)
     assert isinstance(store_at(f"sqlite:///{tmp_path}/tasks.db"), SqliteStore)
 
@@ -132,7 +132,7 @@ def test_a_store_is_named_by_a_url(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
-    """At once, not when the engine is started."""
+    """At once, not when the engine is started.  Source: R-STORE-02."""
     with pytest.raises(InvalidInput, match="store"):
         Engine(ends, store=url)
 
@@ -271,7 +271,7 @@ CONTENTS: list[tuple[Any, list[JsonObject] | None]] = [
 
 @pytest.mark.parametrize(("content", "parts"), CONTENTS)
 async def test_a_task_is_made_of_what_was_submitted(content: Any, parts: list[Any] | None) -> None:  # noqa: ANN401
-    """It is durable before its maker knows.  Source: I18."""
+    """It is durable before its maker knows.  Source: I18, R-ENG-01."""
     async with opened(asks) as world:
         handle = await world.engine.submit(
             content, owner=OWNER, context_id="c1", token=M1, metadata={"lang": "en"}, task_s=60
@@ -287,7 +287,7 @@ async def test_a_task_is_made_of_what_was_submitted(content: Any, parts: list[An
 
 
 async def test_each_task_has_an_id_and_a_context_that_nobody_can_guess() -> None:
-    """128 bits of our own.  Source: T4."""
+    """128 bits of our own.  Source: T4, R-ENG-02."""
     async with opened(asks) as world:
         handles = [await world.submit() for _ in range(3)]
         ids = {handle.task_id for handle in handles} | {h.record.context_id for h in handles}
@@ -379,7 +379,7 @@ async def test_what_the_caller_goes_on_to_change_is_not_the_task() -> None:
 
 
 async def test_a_draining_engine_takes_no_new_tasks() -> None:
-    """What is there may still be answered.  Source: DESIGN 3, shutdown."""
+    """What is there may still be answered.  Source: DESIGN 3, shutdown, R-ENG-13."""
     slow = Slow()
     async with opened(slow) as world:
         await world.submit()
@@ -477,7 +477,7 @@ async def test_a_task_that_is_cancelled_before_its_maker_knows_takes_no_slot() -
 
 
 async def test_the_same_submission_with_the_same_token_is_one_task() -> None:
-    """Also when it is over, and after a restart.  Source: DESIGN 3, I19."""
+    """Also when it is over, and after a restart.  Source: DESIGN 3, I19, R-ENG-01."""
     store = FlakyStore()
     async with opened(ends, store=store) as world:
         first = await world.engine.submit("x", owner=OWNER, token=M1)
@@ -490,7 +490,7 @@ async def test_the_same_submission_with_the_same_token_is_one_task() -> None:
 
 
 async def test_another_submission_with_the_same_token_is_a_mistake() -> None:
-    """Of this owner; another's tokens are their own."""
+    """Of this owner; another's tokens are their own.  Source: R-ENG-01, T26."""
     async with opened(asks) as world:
         first = await world.engine.submit("x", owner=OWNER, token=M1)
         for text, metadata in (("y", None), ("x", {"n": 1})):
@@ -575,7 +575,10 @@ async def test_a_trusted_caller_must_say_who_acts() -> None:
 
 
 async def test_an_answer_that_does_not_fit_leaves_the_ask_open() -> None:
-    """By the schema, or by the type that only the waiting turn knows; each says what is wrong."""
+    """By the schema, or by the type that only the waiting turn knows; each says what is wrong.
+
+    Source: R-ENG-03.
+    """
 
     async def agent(task: TaskContext) -> str:
         return (await task.ask("Where?", City)).name
@@ -598,7 +601,7 @@ async def test_an_answer_that_does_not_fit_leaves_the_ask_open() -> None:
 
 
 async def test_the_first_valid_answer_wins() -> None:
-    """Every later one is refused, whatever it says.  Source: I07."""
+    """Every later one is refused, whatever it says.  Source: I07, R-ENG-05."""
     async with opened(asks) as world:
         handle, ask = await world.asking()
         outcomes = await asyncio.gather(
@@ -646,7 +649,7 @@ async def test_an_answer_to_something_else_is_refused_and_changes_nothing(
 
 
 async def test_only_approvers_may_answer_and_never_the_agent() -> None:
-    """Who they are is said when it is asked.  Source: I25."""
+    """Who they are is said when it is asked.  Source: I25, R-ENG-06, T5."""
 
     async def agent(task: TaskContext) -> object:
         return await task.authorize("pay", {"n": 1}, approvers=["bob"])
@@ -663,7 +666,7 @@ async def test_only_approvers_may_answer_and_never_the_agent() -> None:
 
 @pytest.mark.parametrize("actor", ["agent", "engine", "timer"])
 async def test_no_caller_acts_in_the_name_of_a_machine(actor: str) -> None:
-    """An owner who is called so is a person all the same."""
+    """An owner who is called so is a person all the same.  Source: R-ENG-06."""
     async with opened(asks) as world:
         handle = await world.engine.submit("x", owner=actor)
         ask = (await handle.rest()).asks[0]
@@ -672,7 +675,7 @@ async def test_no_caller_acts_in_the_name_of_a_machine(actor: str) -> None:
 
 
 async def test_edited_arguments_are_approved_where_that_is_allowed() -> None:
-    """They must fit the tool's schema; exactly they run.  Source: I14."""
+    """They must fit the tool's schema; exactly they run.  Source: I14, R-ENG-07."""
     schema: JsonObject = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}}
 
     async def agent(task: TaskContext) -> object:
@@ -722,7 +725,7 @@ async def test_what_python_takes_for_equal_is_an_edit_to_a_tool(arguments: JsonO
 
 
 async def test_a_denial_stops_the_task_or_is_told_to_the_agent() -> None:
-    """As the ask declared; the reason goes with it."""
+    """As the ask declared; the reason goes with it.  Source: R-LIFE-16."""
 
     async def stops(task: TaskContext) -> None:
         await task.authorize("pay", {})
@@ -808,7 +811,7 @@ async def test_what_is_said_to_a_task_is_of_its_kind(call: str, options: dict[st
 
 
 async def test_a_repeated_answer_with_the_same_token_is_no_error() -> None:
-    """While the ask is closed, and when the task is over.  Source: DESIGN 3."""
+    """While the ask is closed, and when the task is over.  Source: DESIGN 3, R-ENG-05."""
     async with opened(asks) as world:
         handle, ask = await world.asking()
         await handle.answer(ask.key, "Rome", token=M2)
@@ -918,13 +921,23 @@ async def test_who_looks_again_and_again_leaves_nothing_behind() -> None:
         cell.busy = True  # As it is while it waits for the disk.
         for _ in range(100):
             await world.engine.settled(handle.task_id, owner=OWNER, within_s=0.0)
+        looking = [
+            asyncio.ensure_future(world.engine.settled(handle.task_id, owner=OWNER, within_s=5))
+            for _ in range(100)
+        ]
+        await pause()
+        for look in looking:
+            look.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
+        await world.engine.settled(handle.task_id, owner=OWNER, within_s=0.0)
         cell.busy = False
-        assert len(cell._waiters) < 50
+        assert all(waiter.done() for waiter in cell._waiters)
+        assert len(cell._waiters) < 250
         gone.set()
 
 
 async def test_a_cancel_that_is_repeated_does_not_make_the_log_grow() -> None:
-    """It is accepted, and changes nothing."""
+    """It is accepted, and changes nothing.  Source: R-LIFE-09."""
     cleaned = asyncio.Event()
 
     async def agent(task: TaskContext) -> None:
@@ -1066,9 +1079,26 @@ async def test_a_name_that_no_task_can_have_is_unknown(name: str, tmp_path: Path
             await soon(CALLS[name](engine, "\ud800", OWNER))
 
 
+async def test_a_name_that_nobody_can_have_is_refused_by_a_list(tmp_path: Path) -> None:
+    """Half a character is no fault of the store.  Source: T9."""
+    async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
+        for query in (TaskQuery(owner="\ud800"), TaskQuery(context_id="\ud800")):
+            with pytest.raises(InvalidInput, match="half a character"):
+                await engine.page(query)
+
+
 @pytest.mark.parametrize(
     "cursor",
-    [(float("nan"), "t"), (float("inf"), "t"), (1.0, "\ud800"), ("1", "t"), (1.0,), "t", (1.0, 2)],
+    [
+        (float("nan"), "t"),
+        (float("inf"), "t"),
+        (10**400, "t"),
+        (1.0, "\ud800"),
+        ("1", "t"),
+        (1.0,),
+        "t",
+        (1.0, 2),
+    ],
 )
 async def test_a_cursor_that_no_page_gave_is_refused(cursor: Any, tmp_path: Path) -> None:  # noqa: ANN401
     """It is the caller's fault, and the store is not asked.  Source: T9."""
@@ -1082,7 +1112,7 @@ async def test_a_cursor_that_no_page_gave_is_refused(cursor: Any, tmp_path: Path
 async def test_a_task_is_there_for_its_owner_and_for_a_trusted_caller(
     name: str, owner: str | None
 ) -> None:
-    """None is whoever the adapter trusts."""
+    """None is whoever the adapter trusts.  Source: I26."""
     async with opened(asks) as world:
         handle, _ = await world.asking()
         await soon(CALLS[name](world.engine, handle.task_id, owner))
@@ -1108,7 +1138,7 @@ async def test_a_page_shows_the_tasks_of_an_owner() -> None:
 
 
 async def test_the_queue_is_bounded() -> None:
-    """A refused submission is no task.  Source: I39."""
+    """A refused submission is no task.  Source: I39, R-ENG-08."""
     slow = Slow()
     async with opened(slow, limits=Limits(running_turns_max=1, queued_tasks_max=1)) as world:
         first, _ = await world.submit(), await world.submit()
@@ -1123,7 +1153,7 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_an_owner_has_so_many_open_tasks_and_more_when_some_are_over() -> None:
-    """Also after a restart: the store counts them.  Source: I39."""
+    """Also after a restart: the store counts them.  Source: I39, R-ENG-09."""
     store = FlakyStore()
     limits = Limits(open_tasks_per_owner_max=2)
     async with opened(asks, store=store, limits=limits) as world:
@@ -1174,7 +1204,7 @@ async def test_a_task_that_is_hammered_refuses_at_once() -> None:
 
 
 async def test_a_task_has_so_many_watchers() -> None:
-    """Whoever leaves makes room.  Source: T24."""
+    """Whoever leaves makes room.  Source: T24, R-ENG-10."""
     async with opened(asks, limits=Limits(subscribers_max=2)) as world:
         handle, _ = await world.asking()
         streams = [handle.events() for _ in range(3)]
@@ -1241,7 +1271,7 @@ TOLD = ["submit", "start", "emit", "ask", "provide_input", "emit", "progress", "
 async def test_a_watcher_sees_every_event_after_its_place_once(
     after: int, resident: object
 ) -> None:
-    """Those that are there and those that come, in order.  Source: I24, I33."""
+    """Those that are there and those that come, in order.  Source: I24, I33, R-ENG-12."""
     store = FlakyStore()
     async with opened(chatty, store=store) as world:
         handle, ask = await world.asking()
@@ -1297,7 +1327,7 @@ async def test_a_watcher_that_begins_at_any_moment_misses_nothing(begins: int) -
 
 
 async def test_a_slow_watcher_holds_up_nobody_and_loses_nothing() -> None:
-    """Nor does one that goes away.  Source: T23."""
+    """Nor does one that goes away.  Source: T23, R-ENG-12."""
     async with opened(chatty) as world:
         handle, ask = await world.asking()
         slow, gone, quick = handle.events(), handle.events(), handle.events()

@@ -31,7 +31,7 @@ CLASSES = [
 
 
 def test_every_error_is_public_and_in_the_tree_of_the_docstring() -> None:
-    """A reader finds all of them there, each under its base."""
+    """A reader finds all of them there, each under its base.  Source: R-ENG-19."""
     assert {error.__name__ for error in CLASSES} == set(errors.__all__)
     assert errors.__doc__ is not None
     depth_of = {
@@ -49,19 +49,19 @@ def test_every_error_is_public_and_in_the_tree_of_the_docstring() -> None:
 
 
 def test_codes_are_stable_and_tell_errors_apart() -> None:
-    """An adapter maps codes: two of the same would be one to its peers."""
+    """An adapter maps codes: two of the same would be one to its peers.  Source: R-ENG-19."""
     codes = [error.code for error in CLASSES if issubclass(error, EngineError)]
     assert len(codes) == len(set(codes))
     assert all(code.isidentifier() and code.islower() for code in codes)
 
 
 def test_a_stopped_task_gets_past_the_agents_own_handlers() -> None:
-    """`except Exception` in an agent must not swallow the stop."""
+    """`except Exception` in an agent must not swallow the stop.  Source: R-AGENT-07."""
     assert not issubclass(TaskStopped, Exception)
 
 
 def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> None:
-    """The facts are attributes; the message is built from them."""
+    """The facts are attributes; the message is built from them.  Source: R-LIFE-02."""
     allowed = (Trigger.CANCEL, Trigger.START)
     error = IllegalTrigger("t", Phase.SUBMITTED, Trigger.APPROVE, allowed=iter(allowed))
     assert (error.task_id, error.phase, error.trigger) == ("t", Phase.SUBMITTED, Trigger.APPROVE)
@@ -126,7 +126,7 @@ def test_a_message_is_made_of_the_facts(error: EngineError, says: str) -> None:
 
 
 def test_a_limit_says_when_to_try_again_if_that_helps() -> None:
-    """None means that it will not."""
+    """None means that it will not.  Source: R-ENG-11."""
     assert LimitReached("x", 1).retry_after_s is None
     assert LimitReached("x", 1, retry_after_s=2.0).retry_after_s == 2.0
     assert NotAccepting("x").retry_after_s > 0

@@ -13,7 +13,10 @@ FIRST = LIFECYCLE.submit(Signal(Trigger.SUBMIT, SUBMITTED, OWNER, 2.0)).event
 
 
 def test_every_event_survives_its_own_json() -> None:
-    """Of each move of the table; the log is the only truth, so nothing may get lost (I27)."""
+    """Of each move of the table; the log is the only truth, so nothing may get lost (I27).
+
+    Source: R-LIFE-20.
+    """
     events = [FIRST, *(fire(record, signal).event for record, signal in everything())]
     for event in events:
         again = Event.from_json(json.loads(json.dumps(event.to_json(), allow_nan=False)))
@@ -47,7 +50,7 @@ def test_an_entry_without_one_of_its_fields_is_refused(field: str) -> None:
 
 @pytest.mark.parametrize("field", ["trigger", "source", "dest"])
 def test_an_entry_with_an_unknown_name_is_refused(field: str) -> None:
-    """Of a newer version, or damaged: never guessed."""
+    """Of a newer version, or damaged: never guessed.  Source: R-LIFE-20."""
     with pytest.raises(ValueError, match="nonsense"):
         Event.from_json({**FIRST.to_json(), field: "nonsense"})
 
@@ -59,7 +62,7 @@ def test_the_last_sequence_number_of_a_log_is_that_of_its_last_event() -> None:
 
 
 def test_machines_are_not_people() -> None:
-    """Nobody can be an owner or an approver under these names (I25)."""
+    """Nobody can be an owner or an approver under these names (I25).  Source: R-ENG-06."""
     assert {"agent", "engine", "timer"} == MACHINES
     assert OWNER not in MACHINES
 

@@ -59,7 +59,10 @@ def said(text: str, **ids: str) -> dict[str, Any]:
 
 
 def test_the_embed_example_asks_and_completes(tmp_path: Path) -> None:
-    """It is the first program that anybody runs, in a folder of their own.  Source: DESIGN 3."""
+    """It is the first program that anybody runs, in a folder of their own.
+
+    Source: DESIGN 3, R-PKG-05.
+    """
     done = subprocess.run(
         [sys.executable, EXAMPLES / "embed.py"],
         cwd=tmp_path,
@@ -144,7 +147,10 @@ def test_the_embed_example_is_ten_lines_long() -> None:
 
 
 def test_the_readme_shows_the_embed_example_as_it_is() -> None:
-    """A program that is printed and never run is wrong by next month.  Source: STYLE 2.11."""
+    """A program that is printed and never run is wrong by next month.
+
+    Source: STYLE 2.11, R-PKG-05.
+    """
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- embed -->\s*```python\n(.*?)```", readme, re.DOTALL)
     assert shown is not None

@@ -59,7 +59,7 @@ class Strict(BaseModel):
     ],
 )
 def test_any_type_that_pydantic_knows_is_a_form(like: type, answer: object, value: object) -> None:
-    """The agent gets a value of the type that it asked with."""
+    """The agent gets a value of the type that it asked with.  Source: R-AGENT-03."""
     form = form_of(like)
     assert form.problems_of(answer) == []  # type: ignore[arg-type]
     assert form.value_of(answer) == value  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def test_a_field_that_is_described_at_length_can_be_asked_for() -> None:
 
 
 def test_a_schema_is_a_form_and_its_value_is_the_answer() -> None:
-    """Without a type there is nothing to convert to."""
+    """Without a type there is nothing to convert to.  Source: R-AGENT-03."""
     schema: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}}
     form = form_of(schema)
     assert form.schema == schema

@@ -55,7 +55,7 @@ async def test_a_call_that_nothing_keeps_back_runs_at_once() -> None:
 
 
 async def test_an_unknown_tool_is_refused_with_those_that_there_are() -> None:
-    """A model learns from it.  Source: issue 4, bad input."""
+    """A model learns from it.  Source: issue 4, bad input, R-GATE-01."""
     (said,) = await results(calling(ToolCall("play", {})), Toolbox([Bank()]))
     assert said == "ToolRefused: play was not called: no tool 'play'; there are: pay"
 
@@ -86,7 +86,7 @@ async def test_a_qualified_name_means_one_of_them(name: str) -> None:
 
 
 async def test_a_disabled_tool_is_refused_before_its_arguments_are_looked_at() -> None:
-    """That is the order.  Source: issue 4, build 1."""
+    """That is the order.  Source: issue 4, build 1, R-GATE-01."""
     bank = Bank()
     policies = Policies({"pay": Policy(enabled=False, confirm="always")})
     (said,) = await results(calling(pay("five")), Toolbox([bank], policies=policies))
@@ -107,7 +107,7 @@ async def test_a_disabled_tool_is_refused_before_its_arguments_are_looked_at() -
 async def test_arguments_that_do_not_fit_are_refused_before_anybody_is_asked(
     arguments: JsonObject, fault: str
 ) -> None:
-    """Nobody is bothered with what cannot run.  Source: issue 4, bad input."""
+    """Nobody is bothered with what cannot run.  Source: issue 4, bad input, R-GATE-01."""
     bank = Bank()
     policies = Policies({"pay": ALWAYS})
     wanted = ToolCall("pay", arguments)
@@ -144,7 +144,7 @@ async def test_a_name_that_is_no_short_text_is_an_error_of_the_agent(name: Any) 
 
 
 async def test_nothing_is_called_inside_of_a_call() -> None:
-    """A replay would not come there.  Source: decisions, the journal."""
+    """A replay would not come there.  Source: decisions, the journal, R-JRN-11."""
     bank = Bank()
 
     async def agent(task: TaskContext) -> str:
@@ -198,7 +198,7 @@ WHEN = When(when={"properties": {"amount": {"exclusiveMinimum": 100}}})
 
 @pytest.mark.parametrize("confirm", [WHEN, above(100)])
 async def test_confirmation_is_wanted_where_the_arguments_say_so(confirm: Any) -> None:  # noqa: ANN401
-    """By a schema or by code.  Source: issue 4, build 1."""
+    """By a schema or by code.  Source: issue 4, build 1, R-GATE-02."""
     bank = Bank()
     box = Toolbox([bank], policies=Policies({"pay": Policy(confirm=confirm)}))
     async with opened(calling(pay(100), pay(101)), tools=box) as world:
@@ -224,7 +224,7 @@ def _gives_a_text(_arguments: JsonObject) -> Any:  # noqa: ANN401  the fault
 async def test_a_predicate_that_cannot_judge_keeps_the_call_back(
     predicate: Callable[[JsonObject], bool], kind: str
 ) -> None:
-    """And what it raised is told by its kind alone.  Source: issue 4, build 1."""
+    """And what it raised is told by its kind alone.  Source: issue 4, build 1, R-GATE-02."""
     bank = Bank()
     box = Toolbox([bank], policies=Policies({"pay": Policy(confirm=predicate)}))
     (said,) = await results(calling(pay(5)), box)
@@ -233,7 +233,7 @@ async def test_a_predicate_that_cannot_judge_keeps_the_call_back(
 
 
 async def test_an_ask_shows_exactly_what_will_run() -> None:
-    """Tool, arguments, schema, who may answer, until when.  Source: issue 4, build 1."""
+    """Tool, arguments, schema, who may answer, until when.  Source: issue 4, build 1, R-GATE-03."""
     policy = Policy(
         confirm="always",
         prompt="Really?",
@@ -434,7 +434,7 @@ async def test_an_edit_where_none_is_allowed_is_refused() -> None:
 
 
 async def test_a_tool_that_was_switched_off_meanwhile_is_not_called_although_approved() -> None:
-    """Effective at the next call.  Source: issue 4, build 2."""
+    """Effective at the next call.  Source: issue 4, build 2, R-GATE-06."""
     bank = Bank()
     policies = Policies({"pay": ALWAYS})
     async with opened(calling(pay(5)), tools=Toolbox([bank], policies=policies)) as world:
@@ -483,7 +483,7 @@ async def test_a_schema_that_became_stricter_meanwhile_keeps_the_call_back() -> 
 
 
 async def test_a_change_counts_from_the_next_call() -> None:
-    """Without a restart, and its version is in the log.  Source: issue 4, build 2."""
+    """Without a restart, and its version is in the log.  Source: issue 4, build 2, R-GATE-06."""
     bank = Bank()
     policies = Policies()
 
@@ -509,7 +509,7 @@ async def test_a_change_counts_from_the_next_call() -> None:
 
 
 async def test_nothing_begins_after_a_cancel() -> None:
-    """What was approved just before does not run.  Source: issue 4, build 1."""
+    """What was approved just before does not run.  Source: issue 4, build 1, R-GATE-15, I11."""
     bank = Bank()
     box = Toolbox([bank], policies=Policies({"pay": ALWAYS}))
     async with opened(calling(pay(5)), tools=box) as world:

@@ -242,7 +242,10 @@ async def test_half_a_character_in_a_tools_name_is_refused_by_name() -> None:
 
 
 async def test_a_call_goes_to_no_other_source_than_it_began_with() -> None:
-    """The bank is away after a restart, and somebody else has a tool of that name."""
+    """The bank is away after a restart, and somebody else has a tool of that name.
+
+    Source: R-GATE-17.
+    """
     held = asyncio.Event()
 
     async def does(_arguments: JsonObject, _use: ToolUse) -> ToolResult:
@@ -320,7 +323,7 @@ async def test_inputs_for_one_source_go_to_no_other() -> None:
 
 
 async def test_a_rule_is_not_for_a_tool_that_turns_up_later() -> None:
-    """A bare name that means two tools means neither.  Source: issue 4, build 2."""
+    """A bare name that means two tools means neither.  Source: issue 4, build 2, R-GATE-17, T29."""
     bank = Bank()
     evil = Bank(Tool(name="other", source="evil"), name="evil")
     policies = Policies({"pay": Policy(), "*": ALWAYS})

@@ -53,7 +53,10 @@ async def test_first_approved_second_denied_runs_exactly_the_first(
     limits: Limits,
     first: int,
 ) -> None:
-    """The attack: a person was shown 5 twice and 5,000,000 ran.  Source: issue 4, bars."""
+    """The attack: a person was shown 5 twice and 5,000,000 ran.
+
+    Source: issue 4, bars, R-GATE-04, I12.
+    """
     bank = Bank()
     agent: Agent = kind(pay(5), pay(5_000_000))
     async with opened(agent, tools=box(bank), limits=limits) as world:
@@ -96,7 +99,7 @@ async def test_a_denial_that_stops_the_task_stops_its_siblings() -> None:
 
 @pytest.mark.parametrize(("kind", "limits"), KINDS)
 async def test_two_equal_calls_are_two_asks(kind: Any, limits: Limits) -> None:  # noqa: ANN401
-    """One yes is for one of them.  Source: issue 4, bars."""
+    """One yes is for one of them.  Source: issue 4, bars, R-GATE-04."""
     bank = Bank()
     async with opened(kind(pay(5), pay(5)), tools=box(bank), limits=limits) as world:
         handle = await world.submit()
@@ -133,7 +136,7 @@ async def test_a_digest_of_another_ask_decides_nothing() -> None:
 
 
 async def test_an_answer_that_is_sent_again_is_for_no_later_ask() -> None:
-    """The next call of the same tool has an ask of its own.  Source: issue 4, bars."""
+    """The next call of the same tool has an ask of its own.  Source: issue 4, bars, T7."""
     bank = Bank()
 
     async def agent(task: TaskContext) -> list[JsonValue]:
@@ -182,7 +185,7 @@ async def test_a_task_cannot_approve_itself() -> None:
 
 
 async def test_arguments_that_the_agent_changes_after_it_asked_do_not_run() -> None:
-    """They were frozen when the call was met.  Source: INVARIANTS T6."""
+    """They were frozen when the call was met.  Source: INVARIANTS T6, R-GATE-03."""
     bank = Bank()
     arguments = {"amount": 5}
 

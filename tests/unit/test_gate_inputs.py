@@ -47,7 +47,10 @@ def wanting(**arguments: Any) -> Any:  # noqa: ANN401
 
 
 async def test_exactly_what_is_missing_is_asked_for() -> None:
-    """With its type, description, default and the argument that it fills.  Source: build 1."""
+    """With its type, description, default and the argument that it fills.
+
+    Source: build 1, R-GATE-05.
+    """
     bank = Bank(TOOL)
     required = (
         RequiredInput(name="to"),
@@ -159,7 +162,10 @@ async def test_an_input_fills_the_argument_that_it_names() -> None:
 
 @pytest.mark.parametrize("limits", [Limits(), AT_ONCE])
 async def test_it_asks_again_for_what_is_still_missing(limits: Limits) -> None:
-    """For that alone, and also after the agent was run again.  Source: issue 4, build 1."""
+    """For that alone, and also after the agent was run again.
+
+    Source: issue 4, build 1, R-GATE-05.
+    """
     bank = Bank(Tool(name="book", source="bank"))
     required = (RequiredInput(name="a", schema={}), RequiredInput(name="b", schema={}))
     async with opened(wanting(), tools=box(bank, *required), limits=limits) as world:

@@ -120,7 +120,10 @@ async def test_a_source_that_gives_no_result_has_failed(given: Any) -> None:  # 
 
 
 async def test_a_coroutine_that_takes_too_long_is_cancelled() -> None:
-    """The agent is told which limit it was, and may go on.  Source: issue 4, bad input."""
+    """The agent is told which limit it was, and may go on.
+
+    Source: issue 4, bad input, R-GATE-08.
+    """
     seen: list[str] = []
 
     async def does(arguments: JsonObject, _use: ToolUse) -> ToolResult:
@@ -152,7 +155,7 @@ def _list(said: Any) -> list[Any]:  # noqa: ANN401
 
 
 async def test_what_a_thread_gives_too_late_is_nobodys() -> None:
-    """It cannot be cut short; its result is ignored.  Source: issue 4, bad input."""
+    """It cannot be cut short; its result is ignored.  Source: issue 4, bad input, R-GATE-08."""
     go_on, ended = threading.Event(), threading.Event()
 
     def work() -> str:
@@ -363,7 +366,7 @@ async def shown(result: ToolResult, **settings: Any) -> tuple[Any, list[JsonObje
 
 
 async def test_a_large_text_is_shown_as_an_artifact_and_its_beginning_told() -> None:
-    """A model's window is small.  Source: issue 4, build 3."""
+    """A model's window is small.  Source: issue 4, build 3, R-GATE-09."""
     got, (artifact,), _ = await shown(ToolResult(parts=(Part(text="x" * 80_000),)))
     assert got.text.startswith("[text: shown to the user as artifact pay-1/1]\nIt begins:\nxxx")
     assert len(got.text) < 2_000
@@ -440,7 +443,7 @@ def _object() -> Any:  # noqa: ANN401  the fault
 
 @pytest.mark.parametrize("fn", [_set, _object])
 async def test_what_is_no_json_is_told_by_its_type(fn: Callable[..., Any]) -> None:
-    """Its own words may hold a secret.  Source: issue 4, bad input."""
+    """Its own words may hold a secret.  Source: issue 4, bad input, R-GATE-09."""
     said = await said_of(calling(ToolCall("pay")), Toolbox([named("pay", fn)]))
     assert "which is no JSON" in said
 
@@ -474,7 +477,7 @@ async def test_nan_and_depth_are_no_results(fn: Callable[..., Any]) -> None:
     ],
 )
 async def test_a_tool_that_lies_about_its_results(result: ToolResult, fits: bool) -> None:  # noqa: FBT001
-    """The agent is told that it was called.  Source: issue 4, bad input."""
+    """The agent is told that it was called.  Source: issue 4, bad input, R-GATE-09."""
 
     async def does(_arguments: JsonObject, _use: ToolUse) -> ToolResult:
         return result
@@ -496,7 +499,7 @@ SECRET = "Bearer s3cr3t"  # noqa: S105
 
 
 async def test_what_requests_carry_reaches_tools_and_nothing_else() -> None:
-    """Merged by the answers, never stored, gone with the task.  Source: API4."""
+    """Merged by the answers, never stored, gone with the task.  Source: API4, R-GATE-14."""
     saw: list[dict[str, str]] = []
 
     async def does(_arguments: JsonObject, use: ToolUse) -> ToolResult:
@@ -525,7 +528,7 @@ async def test_what_requests_carry_reaches_tools_and_nothing_else() -> None:
 
 
 async def test_what_a_request_carried_is_gone_after_a_restart() -> None:
-    """It was in memory alone.  Source: API4."""
+    """It was in memory alone.  Source: API4, R-GATE-14."""
     saw: list[dict[str, str]] = []
 
     async def does(_arguments: JsonObject, use: ToolUse) -> ToolResult:

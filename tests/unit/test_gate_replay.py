@@ -105,7 +105,10 @@ AGENTS: Final = [
 @pytest.mark.parametrize("kind", AGENTS)
 @pytest.mark.parametrize("moment", ["commit", "commit, after"])
 async def test_a_crash_at_every_commit_changes_nothing(kind: Any, moment: str) -> None:  # noqa: ANN401
-    """Inputs, a confirmation, a denial, a refusal; before and after each.  Source: bars."""
+    """Inputs, a confirmation, a denial, a refusal; before and after each.
+
+    Source: bars, R-GATE-11.
+    """
     wanted = (ToolCall("pay", {}), ToolCall("pay", {}), ToolCall("play", {}), pay("x"))
     denied = frozenset({"pay-2:approval"})
     for crash_at in range(1, 60):

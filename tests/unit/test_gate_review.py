@@ -75,7 +75,7 @@ async def crashed(bank: Bank, begun: asyncio.Event) -> tuple[World, TaskHandle]:
 
 
 async def test_only_an_approver_answers_for_a_call_in_doubt() -> None:
-    """And the question names the tool and its arguments.  Source: review, a6."""
+    """And the question names the tool and its arguments.  Source: review, a6, R-GATE-16."""
     begun, does = hanging()
     bank = Bank(does=does)
     gone, handle = await crashed(bank, begun)

@@ -341,7 +341,10 @@ REFUSALS: Final[list[tuple[TaskRecord, Trigger, Callable[[Signal], Signal], str]
 def test_a_refusal_names_its_guard_and_what_the_task_would_accept(
     record: TaskRecord, trigger: Trigger, spoilt: Callable[[Signal], Signal], reason: str
 ) -> None:
-    """One thing is wrong with the signal, and that is what the refusal says (I35)."""
+    """One thing is wrong with the signal, and that is what the refusal says (I35).
+
+    Source: R-LIFE-02.
+    """
     error = refused(record, spoilt(fitting(record, trigger)))
     assert error.reason == reason
     assert error.code == "guard_refused"
@@ -362,7 +365,10 @@ def test_an_invalid_answer_lists_its_problems_and_the_ask_stays_open() -> None:
 
 
 def test_edited_arguments_must_fit_the_schema_of_the_tool() -> None:
-    """An edit is judged like an answer (I14), and the decision stays open if it does not fit."""
+    """An edit is judged like an answer (I14), and the decision stays open if it does not fit.
+
+    Source: R-ENG-07.
+    """
     good = fitting(EDITABLE, Trigger.APPROVE)
     error = refused(EDITABLE, changed(good, arguments={"seats": 99}))
     assert isinstance(error, AnswerInvalid)
@@ -400,7 +406,7 @@ def test_at_the_due_instant_the_expiry_wins_and_the_answer_loses() -> None:
 
 
 def test_an_answer_just_in_time_leaves_the_expiry_nothing_to_expire() -> None:
-    """An accepted answer wins; the timer that fires later is stale (I09)."""
+    """An accepted answer wins; the timer that fires later is stale (I09).  Source: R-LIFE-18."""
     answer = fitting(ASKED, Trigger.PROVIDE_INPUT)._replace(at=ASK_DUE - 0.001)
     after = fire(ASKED, answer).record
     expiry = Signal(Trigger.EXPIRE, {"key": "k", "grace_s": 1.0}, TIMER, LATE)

@@ -29,7 +29,7 @@ AUTH = OpenAsk("b", AskKind.AUTH, "?", {}, 1.0, 9.0, tool="pay", arguments={}, d
 
 
 def test_a_task_that_waits_can_be_answered_and_cancelled() -> None:
-    """Each open ask by its kind, in the order in which they came."""
+    """Each open ask by its kind, in the order in which they came.  Source: R-ENG-14."""
     waiting = record(Phase.WAITING_AUTH, Waiting((INPUT, AUTH)))
     assert can(waiting) == (
         Possible(Trigger.PROVIDE_INPUT, INPUT),
@@ -47,7 +47,7 @@ def test_a_task_that_is_being_stopped_can_be_cancelled_again() -> None:
 
 
 def test_nothing_can_be_done_with_a_task_that_is_over() -> None:
-    """Neither before nor after it is finalized."""
+    """Neither before nor after it is finalized.  Source: R-ENG-14."""
     assert can(record(Phase.COMPLETED, Ended(Phase.COMPLETED))) == ()
     assert can(record(Phase.FINALIZED, Ended(Phase.COMPLETED))) == ()
 

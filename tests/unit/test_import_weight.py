@@ -43,7 +43,7 @@ def packages_after_importing(module: str) -> set[str]:
 
 
 def test_importing_the_engine_brings_no_protocol_and_no_server() -> None:
-    """Source: DESIGN 13, the engine knows no protocol, agent library or server."""
+    """Source: DESIGN 13, the engine knows no protocol, agent library or server, R-PKG-04."""
     assert packages_after_importing("interlock") & FOREIGN == set()
 
 

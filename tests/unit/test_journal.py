@@ -61,7 +61,7 @@ class Shop:
 
 
 async def test_an_agent_that_waited_gets_its_results_from_the_log() -> None:
-    """What was done before the wait is not done after it.  Source: I16."""
+    """What was done before the wait is not done after it.  Source: I16, R-JRN-01."""
     shop = Shop()
 
     async def agent(task: TaskContext) -> str:
@@ -124,7 +124,7 @@ async def crashed_while_paying(
 
 
 async def test_a_call_that_may_be_repeated_is_with_the_same_key() -> None:
-    """After a crash between its begin and its end.  Source: issue 3, in-doubt calls."""
+    """After a crash between its begin and its end.  Source: issue 3, in-doubt calls, R-JRN-02."""
     shop = Shop()
 
     async def agent(task: TaskContext) -> str:
@@ -148,7 +148,7 @@ async def test_a_call_that_may_be_repeated_is_with_the_same_key() -> None:
 async def test_a_call_in_doubt_is_for_a_person_to_decide(
     said: dict[str, Any], result: str, times: int
 ) -> None:
-    """Nobody pays twice without being told to.  Source: issue 3, in-doubt calls."""
+    """Nobody pays twice without being told to.  Source: issue 3, in-doubt calls, R-JRN-03, I40."""
     shop = Shop()
 
     async def agent(task: TaskContext) -> str:
@@ -167,7 +167,7 @@ async def test_a_call_in_doubt_is_for_a_person_to_decide(
 
 
 async def test_a_person_may_let_a_call_in_doubt_fail_the_task() -> None:
-    """Whatever the agent makes of it.  Source: issue 3, in-doubt calls."""
+    """Whatever the agent makes of it.  Source: issue 3, in-doubt calls, R-JRN-03."""
     shop = Shop()
 
     async def agent(task: TaskContext) -> str:
@@ -212,7 +212,7 @@ async def test_a_failure_is_the_same_at_every_replay() -> None:
 
 
 async def test_a_retry_does_again_what_failed_and_not_what_was_done() -> None:
-    """Nothing is bought a second time because something else failed.  Source: I16."""
+    """Nothing is bought a second time because something else failed.  Source: I16, R-JRN-10."""
     shop = Shop()
     shop.failure = Retryable("busy")
 
@@ -247,7 +247,7 @@ async def test_what_ours_says_comes_through_a_call() -> None:
 
 
 async def test_what_was_done_while_the_task_was_being_stopped_is_written_down() -> None:
-    """The log says what happened, also of a task that is over.  Source: I16."""
+    """The log says what happened, also of a task that is over.  Source: I16, R-JRN-12."""
     begun, go = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -323,7 +323,7 @@ async def test_a_task_with_a_call_in_the_making_is_not_parked() -> None:
 
 
 async def test_the_time_and_chance_are_the_same_at_every_replay() -> None:
-    """What an agent decides by them it decides again.  Source: DESIGN 3."""
+    """What an agent decides by them it decides again.  Source: DESIGN 3, R-JRN-05."""
     seen: list[tuple[float, float]] = []
 
     async def agent(task: TaskContext) -> str:
@@ -411,7 +411,10 @@ DECISIONS: list[tuple[Resumption, int]] = [("again", 1), ("skip", 2), ("from_scr
 async def test_an_agent_that_goes_another_way_is_an_operators_to_decide(
     decision: Resumption, searches: int
 ) -> None:
-    """Not failed and not run: it waits, and each way of going on does what it says."""
+    """Not failed and not run: it waits, and each way of going on does what it says.
+
+    Source: R-JRN-04.
+    """
     shop = Shop()
     city = "Rome"
 
@@ -452,7 +455,7 @@ async def test_nobody_is_resumed_whom_no_operator_is_asked_about() -> None:
 
 
 async def test_a_task_that_takes_its_process_down_comes_to_an_operator() -> None:
-    """Not begun again for ever.  Source: T23, issue 3."""
+    """Not begun again for ever.  Source: issue 3, R-JRN-07."""
     shop = Shop()
     shop.open.clear()
 

@@ -173,7 +173,7 @@ async def test_a_retry_does_not_do_what_the_agent_did_at_its_second_try() -> Non
 
 
 async def test_what_was_done_and_returned_too_much_is_not_done_by_a_retry() -> None:
-    """The result is no good, but it was paid.  Source: a review."""
+    """The result is no good, but it was paid.  Source: a review, R-JRN-10."""
     tries: list[str] = []
 
     async def pay() -> str:
@@ -221,7 +221,10 @@ async def test_a_call_does_not_share_the_fate_of_an_ask_of_its_key() -> None:
 
 
 async def test_inside_a_call_nothing_is_asked_or_called() -> None:
-    """At a replay the call is not made, and so these would not be counted.  Source: a review."""
+    """At a replay the call is not made, and so these would not be counted.
+
+    Source: a review, R-JRN-11.
+    """
     till = Till()
     refused: list[str] = []
 

@@ -157,7 +157,7 @@ async def test_a_task_that_no_operator_resumes_in_time_has_timed_out() -> None:
 
 
 async def test_nobody_has_a_name_like_an_operators() -> None:
-    """Else a client would decide in an operator's place.  Source: a review."""
+    """Else a client would decide in an operator's place.  Source: a review, R-JRN-13."""
     agent = Astray()
     async with opened(agent, limits=AT_ONCE) as world:
         with pytest.raises(InvalidInput, match="owner begins with"):

@@ -159,7 +159,7 @@ class Slow:
 
 @pytest.mark.parametrize("kind", ["coroutine", "function"])
 async def test_what_ends_while_a_turn_is_cut_off_is_written_down(kind: str) -> None:
-    """A drain that was too short for it still has `grace_s`.  Source: a review."""
+    """A drain that was too short for it still has `grace_s`.  Source: a review, R-JRN-12."""
     slow = Slow()
     agent = slow.coroutine if kind == "coroutine" else slow.function
     store = FlakyStore()

@@ -115,7 +115,7 @@ async def test_a_thread_told_to_stop_as_its_call_begins_does_not_keep_the_task()
 
 
 async def test_a_call_made_before_a_cancel_is_written_down_although_the_store_failed() -> None:
-    """The log says what was done.  Source: a second review."""
+    """The log says what was done.  Source: a second review, R-JRN-12."""
     pay_now = asyncio.Event()
     paid: list[str] = []
 

@@ -123,7 +123,7 @@ async def drained_too_early(
 
 
 async def test_a_drain_does_not_drop_the_end_of_a_call_that_waits_for_a_commit() -> None:
-    """Else nobody knows whether it was made.  Source: a second review."""
+    """Else nobody knows whether it was made.  Source: a second review, R-JRN-12."""
     emit_now, pay_now = asyncio.Event(), asyncio.Event()
 
     async def pay() -> str:

@@ -15,7 +15,7 @@ NOW = Limits(park_after_s=0.0, drain_s=0.0, grace_s=0.001)
 
 
 async def test_a_result_of_another_type_than_named_is_an_error_and_done() -> None:
-    """It is known to be done, and nobody gets what they do not expect.  Source: I16."""
+    """It is known to be done, and nobody gets what they do not expect.  Source: I16, R-JRN-14."""
     done: list[str] = []
 
     def count() -> int:

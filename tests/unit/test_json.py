@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock._json import digest, encoded, own_copy, same
+from interlock._json import digest, encoded, is_small, own_copy, same
 from interlock.errors import ResultInvalid
 from interlock.models import JsonValue
 
@@ -47,7 +47,7 @@ def test_json_is_written_in_one_way_only() -> None:
     [object(), {1, 2}, b"bytes", float("nan"), float("inf"), {"a": {"b": {3j}}}, "\ud800"],
 )
 def test_what_is_not_json_is_refused(value: object) -> None:
-    """NaN, bytes, half a surrogate pair and foreign objects have no JSON."""
+    """NaN, bytes, half a surrogate pair and foreign objects have no JSON.  Source: R-STORE-09."""
     with pytest.raises(ResultInvalid, match="the result is not JSON"):
         encoded(value, what="the result", bytes_max=100)
 
@@ -68,7 +68,7 @@ def test_a_value_deeper_than_the_interpreter_goes_is_refused() -> None:
 
 
 def test_the_bound_is_on_bytes_and_inclusive() -> None:
-    """Two characters may be four bytes."""
+    """Two characters may be four bytes.  Source: R-ENG-10."""
     assert encoded("éé", what="it", bytes_max=6) == '"éé"'.encode()
     with pytest.raises(ResultInvalid, match="it is 6 bytes of JSON; at most 5 fit"):
         encoded("éé", what="it", bytes_max=5)
@@ -136,3 +136,19 @@ def test_what_python_takes_for_equal_may_be_another_value(one: JsonValue, other:
     """One is not true, and an argument is as it is written.  Source: I13, I14."""
     assert not same(one, other)
     assert same([one, {"x": other}], [one, {"x": other}])
+
+
+@pytest.mark.parametrize(
+    ("value", "small"),
+    [
+        ({"a": ["x" * 50, None, True, 1.5, 7]}, True),
+        ({"a": "x" * 200}, False),
+        ({"x" * 200: 1}, False),
+        ([[0]] * 30, False),
+        (10**500, False),
+        (("x", "y"), True),
+    ],
+)
+def test_what_is_small_is_so_in_every_way(value: object, small: bool) -> None:  # noqa: FBT001
+    """Many empty lists, a long key and a long number are memory too."""
+    assert is_small([value], 200) is small

@@ -44,7 +44,7 @@ def book(trip: Trip, seats: Annotated[int, Field(ge=1)] = 1, *, note: str | None
 
 
 def test_the_schema_is_read_from_the_signature() -> None:
-    """With what is required, defaults and models.  Source: API4, Toolbox."""
+    """With what is required, defaults and models.  Source: API4, Toolbox, R-GATE-13."""
     (tool,) = LocalTools([book]).tools()
     assert (tool.name, tool.source, tool.description) == ("book", "local", "Book a trip.")
     properties = tool.input_schema["properties"]
@@ -57,7 +57,7 @@ def test_the_schema_is_read_from_the_signature() -> None:
 
 
 async def test_arguments_come_as_their_types_and_models_go_out_as_json() -> None:
-    """The function is a plain one.  Source: API4, Toolbox."""
+    """The function is a plain one.  Source: API4, Toolbox, R-GATE-13."""
     said = await said_of(book, trip={"to": "Rome", "on": "2026-11-25"}, seats=2)
     assert said == {"to": "Rome x2 None", "on": "2026-11-25"}
 

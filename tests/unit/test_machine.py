@@ -78,7 +78,7 @@ def test_a_change_that_makes_data_of_another_phase_is_caught() -> None:
 
 
 def test_a_refusal_comes_with_the_triggers_of_the_phase_in_the_order_of_the_table() -> None:
-    """What the task would accept, for the caller to choose from."""
+    """What the task would accept, for the caller to choose from.  Source: R-LIFE-02."""
     with pytest.raises(GuardRefused) as caught:
         fire(RUNNING, Signal(Trigger.COMPLETE, {"epoch": EPOCH - 1, "parts": []}, AGENT, 10.0))
     assert caught.value.allowed == LIFECYCLE.allowed(Phase.RUNNING)
@@ -89,7 +89,10 @@ def test_a_refusal_comes_with_the_triggers_of_the_phase_in_the_order_of_the_tabl
 
 
 def test_no_record_is_ever_registered_with_the_machine() -> None:
-    """One machine for all tasks: it keeps nothing of those that pass through it."""
+    """One machine for all tasks: it keeps nothing of those that pass through it.
+
+    Source: R-LIFE-21.
+    """
     before = [fire(RUNNING, CANCEL) for _ in range(2)]
     assert before[0] == before[1]
     assert not any(isinstance(value, Draft | TaskRecord) for value in vars(LIFECYCLE).values())
@@ -187,7 +190,7 @@ def test_a_log_that_contradicts_itself_is_corrupt(log: list[Event], says: str) -
 
 
 def test_a_lifecycle_that_is_not_sound_is_refused_with_every_finding() -> None:
-    """One row said twice, another gone: both are told, one to a line."""
+    """One row said twice, another gone: both are told, one to a line.  Source: R-LIFE-03."""
     table = [*(row for row in TABLE if row.trigger is not Trigger.EXPIRE), TABLE[-1]]
     with pytest.raises(ValueError, match="the lifecycle is not sound") as caught:
         Lifecycle(table)
@@ -198,7 +201,10 @@ def test_a_lifecycle_that_is_not_sound_is_refused_with_every_finding() -> None:
 
 
 def test_a_row_that_was_changed_is_the_row_that_is_fired() -> None:
-    """Lifecycles are values: another table, another machine, and the shipped one unharmed."""
+    """Lifecycles are values: another table, another machine, and the shipped one unharmed.
+
+    Source: R-LIFE-01.
+    """
     other = with_row(row_of(Phase.RUNNING, Trigger.CANCEL), effects=(ArmTimer(TimerKind.GRACE),))
     assert other.fire(RUNNING, CANCEL).effects == (ArmTimer(TimerKind.GRACE),)
     assert ArmTimer(TimerKind.GRACE) in fire(RUNNING, CANCEL).effects

@@ -60,7 +60,7 @@ def test_the_request_is_what_was_submitted() -> None:
     ],
 )
 def test_an_answer_is_a_reply_to_its_ask(trigger: Trigger, data: Data, reply: Reply) -> None:
-    """An approval's reply is the arguments that were approved."""
+    """An approval's reply is the arguments that were approved.  Source: R-JRN-01."""
     memory = remembered(asked("k"), (trigger, {"key": "k", **data}))
     assert memory.replies == {"k": reply}
 

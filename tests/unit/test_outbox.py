@@ -226,7 +226,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_every_event_is_delivered_once_and_in_order(world: World) -> None:
-    """Batches are bounded, and the cursor ends at the task's last event."""
+    """Batches are bounded, and the cursor ends at the task's last event.  Source: R-ENG-16."""
     await world.task()
     for _ in range(8):
         await world.progress()
@@ -278,7 +278,10 @@ async def test_a_finalize_is_not_delivered_and_leaves_nothing_owed(world: World)
 
 
 async def test_a_failure_that_may_pass_is_tried_again_with_back_off(world: World) -> None:
-    """Each wait is longer than the one before, and success starts the counting anew."""
+    """Each wait is longer than the one before, and success starts the counting anew.
+
+    Source: R-ENG-16.
+    """
     world.receiver.script = [DeliveryFailed("HTTP 503"), DeliveryFailed("HTTP 503")]
     await world.task()
     world.courier.wake("t")
@@ -340,7 +343,7 @@ async def test_a_permanent_failure_gives_the_watch_up(world: World) -> None:
 
 
 async def test_after_enough_failures_the_watch_is_given_up(world: World) -> None:
-    """The bound is the number of attempts, and the last reason is kept."""
+    """The bound is the number of attempts, and the last reason is kept.  Source: R-ENG-16."""
     world.receiver.script = [DeliveryFailed(f"HTTP 50{n % 5}") for n in range(RETRY.attempts_max)]
     await world.task()
     world.courier.wake("t")

@@ -18,7 +18,7 @@ AT_ONCE = Limits(park_after_s=0.0)
 
 
 async def test_a_coroutine_stays_for_a_quick_answer_and_goes_then() -> None:
-    """It is not run again for somebody who answers at once.  Source: issue 3, parking."""
+    """It is not run again for somebody who answers at once.  Source: issue 3, parking, R-JRN-06."""
     runs: list[str] = []
 
     async def agent(task: TaskContext) -> str:
@@ -63,7 +63,7 @@ async def test_a_generator_is_parked_at_its_yield() -> None:
 
 
 async def test_a_hundred_waiting_functions_hold_no_thread() -> None:
-    """Each had one while it worked.  Source: issue 3, parking."""
+    """Each had one while it worked.  Source: issue 3, parking, R-JRN-06."""
 
     def agent(task: SyncTaskContext) -> str:
         return str(task.ask("which?"))
@@ -220,7 +220,10 @@ async def test_an_agent_that_swallows_the_unwinding_is_run_again_all_the_same(
 
 
 async def test_a_full_disk_makes_an_agent_wait_and_not_fail() -> None:
-    """What it did is written down as soon as that can be.  Source: I18, `make faults`."""
+    """What it did is written down as soon as that can be.
+
+    Source: I18, `make faults`, R-STORE-08.
+    """
     done: list[str] = []
 
     async def buy() -> str:
@@ -248,7 +251,7 @@ async def test_a_full_disk_makes_an_agent_wait_and_not_fail() -> None:
 
 
 async def test_what_cannot_be_stored_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came with it in one batch is stored, and nothing is tried for ever.  Source: T23."""
+    """What came with it in one batch is stored, and nothing is tried for ever.  Source: I37."""
     go = asyncio.Event()
     seen: list[str] = []
 

@@ -76,7 +76,7 @@ async def told(*plugins: object, policies: Policies | None = None) -> tuple[Any,
 
 
 async def test_plugins_come_in_their_order() -> None:
-    """Plain ones and coroutines.  Source: issue 4, build 5."""
+    """Plain ones and coroutines.  Source: issue 4, build 5, R-GATE-10."""
     said, bank = await told(Doubling(), AddingOne())
     assert bank.paid == [11]
     assert said == [{"amount": 11}, {"ran": {"amount": 11}}]
@@ -186,7 +186,10 @@ class Raising:
 @pytest.mark.parametrize("hook", ["normalize_args", "before_tool", "after_tool"])
 @pytest.mark.parametrize("later", [False, True])
 async def test_a_plugin_that_raises_fails_the_call_and_is_named(hook: str, later: bool) -> None:  # noqa: FBT001
-    """By the kind alone; before the tool it keeps it from being called.  Source: build 5."""
+    """By the kind alone; before the tool it keeps it from being called.
+
+    Source: build 5, R-GATE-10, T9.
+    """
     said, bank = await told(Raising(hook, later=later))
     assert f"plugin 'broken' failed in {hook} (OSError)" in said
     assert "a secret" not in said

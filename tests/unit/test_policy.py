@@ -29,7 +29,7 @@ def policy(n: int) -> Policy:
     ],
 )
 def test_the_most_exact_rule_decides(rules: list[str], decides: str) -> None:
-    """However they are ordered.  Source: issue 4, build 2."""
+    """However they are ordered.  Source: issue 4, build 2, R-GATE-07."""
     made = {rule: policy(n) for n, rule in enumerate(rules, 1)}
     for given in (made, dict(reversed(made.items()))):
         decided = Policies(given).of(PAY)
@@ -38,7 +38,7 @@ def test_the_most_exact_rule_decides(rules: list[str], decides: str) -> None:
 
 
 def test_a_change_counts_at_once_and_has_a_number() -> None:
-    """It is in the log of every call after it.  Source: issue 4, build 2."""
+    """It is in the log of every call after it.  Source: issue 4, build 2, R-GATE-06."""
     policies = Policies()
     before = policies.rules
     assert policies.set("pay", policy(1)) == 2
@@ -69,7 +69,7 @@ def test_what_is_no_name_is_no_rule(rule: Any) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize("rule", ["play", "bank/play", "nobody/*", "nobody/pay", "bank/look"])
 def test_a_rule_that_names_no_tool_is_an_error_once_they_are_known(rule: str) -> None:
-    """A misspelt one would protect nothing.  Source: issue 4, build 2."""
+    """A misspelt one would protect nothing.  Source: issue 4, build 2, R-GATE-07."""
     policies = Policies({rule: Policy()})
     with pytest.raises(UnknownTool) as caught:
         policies.know(TOOLS)

@@ -23,7 +23,7 @@ async def agent(task: TaskContext) -> str:
 async def test_an_unreadable_task_stops_neither_the_start_nor_the_deadlines_of_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is named in the log and by verify; the others go on.  Source: a review."""
+    """It is named in the log and by verify; the others go on.  Source: a review, R-STORE-10."""
     path, clock = tmp_path / "tasks.db", ManualClock()
     async with Engine(agent, store=SqliteStore(path), limits=Limits(), clock=clock) as engine:
         bad, good = [await engine.submit("hello", owner="ada") for _ in range(2)]

@@ -19,7 +19,7 @@ def _between(marker: str, language: str) -> str:
 
 @pytest.mark.parametrize("name", ["embed", "tools"])
 def test_an_example_is_the_file_that_a_test_runs(name: str) -> None:
-    """The README's code is that of examples/ without its docstring.  Source: ours."""
+    """The README's code is that of examples/ without its docstring.  Source: R-PKG-05."""
     program = (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
     code = re.sub(r'\A"""[^"]*"""\n+', "", program)
     assert _between(name, "python") == code

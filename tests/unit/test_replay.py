@@ -71,7 +71,10 @@ async def reads(task: TaskContext) -> str:
 
 
 async def test_leave_for_one_tool_is_none_for_another_after_a_redeployment() -> None:
-    """The new version asks for something else by the same count.  Source: I13, a review."""
+    """The new version asks for something else by the same count.
+
+    Source: I13, a review, R-JRN-04.
+    """
 
     async def deletes(task: TaskContext) -> str:
         await task.authorize("delete_everything", {"path": "/"})

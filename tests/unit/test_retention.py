@@ -42,7 +42,7 @@ def kept(world: World) -> list[str]:
 
 
 async def test_what_is_over_is_kept_for_a_month_unless_said_otherwise() -> None:
-    """A store that nobody looks after does not grow for ever.  Source: decision 0008."""
+    """A store that nobody looks after does not grow for ever.  Source: decision 0008, R-ENG-17."""
     async with opened(agent) as world:
         (done,) = await over(world)
         waiting, _ = await world.asking("ask")
@@ -91,7 +91,7 @@ async def test_no_more_than_so_many_are_kept() -> None:
 
 
 async def test_a_sweep_goes_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two of them everybody else gets to write.  Source: issue 3, item 7."""
+    """Between two of them everybody else gets to write.  Source: issue 3, item 7, R-ENG-17."""
     monkeypatch.setattr("interlock._retention.TASKS_AT_ONCE", 2)
     async with opened(agent, limits=keeping(age_s=60.0, every_s=100.0)) as world:
         await over(world, 5)
@@ -155,7 +155,10 @@ class Patient:
 
 
 async def test_a_task_with_something_to_deliver_is_never_purged() -> None:
-    """It is over and old, and not finalized: the webhook comes first.  Source: issue 3, item 7."""
+    """It is over and old, and not finalized: the webhook comes first.
+
+    Source: issue 3, item 7, R-ENG-17.
+    """
     patient = Patient()
     limits = keeping(age_s=10.0, every_s=10.0)
     async with opened(agent, limits=limits, deliverers={"web": patient}) as world:
@@ -171,7 +174,10 @@ async def test_a_task_with_something_to_deliver_is_never_purged() -> None:
 
 
 async def test_a_token_is_forgotten_with_its_task() -> None:
-    """Until then a repeat is told the first; after that it is a new request.  Decision 0008."""
+    """Until then a repeat is told the first; after that it is a new request.  Decision 0008.
+
+    Source: R-STORE-12.
+    """
     async with opened(agent, limits=keeping(age_s=60.0, every_s=100.0)) as world:
         first = await world.engine.submit("go", owner=OWNER, token=TOKEN)
         await first.result()

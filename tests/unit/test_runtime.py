@@ -294,7 +294,10 @@ async def test_an_agent_that_gives_itself_up_fails_its_task_only(
 
 
 async def test_a_failure_that_may_pass_is_tried_again_after_its_back_off() -> None:
-    """Each time later, and not a moment earlier; the last failure is the task's."""
+    """Each time later, and not a moment earlier; the last failure is the task's.
+
+    Source: R-LIFE-14.
+    """
     attempts: list[int] = []
 
     async def agent(task: TaskContext) -> None:
@@ -317,7 +320,7 @@ async def test_a_failure_that_may_pass_is_tried_again_after_its_back_off() -> No
 
 
 async def test_a_back_off_holds_no_slot() -> None:
-    """Others run meanwhile."""
+    """Others run meanwhile.  Source: R-LIFE-14."""
 
     async def agent(task: TaskContext) -> str:
         if task.input.text == "bad" and task.attempt == 1:
@@ -406,7 +409,7 @@ async def ask_two(task: TaskContext) -> object:
 async def test_several_asks_may_be_open_and_the_turn_goes_on_with_the_last(
     input_first: object,
 ) -> None:
-    """Whichever is answered first.  Source: DESIGN 2."""
+    """Whichever is answered first.  Source: DESIGN 2, R-LIFE-17."""
     async with opened(ask_two) as world:
         handle = await world.submit()
         await until(lambda: len(world.stored(handle).asks) == 2)
@@ -475,7 +478,7 @@ async def test_an_agent_may_give_up_before_its_ask_is_stored() -> None:
 
 
 async def test_an_unanswered_ask_with_a_default_is_answered_by_it() -> None:
-    """When its time is over."""
+    """When its time is over.  Source: R-LIFE-13."""
 
     async def agent(task: TaskContext) -> str:
         return await task.ask("Which city?", default="Rome", expires_s=30)
@@ -490,7 +493,7 @@ async def test_an_unanswered_ask_with_a_default_is_answered_by_it() -> None:
 
 
 async def test_an_unanswered_ask_without_a_default_fails_its_task() -> None:
-    """And says what nobody answered."""
+    """And says what nobody answered.  Source: R-LIFE-13."""
     async with opened(asks, limits=Limits(ask_s=30)) as world:
         handle, _ = await world.asking()
         await world.elapse(30)
@@ -501,7 +504,7 @@ async def test_an_unanswered_ask_without_a_default_fails_its_task() -> None:
 
 
 async def test_leave_that_nobody_gives_is_denied() -> None:
-    """It stops the task, or is told to the agent: as a denial would."""
+    """It stops the task, or is told to the agent: as a denial would.  Source: R-LIFE-13."""
 
     async def stopped(task: TaskContext) -> None:
         await task.authorize("pay", {}, expires_s=30)
@@ -555,7 +558,7 @@ async def test_an_answer_just_before_the_deadline_wins() -> None:
 
 
 async def test_a_queued_task_is_cancelled_at_once() -> None:
-    """It has no turn to wait for, and leaves the queue."""
+    """It has no turn to wait for, and leaves the queue.  Source: R-LIFE-08."""
     slow = Slow()
     async with opened(slow, limits=Limits(running_turns_max=1)) as world:
         running, queued = await world.submit("1"), await world.submit("2")
@@ -567,7 +570,7 @@ async def test_a_queued_task_is_cancelled_at_once() -> None:
 
 
 async def test_a_running_task_is_cancelled_when_its_turn_has_ended() -> None:
-    """Cancel tells the truth: not before.  Source: DESIGN 3."""
+    """Cancel tells the truth: not before.  Source: DESIGN 3, R-LIFE-08."""
     cleaned = asyncio.Event()
 
     async def agent(task: TaskContext) -> None:
@@ -588,7 +591,10 @@ async def test_a_running_task_is_cancelled_when_its_turn_has_ended() -> None:
 
 
 async def test_an_agent_that_swallows_its_cancellation_is_abandoned_after_the_grace() -> None:
-    """The record says so, and what it reports later changes nothing.  Source: I31, I32."""
+    """The record says so, and what it reports later changes nothing.
+
+    Source: I31, I32, R-LIFE-10.
+    """
     slow = Slow(swallows=5)
     async with opened(slow, limits=Limits(grace_s=10)) as world:
         handle = await world.submit()
@@ -646,7 +652,7 @@ async def test_a_thread_that_is_parked_is_unwound_past_except_exception() -> Non
 
 
 async def test_a_thread_that_never_looks_is_abandoned_and_ends_in_vain() -> None:
-    """Its slot is free again; its result is nobody's.  Source: T25."""
+    """Its slot is free again; its result is nobody's.  Source: T25, R-LIFE-10."""
     stuck = Stuck()
     async with opened(stuck, limits=Limits(running_turns_max=1)) as world:
         handle = await world.submit()
@@ -707,7 +713,7 @@ async def test_a_cancel_before_the_first_step_of_a_turn_stops_it() -> None:
 
 
 async def test_a_repeated_cancel_is_accepted_and_a_late_one_refused() -> None:
-    """While it is being stopped, and when it is over."""
+    """While it is being stopped, and when it is over.  Source: R-LIFE-09."""
     slow = Slow(swallows=1)
     async with opened(slow) as world:
         handle = await world.submit()
@@ -799,7 +805,7 @@ async def test_a_turn_that_runs_too_long_is_stopped() -> None:
 
 
 async def test_waiting_for_people_does_not_count_as_running() -> None:
-    """The run clock stands still with what is left."""
+    """The run clock stands still with what is left.  Source: R-LIFE-12."""
     go_on = asyncio.Event()
 
     async def agent(task: TaskContext) -> None:
@@ -821,7 +827,7 @@ async def test_waiting_for_people_does_not_count_as_running() -> None:
 
 
 async def test_the_deadline_of_a_task_counts_all_of_its_time() -> None:
-    """In the queue, running and waiting; a parked task as well."""
+    """In the queue, running and waiting; a parked task as well.  Source: R-LIFE-12."""
     slow = Slow()
     async with opened(slow, limits=Limits(running_turns_max=1)) as world:
         running = await world.submit("running", task_s=30)
@@ -865,7 +871,10 @@ async def test_the_deadline_of_a_task_counts_while_it_waits_to_be_tried_again() 
 
 
 async def test_deadlines_survive_a_restart() -> None:
-    """Those that passed meanwhile are fired at the start, the others at their time."""
+    """Those that passed meanwhile are fired at the start, the others at their time.
+
+    Source: R-LIFE-11.
+    """
     store, clock = FlakyStore(), ManualClock()
     limits = Limits(ask_s=100)
     async with opened(asks, store=store, clock=clock, limits=limits) as world:
@@ -881,7 +890,7 @@ async def test_deadlines_survive_a_restart() -> None:
 
 
 async def test_a_back_off_survives_a_restart() -> None:
-    """The task is not started before, nor forgotten."""
+    """The task is not started before, nor forgotten.  Source: R-LIFE-11."""
     attempts: list[int] = []
 
     async def agent(task: TaskContext) -> str:
@@ -906,7 +915,7 @@ async def test_a_back_off_survives_a_restart() -> None:
 
 
 async def test_a_turn_that_was_lost_is_run_again_up_to_where_it_was() -> None:
-    """Under a new epoch; what it showed and asked is not repeated.  Source: I17, I29."""
+    """Under a new epoch; what it showed and asked is not repeated.  Source: I17, I29, R-JRN-07."""
     runs: list[str] = []
     go_on = asyncio.Event()
 
@@ -1218,7 +1227,7 @@ async def test_a_waiting_task_gives_its_slot_to_the_next() -> None:
 
 
 async def test_a_drain_waits_for_turns_that_come_to_a_rest() -> None:
-    """The task is over, and nothing of it is alive."""
+    """The task is over, and nothing of it is alive.  Source: R-ENG-13."""
     slow = Slow()
     async with opened(slow) as world:
         handle = await world.submit()
@@ -1233,7 +1242,7 @@ async def test_a_drain_waits_for_turns_that_come_to_a_rest() -> None:
 
 
 async def test_a_turn_that_does_not_rest_is_cut_off_and_goes_on_at_the_next_start() -> None:
-    """Its task stays running in the store.  Source: DESIGN 3, shutdown."""
+    """Its task stays running in the store.  Source: DESIGN 3, shutdown, R-ENG-13."""
     slow = Slow()
     async with opened(slow, limits=Limits(drain_s=5)) as world:
         handle = await world.submit()

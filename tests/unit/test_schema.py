@@ -189,7 +189,7 @@ def test_every_keyword_of_the_table_has_a_case() -> None:
 
 
 def test_every_fault_is_listed_with_its_path() -> None:
-    """A form shows all of them at once, each at its field."""
+    """A form shows all of them at once, each at its field.  Source: R-ENG-03."""
     trip: JsonValue = {"passengers": [{"age": 17, "name": "a"}, {"height": 2}]}
     assert problems_of(trip, TRIP) == [
         "at /passengers/0/age: 17 is less than the minimum 18",
@@ -225,7 +225,7 @@ SECRET = "hunter2"  # noqa: S105  (it must not show)
     ],
 )
 def test_a_text_of_the_value_is_never_quoted(schema: JsonValue) -> None:
-    """Source: I38; an answer may be a password, and problems reach logs and peers."""
+    """Source: I38; an answer may be a password, and problems reach logs and peers, R-ENG-03."""
     faults = problems_of([SECRET], {"items": schema, "type": "object"})
     assert faults
     assert SECRET not in " ".join(faults)
@@ -375,7 +375,7 @@ REFUSED: list[tuple[JsonObject, str]] = [
 def test_a_schema_that_is_not_understood_is_refused_with_the_reason(
     schema: JsonObject, problem: str
 ) -> None:
-    """To ignore a keyword would be to accept answers that it forbids."""
+    """To ignore a keyword would be to accept answers that it forbids.  Source: R-ENG-04."""
     with pytest.raises(InvalidInput) as caught:
         check_schema(schema)
     assert any(problem in said for said in caught.value.problems), caught.value.problems

@@ -8,7 +8,7 @@ from interlock.testing import ModelCall, ModelTurn, ScriptedModel, ScriptExhaust
 
 
 def test_a_turn_is_found_by_what_was_answered() -> None:
-    """So another process goes on in the middle.  Source: issue 4, build 7."""
+    """So another process goes on in the middle.  Source: issue 4, build 7, R-CLI-09."""
     model = ScriptedModel("one", {"search": {"q": "LIS"}}, lambda heard: f"three: {heard[-1]}")
     assert model.turn(2, ["found"]).text == "three: found"
     assert model.turn(1).calls == (ModelCall("search", {"q": "LIS"}),)
@@ -25,7 +25,7 @@ def test_a_turn_beyond_the_script_is_an_error() -> None:
 
 
 def test_a_turn_that_nobody_asked_for_is_an_error() -> None:
-    """At the end of the block, unless it failed by itself.  Source: issue 4, build 7."""
+    """At the end of the block, unless it failed by itself.  Source: issue 4, build 7, R-CLI-09."""
     with pytest.raises(AssertionError, match=r"turns \[2\]"), ScriptedModel("one", "two") as model:
         model.turn(0)
     with pytest.raises(KeyError), ScriptedModel("one"):

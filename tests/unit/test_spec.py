@@ -24,7 +24,10 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def test_the_table_is_the_spec_row_by_row() -> None:
-    """Same rows, same order, same conditions, same effects.  Source: STYLE 2.4, rule 8."""
+    """Same rows, same order, same conditions, same effects.
+
+    Source: STYLE 2.4, rule 8, R-LIFE-01.
+    """
     lines = SPEC.read_text(encoding="utf-8").splitlines()
     header = lines.index("| from | trigger | when | requires | to | effects |")
     written: list[tuple[str, ...]] = []

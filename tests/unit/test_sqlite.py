@@ -150,7 +150,10 @@ async def refused(store: Store, commit: Commit) -> BaseException | None:
 async def test_the_file_is_set_up_to_lose_nothing(
     store: SqliteStore, path: Path, handles: list[sqlite3.Connection]
 ) -> None:
-    """WAL and FULL, checkpoints by the writer alone.  Source: INVARIANTS 5, settings."""
+    """WAL and FULL, checkpoints by the writer alone.
+
+    Source: INVARIANTS 5, settings, R-STORE-03.
+    """
     await store.close()
     async with opened(lambda: store):
         (db,) = handles
@@ -181,11 +184,11 @@ async def test_the_file_is_set_up_to_lose_nothing(
     assert {name for (name,) in tables} == {"sqlite_schema"}
 
 
-AT_WORK = "phase NOT IN ('finalized', 'waiting_auth', 'waiting_input')"
+AT_WORK = _sqlite_schema.AT_WORK
 
 
 async def test_reading_uses_the_indexes(store: SqliteStore, path: Path) -> None:
-    """What the engine asks all the time reads no more than it returns.  Source: ours."""
+    """What the engine asks all the time reads no more than it returns.  Source: R-STORE-11."""
     await store.commit(commit_of(submitted("t")))
     for question, index in (
         ("SELECT n FROM task WHERE owner = 'ada' ORDER BY updated_at DESC, task_id DESC", "page"),
@@ -200,7 +203,10 @@ async def test_reading_uses_the_indexes(store: SqliteStore, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tasks.db", "alias.db", "sub/../tasks.db"])
 async def test_a_second_opening_is_refused(name: str, store: SqliteStore, path: Path) -> None:
-    """Also in the same process, and by another name; the message says who has it."""
+    """Also in the same process, and by another name; the message says who has it.
+
+    Source: R-STORE-05.
+    """
     (path.parent / "sub").mkdir()
     (path.parent / "alias.db").symlink_to(path)
     with pytest.raises(StoreLocked, match=f"is open already, in process {os.getpid()}"):
@@ -218,7 +224,7 @@ async def test_an_open_store_cannot_be_opened_again(store: SqliteStore) -> None:
 
 
 async def test_a_killed_process_loses_nothing_and_holds_nothing(path: Path) -> None:
-    """What was acknowledged is there, and the lock is free.  Source: INVARIANTS I18."""
+    """What was acknowledged is there, and the lock is free.  Source: INVARIANTS I18, R-JRN-08."""
     script = """
         import asyncio, sys
         from interlock._sqlite import SqliteStore
@@ -324,7 +330,10 @@ def test_a_loop_that_is_gone_does_not_stop_the_writer(path: Path) -> None:
 
 
 async def test_a_lost_tail_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Older than what was acknowledged: a bad disk, or an old copy.  Source: DESIGN 4."""
+    """Older than what was acknowledged: a bad disk, or an old copy.
+
+    Source: DESIGN 4, R-STORE-06.
+    """
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("t0"))
     copy = path.read_bytes()
@@ -391,7 +400,10 @@ async def test_what_failed_does_not_raise_the_mark(
 async def test_a_file_that_is_not_ours_is_left_alone(
     statements: list[str], error: type[StoreError], match: str, path: Path
 ) -> None:
-    """Another program's, or a newer version's: refused, and not a byte is changed."""
+    """Another program's, or a newer version's: refused, and not a byte is changed.
+
+    Source: R-STORE-05, R-STORE-07.
+    """
     changed(path, *statements)
     before = path.read_bytes()
     with pytest.raises(error, match=match):
@@ -467,7 +479,7 @@ def test_the_file_system_of_a_directory_is_known(directory: str, kind: str) -> N
 async def test_network_file_systems_are_refused(
     kind: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where locks and shared memory lie, SQLite loses data.  Source: DESIGN 4."""
+    """Where locks and shared memory lie, SQLite loses data.  Source: DESIGN 4, R-STORE-05."""
     table = path.parent / "mountinfo"
     table.write_text(f"28 1 254:1 / / rw shared:1 - {kind} somewhere rw\n")
     monkeypatch.setattr(_sqlite_schema, "_MOUNTS", table)
@@ -500,7 +512,7 @@ NOTES: Final = ("ALTER TABLE watch ADD COLUMN note TEXT", "CREATE TABLE extra (x
 async def test_an_older_schema_is_brought_up_to_date(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Step by step, with all that is in it; and only once.  Source: DESIGN 4."""
+    """Step by step, with all that is in it; and only once.  Source: DESIGN 4, R-STORE-07."""
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("t"))
     now = len(_sqlite_schema.MIGRATIONS)
@@ -516,7 +528,10 @@ async def test_an_older_schema_is_brought_up_to_date(
 async def test_a_step_that_fails_changes_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of a step or none of it: the older version can still open the file."""
+    """All of a step or none of it: the older version can still open the file.
+
+    Source: R-STORE-07.
+    """
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("t"))
     steps = (*_sqlite_schema.MIGRATIONS, (NOTES[0], "ALTER TABLE elsewhere ADD COLUMN note TEXT"))
@@ -536,7 +551,7 @@ async def test_a_step_that_fails_changes_nothing(
 async def test_commits_that_come_together_share_a_transaction(
     store: SqliteStore, batches: list[int]
 ) -> None:
-    """Forty tasks cost one wait for the disk, not forty.  Source: DESIGN 4."""
+    """Forty tasks cost one wait for the disk, not forty.  Source: DESIGN 4, R-STORE-04."""
     await asyncio.gather(*(store.commit(commit_of(submitted(f"t{n}"))) for n in range(40)))
     assert batches == [40]
 
@@ -544,7 +559,7 @@ async def test_commits_that_come_together_share_a_transaction(
 async def test_a_flood_is_written_in_bounded_batches(
     store: SqliteStore, batches: list[int]
 ) -> None:
-    """No batch makes the others wait for ever.  Source: ours."""
+    """No batch makes the others wait for ever.  Source: R-STORE-04."""
     count = _sqlite.BATCH_JOBS_MAX * 2 + 7
     await asyncio.gather(*(store.commit(commit_of(submitted(f"t{n}"))) for n in range(count)))
     assert sum(batches) == count
@@ -675,7 +690,7 @@ async def test_what_no_file_can_hold_is_refused_alone(commit: Commit, store: Sql
 
 @pytest.mark.parametrize("value", ["half a \ud800 pair", object(), {1: {object()}}])
 async def test_payloads_that_are_not_json_are_refused(value: object, store: SqliteStore) -> None:
-    """Without quoting them.  Source: COMMON, no secret in an error."""
+    """Without quoting them.  Source: COMMON, no secret in an error, R-STORE-09, T13."""
     move = submitted("t")
     event = replace(move.event, data={**move.event.data, "metadata": {"secret": value}})
     with pytest.raises(StoreError, match="cannot be stored as JSON") as caught:
@@ -690,7 +705,10 @@ async def test_payloads_that_are_not_json_are_refused(value: object, store: Sqli
 async def test_a_full_disk_fails_the_batch_and_nothing_else(
     handles: list[sqlite3.Connection], path: Path
 ) -> None:
-    """Nothing of it is visible, reading goes on, and so does writing when there is room."""
+    """Nothing of it is visible, reading goes on, and so does writing when there is room.
+
+    Source: R-STORE-08.
+    """
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("before"))
         (pages,) = handles[0].execute("PRAGMA page_count").fetchone()
@@ -718,7 +736,7 @@ async def test_a_full_disk_fails_the_batch_and_nothing_else(
 async def test_a_task_goes_on_after_its_commit_failed(
     handles: list[sqlite3.Connection], path: Path
 ) -> None:
-    """What was remembered of it is what is stored, not what was tried.  Source: I36."""
+    """What was remembered of it is what is stored, not what was tried.  Source: I36, R-STORE-08."""
     moves = whole_life("t")
     async with opened(lambda: SqliteStore(path)) as store:
         await store.commit(commit_of(moves[0]))
@@ -768,7 +786,10 @@ async def test_a_connection_that_is_gone_leaves_nobody_waiting(
 
 
 async def test_reading_never_waits_for_the_writer(store: SqliteStore, path: Path) -> None:
-    """While somebody holds the right to write, everything can be read.  Source: DESIGN 4."""
+    """While somebody holds the right to write, everything can be read.
+
+    Source: DESIGN 4, R-STORE-03.
+    """
     await store.commit(commit_of(submitted("t")))
     with contextlib.closing(sqlite3.connect(path)) as rival:
         rival.execute("BEGIN IMMEDIATE")
@@ -856,7 +877,7 @@ async def test_purged_events_are_not_missed(path: Path) -> None:
 
 
 async def test_a_purge_is_all_or_nothing(path: Path, handles: list[sqlite3.Connection]) -> None:
-    """When it fails nothing is gone, and the next one does it.  Source: ours."""
+    """When it fails nothing is gone, and the next one does it.  Source: R-STORE-12."""
     async with opened(lambda: SqliteStore(path)) as store:
         await stored(store, whole_life("t"), watches=[WEB])
         handles[0].execute(
@@ -968,7 +989,10 @@ async def damaged(path: Path) -> Callable[..., SqliteStore]:
 async def test_a_record_that_cannot_be_read_is_named(
     snapshot: str, damaged: Callable[..., SqliteStore]
 ) -> None:
-    """Whoever wants it is told which it is; whoever wants all that is due gets the others."""
+    """Whoever wants it is told which it is; whoever wants all that is due gets the others.
+
+    Source: R-STORE-10.
+    """
     broken = damaged(f"UPDATE task SET snapshot = {snapshot} WHERE task_id = 'b'")
     async with opened(lambda: broken) as store:
         with pytest.raises(StoreCorrupt, match=r"^task 'b': its record") as caught:
@@ -1049,7 +1073,10 @@ async def test_an_error_that_somebody_keeps_holds_back_no_reader(
 
 
 async def test_pages_of_bad_rows_are_walked_across(path: Path) -> None:
-    """However many of them stand side by side, nobody behind them is lost.  Source: I37."""
+    """However many of them stand side by side, nobody behind them is lost.
+
+    Source: I37, R-STORE-10.
+    """
     async with opened(lambda: SqliteStore(path)) as store:
         for number in range(9):
             await store.commit(commit_of(submitted(f"t{number}", at=AT + number)))
@@ -1162,7 +1189,10 @@ async def test_each_finding_is_a_sentence(
 
 
 async def test_events_cannot_be_moved_to_another_task(path: Path) -> None:
-    """Two tasks that differ in nothing but their ids: the chain knows them apart."""
+    """Two tasks that differ in nothing but their ids: the chain knows them apart.
+
+    Source: R-STORE-06.
+    """
     async with opened(lambda: SqliteStore(path)) as store:
         for task_id in ("a", "b"):
             await stored(store, whole_life(task_id)[:2])
@@ -1239,7 +1269,10 @@ async def test_a_file_that_falls_apart_while_open_is_a_finding(path: Path) -> No
 
 @pytest.mark.parametrize("column", ["at", "epoch", "trigger", "source", "dest", "actor", "data"])
 async def test_a_change_to_any_event_is_noticed(column: str, path: Path) -> None:
-    """Bad disk or bad intent: every column of every event is in the chain.  Source: T28."""
+    """Bad disk or bad intent: every column of every event is in the chain.
+
+    Source: T28, R-STORE-06.
+    """
     lives = every_phase()
     async with opened(lambda: SqliteStore(path)) as store:
         for moves in lives:

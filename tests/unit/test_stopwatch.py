@@ -83,7 +83,7 @@ async def test_without_a_limit_it_takes_as_long_as_it_takes() -> None:
 
 
 async def test_a_pause_does_not_count() -> None:
-    """Nor one within another, nor two beside each other.  Source: API4, ToolUse."""
+    """Nor one within another, nor two beside each other.  Source: API4, ToolUse, R-GATE-08."""
     clock = ManualClock()
     work = Work()
     watch = Stopwatch(clock, 5.0)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from interlock._machine import LIFECYCLE
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, MemoryStore, TaskQuery, TokenTaken, Watch, findings, served
@@ -18,7 +19,7 @@ from interlock.testing._store_contract import (
 
 
 def test_a_commit_expects_the_event_before_its_first() -> None:
-    """Zero for a new task, however many events come at once.  Source: ours."""
+    """Zero for a new task, however many events come at once.  Source: R-LIFE-07."""
     moves = whole_life("t")
     assert commit_of(*moves).expected_seq == 0
     assert commit_of(*moves[2:]).expected_seq == 2
@@ -42,7 +43,7 @@ def test_a_served_watch_starts_counting_again() -> None:
 def test_sound_tasks_have_no_findings() -> None:
     """Source: `findings`."""
     moves = whole_life("t")
-    assert findings([(moves[-1].record, [move.event for move in moves])]) == []
+    assert findings([(moves[-1].record, [move.event for move in moves])], LIFECYCLE) == []
 
 
 def test_each_unsound_task_is_one_finding() -> None:
@@ -60,7 +61,8 @@ def test_each_unsound_task_is_one_finding() -> None:
             (moves[-1].record, events),
             (named("gap"), [events[0], events[2]]),
             (named("empty"), []),
-        ]
+        ],
+        LIFECYCLE,
     )
     assert found == [
         "task 'other': the record is not what its log amounts to",
@@ -101,7 +103,10 @@ async def test_deadlines_leave_nothing_behind() -> None:
 
 
 async def test_a_page_that_ends_exactly_has_no_next() -> None:
-    """The last page is known to be the last without asking for an empty one.  Source: ours."""
+    """The last page is known to be the last without asking for an empty one.
+
+    Source: R-STORE-11.
+    """
     store = MemoryStore()
     for number in range(4):
         await store.commit(commit_of(submitted(f"t{number}")))

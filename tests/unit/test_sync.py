@@ -21,7 +21,7 @@ async def test_a_plain_function_sees_the_task_that_it_is_run_for() -> None:
 
 
 async def test_a_plain_function_asks_and_shows_with_blocking_calls() -> None:
-    """With every setting that the async calls have."""
+    """With every setting that the async calls have.  Source: R-AGENT-02."""
 
     def agent(task: SyncTaskContext) -> object:
         task.progress("begun", 0.1)

@@ -29,7 +29,7 @@ async def test_a_thread_that_is_done_is_used_again() -> None:
 
 
 async def test_what_blocks_does_not_keep_others_waiting() -> None:
-    """There are as many threads as are needed at once.  Source: `_thread`."""
+    """There are as many threads as are needed at once.  Source: `_thread`, R-AGENT-02."""
     workers, go = Workers("w"), threading.Event()
     blocked = workers.run(lambda: go.wait(5.0))
     await soon(workers.run(here))

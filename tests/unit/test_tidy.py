@@ -157,7 +157,10 @@ def functions_of(tree: ast.Module, prefix: str) -> Iterator[ast.FunctionDef | as
 
 
 def test_only_the_machine_writes_a_phase() -> None:
-    """A phase that anyone may set is a flag, not a machine.  Source: STYLE, "one writer"."""
+    """A phase that anyone may set is a flag, not a machine.
+
+    Source: STYLE, "one writer", R-LIFE-04.
+    """
     breaches = [
         breach
         for path, _, tree in modules(*CODE)
@@ -190,7 +193,7 @@ def test_the_engine_reads_time_in_one_module() -> None:
 
 
 def test_the_state_machine_library_is_known_to_one_module() -> None:
-    """An upgrade of `transitions` must have one place to break.  Source: ours."""
+    """An upgrade of `transitions` must have one place to break.  Source: R-LIFE-21."""
     knowing = {
         path.name
         for path, _, tree in modules(*CODE)
@@ -309,5 +312,5 @@ def sleeps(call: ast.Call) -> bool:
 def test_each_rule_can_see_its_breach(
     rule: Callable[[Path, ast.Module], Iterator[str]], code: str
 ) -> None:
-    """A rule that never fires is not a rule.  Source: ours."""
+    """A rule that never fires is not a rule.  Source: R-PKG-06."""
     assert list(rule(Path("x.py"), ast.parse(code)))

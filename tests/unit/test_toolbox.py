@@ -40,7 +40,7 @@ def banks(*names: str, **settings: Any) -> tuple[Toolbox, list[str]]:  # noqa: A
 
 
 async def test_sources_are_opened_in_their_order_and_closed_in_the_other() -> None:
-    """And once.  Source: issue 4, build 3."""
+    """And once.  Source: issue 4, build 3, R-GATE-18."""
     box, heard = banks("a", "b")
     await box.open()
     await box.close()
@@ -49,7 +49,7 @@ async def test_sources_are_opened_in_their_order_and_closed_in_the_other() -> No
 
 
 async def test_a_source_that_does_not_open_closes_what_was_opened() -> None:
-    """The error names it.  Source: issue 4, build 3."""
+    """The error names it.  Source: issue 4, build 3, R-GATE-18."""
     box, heard = banks("a", "B", "c")
     with pytest.raises(SourceUnavailable, match="'B' is not available: it is closed"):
         await box.open()
@@ -95,7 +95,7 @@ async def _nothing(_task: object) -> str:
 
 
 async def test_two_tools_of_one_name_are_an_error_unless_they_are_called_apart() -> None:
-    """A model could not tell them apart.  Source: issue 4, bad input."""
+    """A model could not tell them apart.  Source: issue 4, bad input, R-GATE-07."""
     heard: list[str] = []
     two = [Bank(heard=heard), Bank(PAY.model_copy(update={"source": "b"}), name="b", heard=heard)]
     with pytest.raises(InvalidInput, match="qualified=True"):

@@ -36,7 +36,7 @@ LANGUAGE: contextvars.ContextVar[str] = contextvars.ContextVar("LANGUAGE", defau
 
 
 async def test_an_async_agent_returns_what_it_returns() -> None:
-    """And sees the task that it is run for."""
+    """And sees the task that it is run for.  Source: R-AGENT-01."""
 
     async def agent(task: TaskContext) -> object:
         assert task.input.metadata == {"lang": "en"}
@@ -46,7 +46,7 @@ async def test_an_async_agent_returns_what_it_returns() -> None:
 
 
 async def test_a_plain_function_runs_on_a_thread_of_its_own() -> None:
-    """The loop goes on while it blocks."""
+    """The loop goes on while it blocks.  Source: R-AGENT-01."""
     threads: list[threading.Thread] = []
     go_on = threading.Event()
 
@@ -91,7 +91,7 @@ async def test_an_async_generator_that_just_ends_has_no_result() -> None:
 
 
 async def test_a_generator_is_served_what_it_yields() -> None:
-    """Each request by the call of the context that has its name."""
+    """Each request by the call of the context that has its name.  Source: R-AGENT-01."""
 
     async def agent(_task: TaskContext) -> AsyncGenerator[Request, Any]:
         yield Progress("on it", 0.5)
@@ -153,7 +153,7 @@ async def test_a_generator_that_yields_what_is_no_request_fails() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)])
 async def test_whatever_an_agent_raises_is_how_its_turn_ended(error: BaseException) -> None:
-    """On the loop and on a thread: nothing of it goes past the engine."""
+    """On the loop and on a thread: nothing of it goes past the engine.  Source: R-AGENT-08."""
 
     async def on_the_loop(_task: TaskContext) -> None:
         raise error
@@ -386,7 +386,7 @@ async def test_only_a_waiting_ask_has_a_form_to_judge_by() -> None:
 
 
 async def test_an_async_agent_that_is_stopped_is_cancelled_where_it_waits() -> None:
-    """Its open ask is not withdrawn: the stop closes it."""
+    """Its open ask is not withdrawn: the stop closes it.  Source: R-AGENT-07."""
 
     async def agent(task: TaskContext) -> None:
         await task.ask("?")
@@ -400,7 +400,10 @@ async def test_an_async_agent_that_is_stopped_is_cancelled_where_it_waits() -> N
 
 
 async def test_an_agent_that_goes_on_after_the_stop_can_start_nothing() -> None:
-    """Every call of the context raises what `except Exception` does not catch."""
+    """Every call of the context raises what `except Exception` does not catch.
+
+    Source: R-AGENT-07, I11.
+    """
     errors: list[type[BaseException]] = []
 
     async def agent(task: TaskContext) -> None:

@@ -137,7 +137,7 @@ def messages(commits: Iterable[Commit]) -> list[str]:
 
 
 async def test_a_caller_gets_the_record_once_it_is_durable() -> None:
-    """Nothing is acknowledged that is not durable.  Source: I18."""
+    """Nothing is acknowledged that is not durable.  Source: I18, R-LIFE-05."""
     bench = Bench()
     cell = await bench.running()
     gate = bench.store.hold("commit")
@@ -154,7 +154,7 @@ async def test_a_caller_gets_the_record_once_it_is_durable() -> None:
 
 
 async def test_nothing_is_done_for_a_move_before_it_is_durable() -> None:
-    """Commit, then act, and act knows the record before.  Source: DESIGN 2."""
+    """Commit, then act, and act knows the record before.  Source: DESIGN 2, R-LIFE-05."""
     bench = Bench()
     cell = await bench.running()
     before = cell.record
@@ -163,7 +163,7 @@ async def test_nothing_is_done_for_a_move_before_it_is_durable() -> None:
 
 
 async def test_what_waits_in_the_inbox_is_committed_together_in_order() -> None:
-    """One commit for many moves, so that a burst costs one write."""
+    """One commit for many moves, so that a burst costs one write.  Source: R-LIFE-06."""
     bench = Bench()
     cell = await bench.running()
     firing = bench.fire(cell, progress("first"))
@@ -266,7 +266,7 @@ async def test_a_cell_is_let_go_when_nothing_happens_to_it() -> None:
 
 
 async def test_a_full_inbox_is_a_refusal_at_once() -> None:
-    """Somebody is hammering the task.  Source: DESIGN 3, bounds."""
+    """Somebody is hammering the task.  Source: DESIGN 3, bounds, R-ENG-10."""
     bench = Bench(inbox_max=2)
     cell = await bench.running()
     gate = bench.store.hold("commit")
@@ -424,7 +424,7 @@ async def test_a_task_that_cannot_be_stored_does_not_hold_up_another() -> None:
 
 
 async def test_a_conflict_is_read_and_fired_again() -> None:
-    """The loser re-reads; nothing is committed twice.  Source: DESIGN 2."""
+    """The loser re-reads; nothing is committed twice.  Source: DESIGN 2, R-LIFE-07."""
     bench = Bench()
     cell = await bench.running()
     await bench.store.written_elsewhere(
@@ -436,7 +436,7 @@ async def test_a_conflict_is_read_and_fired_again() -> None:
 
 
 async def test_after_a_conflict_the_trigger_is_judged_by_what_is_stored() -> None:
-    """The other's move may have made it illegal."""
+    """The other's move may have made it illegal.  Source: R-LIFE-07."""
     bench = Bench()
     cell = await bench.running()
     await bench.store.written_elsewhere(

@@ -79,7 +79,7 @@ DENIED: Final[JsonObject] = {"ask": "d", "digest": "d1", "decision": "deny", "re
     ],
 )
 def test_a_message_says_one_thing(parts: list[JsonObject], asks: list[OpenAsk], said: Said) -> None:
-    """Whether it fits is for the engine."""
+    """Whether it fits is for the engine.  Source: R-A2A-04."""
     assert said_of(parts, asks) == said
 
 
@@ -108,7 +108,7 @@ def test_a_message_says_one_thing(parts: list[JsonObject], asks: list[OpenAsk], 
 def test_what_is_not_clear_is_refused_with_what_would_be(
     parts: list[JsonObject], asks: list[OpenAsk], why: str
 ) -> None:
-    """Every refusal names the forms that are accepted."""
+    """Every refusal names the forms that are accepted.  Source: R-A2A-04."""
     with pytest.raises(InvalidParamsError) as caught:
         said_of(parts, asks)
     assert why in str(caught.value)

@@ -45,7 +45,7 @@ async def resolve(_host: str, _port: int) -> list[str]:
 
 
 async def test_an_approval_with_a_webhook_too_many_approves_nothing() -> None:
-    """What is refused has changed nothing.  Source: T7, the issue's "bad input"."""
+    """What is refused has changed nothing.  Source: T7, the issue's "bad input", R-A2A-12."""
     settings = SETTINGS.model_copy(update={"push_configs_max": 1})
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
     webhooks = Webhooks(WebhookSettings(), resolve=resolve, transport=transport)

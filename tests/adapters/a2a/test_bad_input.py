@@ -153,7 +153,7 @@ def decision(ask: JsonObject) -> JsonObject:
 async def test_only_the_exact_decision_allows_anything(
     faces: Faces, binding: str, case: str
 ) -> None:
-    """Free text, guesses and edits decide nothing (T7)."""
+    """Free text, guesses and edits decide nothing (T7).  Source: R-A2A-04."""
     ada = faces.peer(binding)
     task = await ada.send(message("decide"))
     (ask,) = asks_of(task)
@@ -259,7 +259,7 @@ async def test_a_call_that_cannot_be_is_refused(faces: Faces, binding: str, case
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_the_same_message_again_is_the_same_task(faces: Faces, binding: str) -> None:
-    """Source: A2A 1.0 §3.3.1; a retry after a lost answer must do no harm."""
+    """Source: A2A 1.0 §3.3.1; a retry after a lost answer must do no harm, R-A2A-06."""
     ada = faces.peer(binding)
     first = message("ask")
     task = await ada.send(first)

@@ -67,7 +67,7 @@ async def faces(done: Done) -> AsyncGenerator[Faces]:
 async def test_a_word_decides(
     faces: Faces, done: Done, binding: str, version: str, text: str, came: str
 ) -> None:
-    """Over every binding, and the log has the digest that was decided."""
+    """Over every binding, and the log has the digest that was decided.  Source: R-A2A-05."""
     ada = faces.peer(binding, version=version)
     task = await ada.send(message("pay"))
     (ask,) = asks_of(task)
@@ -137,7 +137,7 @@ async def test_a_word_for_the_last_of_several_decides_that_one(faces: Faces, don
 
 
 async def test_without_a_vocabulary_no_text_ever_decides(done: Done) -> None:
-    """Whatever a policy says: as it comes, there are no words."""
+    """Whatever a policy says: as it comes, there are no words.  Source: R-A2A-05."""
 
     async def agent(task: TaskContext) -> str:
         return (await task.call_tool("pay")).text

@@ -14,7 +14,7 @@ from interlock_adapters.a2a import A2ASettings, Extension, Skill
 
 
 def test_the_least_card_has_every_required_field() -> None:
-    """Source: A2A 1.0 §4.4.1; also that there is a skill."""
+    """Source: A2A 1.0 §4.4.1; also that there is a skill, R-A2A-15."""
     card = card_of(A2ASettings(name="Least", description="Has a name."), push=False)
     validate_proto_required_fields(card)
     assert [skill.id for skill in card.skills] == ["agent"]
@@ -23,7 +23,7 @@ def test_the_least_card_has_every_required_field() -> None:
 
 
 def test_every_binding_is_listed_in_each_version_it_speaks() -> None:
-    """The preferred one first, and gRPC only where it is served."""
+    """The preferred one first, and gRPC only where it is served.  Source: R-A2A-15."""
     settings = A2ASettings(name="a", description="b", url="https://a.test/", grpc_url="a.test:9")
     card = card_of(settings, push=False)
     listed = [(i.protocol_binding, i.protocol_version, i.url) for i in card.supported_interfaces]

@@ -59,7 +59,10 @@ async def faces(seen: Seen) -> AsyncGenerator[Faces]:
 async def test_what_is_listed_reaches_the_tool_and_nothing_else_does(
     faces: Faces, seen: Seen, binding: str, version: str
 ) -> None:
-    """Over every binding; an answer that brings a header anew brings it for what follows."""
+    """Over every binding; an answer that brings a header anew brings it for what follows.
+
+    Source: R-A2A-19.
+    """
     ada = faces.peer(binding, version=version)
     first = {"authorization": f"Bearer {CANARY}", "x_session_id": "s1", "x_other": "o"}
     task = await ada.send(message("go"), **first)

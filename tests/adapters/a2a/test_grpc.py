@@ -41,7 +41,7 @@ async def faces() -> AsyncGenerator[Faces]:
 async def test_the_service_of_one_version_speaks_only_that(
     faces: Faces, version: str | None
 ) -> None:
-    """Source: A2A 1.0 §3.6.2; none is 0.3."""
+    """Source: A2A 1.0 §3.6.2; none is 0.3, R-A2A-21."""
     metadata = [] if version is None else [("a2a-version", version)]
     async with grpc.aio.insecure_channel(faces.settings.grpc_url or "") as channel:
         stub = CURRENT(channel)
@@ -122,7 +122,7 @@ CROWDS: Final[list[dict[str, Any]]] = [
 async def test_a_message_of_too_many_values_is_refused(
     faces: Faces, part: dict[str, Any], version: str
 ) -> None:
-    """To copy them would keep everybody waiting.  Source: INVARIANTS T22."""
+    """To copy them would keep everybody waiting.  Source: INVARIANTS T22, R-A2A-21."""
     said: dict[str, Any] = {"messageId": "m", "role": "ROLE_USER"}
     async with grpc.aio.insecure_channel(faces.settings.grpc_url or "") as channel:
         if version == "1.0":

@@ -144,7 +144,7 @@ async def test_version_0_3_does_not_quote_a_wrong_request(
 async def test_json_rpc_does_not_quote_a_wrong_request(
     faces: Faces, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
-    """As above.  Source: INVARIANTS T20."""
+    """As above.  Source: INVARIANTS T20, R-A2A-17."""
     for method in ("SendMessage", "SendStreamingMessage"):
         with caplog.at_level(logging.DEBUG):
             body = json.dumps(rpc(method, SPOILT[case]))
@@ -255,7 +255,10 @@ async def test_a_request_without_a_body_has_no_media_type(faces: Faces) -> None:
 @pytest.mark.parametrize("path", [CARD, "/a2a/rpc", "/a2a/tasks"])
 @pytest.mark.parametrize("host", ["evil.test", "agent.test.evil.test", "localhost@evil.test", ""])
 async def test_a_host_that_we_are_not_is_refused(faces: Faces, path: str, host: str) -> None:
-    """A name that was made to point here makes any site ours.  Source: ours, DNS rebinding."""
+    """A name that was made to point here makes any site ours.
+
+    Source: ours, DNS rebinding, R-A2A-16, T16.
+    """
     method = "POST" if path == "/a2a/rpc" else "GET"
     answer = await faces.http.request(method, path, headers=CURRENT | {"Host": host})
     assert answer.status_code == 421
@@ -272,7 +275,10 @@ async def test_our_own_names_are_ours_at_any_port(faces: Faces, host: str) -> No
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://agent.test:81", "http://"])
 async def test_a_page_of_another_site_is_refused(faces: Faces, origin: str) -> None:
-    """Also of another port: what runs there is somebody else's.  Source: ours, against CSRF."""
+    """Also of another port: what runs there is somebody else's.
+
+    Source: ours, against CSRF, R-A2A-16.
+    """
     answer = await faces.http.post(
         "/a2a/rpc", content=LIST, headers=CURRENT | JSON | {"Origin": origin}
     )

@@ -206,7 +206,7 @@ async def test_an_internal_error_tells_its_id_and_nothing_else(
 async def test_no_body_and_no_credential_reaches_a_log(
     faces: Faces, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Even at DEBUG, where the SDK logs whole bodies and contexts (T20, I38)."""
+    """Even at DEBUG, where the SDK logs whole bodies and contexts (T20, I38).  Source: R-A2A-17."""
     caplog.set_level(logging.DEBUG)
     headers = {**ADA, "Authorization": f"Bearer {CANARY}"}
     stream = call("SendStreamingMessage", sending(CANARY))
@@ -328,7 +328,10 @@ async def test_an_agent_that_raises_fails_its_task_and_says_nothing_of_how() -> 
 
 
 async def test_a_stubborn_turn_leaves_the_task_cancelling() -> None:
-    """CancelTask does not lie: it is cancelled when the turn has ended, and not before."""
+    """CancelTask does not lie: it is cancelled when the turn has ended, and not before.
+
+    Source: R-A2A-10.
+    """
     held = asyncio.Event()
 
     async def agent(_: TaskContext) -> None:

@@ -43,7 +43,10 @@ async def some_tasks(faces: Faces) -> dict[str, Task]:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_tasks_are_found_by_state_context_and_time(faces: Faces, binding: str) -> None:
-    """Newest change first; a time that was shown finds the task that it was shown with."""
+    """Newest change first; a time that was shown finds the task that it was shown with.
+
+    Source: R-A2A-11.
+    """
     tasks = await some_tasks(faces)
     names = {task.id: name for name, task in tasks.items()}
     ada = faces.peer(binding)
@@ -74,7 +77,10 @@ async def test_listed_tasks_are_as_they_are_read(faces: Faces, binding: str) -> 
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_pages_follow_each_other(faces: Faces, binding: str) -> None:
-    """Every task once, though one changes between two pages; the last page says so."""
+    """Every task once, though one changes between two pages; the last page says so.
+
+    Source: R-A2A-11.
+    """
     tasks = await some_tasks(faces)
     ada = faces.peer(binding)
     seen: list[str] = []
@@ -103,7 +109,7 @@ class CountingStore(FlakyStore):
 
 
 async def test_a_page_ends_where_it_becomes_too_large() -> None:
-    """With a token that goes on right there; what is not shown is not read."""
+    """With a token that goes on right there; what is not shown is not read.  Source: R-A2A-11."""
     size, tasks_max = 1_000_000, PAGE_BYTES_MAX // 1_000_000 + 1
     store = CountingStore()
     made: list[str] = []

@@ -33,7 +33,7 @@ async def served(app: Starlette, listening: socket.socket) -> AsyncGenerator[Non
 
 @pytest.mark.parametrize("binding", [JSONRPC, REST])
 async def test_a_client_that_knows_only_the_address_gets_its_trip(binding: str) -> None:
-    """By the card it finds there; a stream, two answers, and the end."""
+    """By the card it finds there; a stream, two answers, and the end.  Source: R-A2A-01."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         settings = A2ASettings(name="Travel", description="Books trips.", url=url)

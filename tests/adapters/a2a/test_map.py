@@ -59,8 +59,9 @@ OURS: Final = {
 
 
 def test_every_phase_is_in_exactly_one_state() -> None:
-    """And a filter by that state finds it."""
-    assert STATE_OF.keys() == STATE_NAME_OF.keys() == VISIBLE
+    """And a filter by that state finds it.  Source: R-A2A-02."""
+    shown = [phase for phase in Phase if phase in VISIBLE]
+    assert list(STATE_OF) == list(STATE_NAME_OF) == shown
     assert all(phase in PHASES_OF[state] for phase, state in STATE_OF.items())
     assert sum(len(phases) for phases in PHASES_OF.values()) == len(VISIBLE)
     assert PHASES_OF.keys() == set(TaskState.values()) - {0}
@@ -78,7 +79,10 @@ def test_an_error_is_told_as_one_of_the_protocols(
 
 
 def test_every_error_of_ours_was_thought_of() -> None:
-    """A new one fails here until it is told, or known to be nobody's business."""
+    """A new one fails here until it is told, or known to be nobody's business.
+
+    Source: R-A2A-02.
+    """
     told = {error.code for error, _ in ERRORS}
     found = {
         error.code

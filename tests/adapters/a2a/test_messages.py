@@ -46,7 +46,7 @@ async def faces() -> AsyncGenerator[Faces]:
 async def test_a_message_comes_back_in_the_history_as_it_was_sent(
     faces: Faces, binding: str
 ) -> None:
-    """With its metadata, its extensions and what it refers to."""
+    """With its metadata, its extensions and what it refers to.  Source: R-A2A-08."""
     ada = faces.peer(binding)
     request = message("a trip, please")
     put_struct(request.message.metadata, {"mood": {"level": 3}})
@@ -63,7 +63,7 @@ async def test_a_message_comes_back_in_the_history_as_it_was_sent(
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_the_history_is_in_the_order_of_the_log(faces: Faces, binding: str) -> None:
-    """What is still open is in the status, and nowhere else."""
+    """What is still open is in the status, and nowhere else.  Source: R-A2A-08."""
     ada = faces.peer(binding)
     task = await ada.send(message("a trip, please"))
     task = await ada.send(message("to the north", data({"name": "Oslo"}), task=task))

@@ -97,7 +97,7 @@ async def faces() -> AsyncGenerator[Faces]:
 
 
 def test_every_operation_of_the_protocol_is_tried() -> None:
-    """A new operation fails here until it is listed (T1)."""
+    """A new operation fails here until it is listed (T1).  Source: R-A2A-20."""
     service = a2a_pb2.DESCRIPTOR.services_by_name["A2AService"]
     assert {method.name for method in service.methods} == OPERATIONS.keys() | ON_NO_TASK
 
@@ -108,7 +108,7 @@ def test_every_operation_of_the_protocol_is_tried() -> None:
 async def test_anothers_task_answers_as_one_that_never_was(
     faces: Faces, binding: str, operation: str, stranger: str
 ) -> None:
-    """The same error with the same words, and nothing changed."""
+    """The same error with the same words, and nothing changed.  Source: R-A2A-20, T1."""
     ada, other = faces.peer(binding), faces.peer(binding, stranger)
     task = await ada.send(message("a trip, please"))
     await OPERATIONS["CreateTaskPushNotificationConfig"](ada, task)

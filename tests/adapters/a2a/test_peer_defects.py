@@ -91,7 +91,7 @@ async def working(ada: LegacyPeer, diary: Diary) -> str:
 
 
 def test_every_defect_has_a_test_of_its_name() -> None:
-    """A test that is renamed or lost would leave a defect without one."""
+    """A test that is renamed or lost would leave a defect without one.  Source: R-A2A-23."""
     here = Path(__file__).parent
     texts = [path.read_text(encoding="utf-8") for path in here.glob("test_peer_defects*.py")]
     named = {name for text in texts for name in re.findall(r"def test_b(\d\d[a-e]?)_", text)}
@@ -103,7 +103,10 @@ def test_every_defect_has_a_test_of_its_name() -> None:
 async def test_b01_a_cancel_is_answered_canceled_in_every_phase(
     faces: Faces, diary: Diary, what: str, *, parked: bool
 ) -> None:
-    """There: never; an error for a task at work, no answer at all for one that waits."""
+    """There: never; an error for a task at work, no answer at all for one that waits.
+
+    Source: R-A2A-10.
+    """
     ada = LegacyPeer(faces)
     if what == "work":
         task_id = await working(ada, diary)

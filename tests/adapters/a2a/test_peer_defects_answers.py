@@ -182,7 +182,7 @@ async def _answered_at_once(ada: LegacyPeer, what: str, answer: object) -> Json:
 
 @pytest.mark.parametrize("what", ["ask", "pay"])
 async def test_b08_a_quick_answer_is_taken(faces: Faces, what: str) -> None:
-    """There: an internal error while the task goes on, once in five."""
+    """There: an internal error while the task goes on, once in five.  Source: R-A2A-23."""
     ada = LegacyPeer(faces)
     wanted = {"ask": (["Oslo"], "Oslo"), "pay": (["paid 5"], None)}
     for _ in range(10):

@@ -221,7 +221,7 @@ async def batch(task: TaskContext) -> JsonObject:
 async def test_b03_two_calls_of_one_tool_are_asked_each_on_its_own(
     bank: Bank, allowed: int
 ) -> None:
-    """There: a person is shown 5 twice, and 5,000,000 runs."""
+    """There: a person is shown 5 twice, and 5,000,000 runs.  Source: R-A2A-23."""
     policies = {"bank/pay": Policy(confirm="always", on_deny="tell_agent")}
     async with banking(batch, bank, policies) as faces:
         ada = LegacyPeer(faces)

@@ -120,7 +120,7 @@ async def listed(peer: Peer, task_id: str) -> list[TaskPushNotificationConfig]:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_a_config_is_made_read_replaced_and_removed(faces: Faces, binding: str) -> None:
-    """Source: A2A 1.0 §3.1.7 to §3.1.10; credentials never come back."""
+    """Source: A2A 1.0 §3.1.7 to §3.1.10; credentials never come back, R-A2A-12."""
     ada = faces.peer(binding)
     task = await ada.send(message("a trip, please"))
     made = await created(ada, config(task.id, id="hook", token=TOKEN))
@@ -161,7 +161,7 @@ async def test_a_webhook_that_may_not_be_called_is_refused(
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_a_task_has_only_so_many_webhooks(faces: Faces, binding: str) -> None:
-    """Each is called for every event; one of them may still be replaced."""
+    """Each is called for every event; one of them may still be replaced.  Source: R-A2A-12."""
     ada = faces.peer(binding)
     task = await ada.send(message("a trip, please"))
     for name in ("a", "b", "b"):

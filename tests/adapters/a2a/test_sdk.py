@@ -34,7 +34,7 @@ def handler() -> EngineHandler:
 
 
 def test_the_handler_implements_every_operation_of_the_port() -> None:
-    """A new abstract method would be found when the first client called it."""
+    """A new abstract method would be found when the first client called it.  Source: R-A2A-22."""
     assert not inspect.isabstract(EngineHandler)
     assert issubclass(EngineHandler, RequestHandler)
 

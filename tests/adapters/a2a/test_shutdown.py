@@ -98,7 +98,7 @@ async def faced(
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_a_message_that_waits_is_answered_with_the_task_as_it_is(binding: str) -> None:
-    """Source: A2A 1.0 §3.1.1 lets the task be one that goes on."""
+    """Source: A2A 1.0 §3.1.1 lets the task be one that goes on, R-A2A-18."""
     stopping = Stopping()
     async with faced(lasting, stopping=stopping) as faces:
         sent = asyncio.ensure_future(faces.peer(binding).send(message("go")))
@@ -130,7 +130,10 @@ async def test_a_cancellation_that_waits_is_answered_with_the_cancelling_task(bi
 
 @pytest.mark.parametrize(("binding", "version"), FACES)
 async def test_a_stream_ends_without_an_error(binding: str, version: str) -> None:
-    """One that is open, and one that is opened afterwards; the reader comes back later."""
+    """One that is open, and one that is opened afterwards; the reader comes back later.
+
+    Source: R-A2A-18.
+    """
     stopping = Stopping()
     async with faced(lasting, stopping=stopping) as faces:
         ada = faces.peer(binding, version=version)
@@ -388,7 +391,10 @@ REQUESTS: Final[dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize(("binding", "operation"), REQUESTS)
 async def test_nobody_waits_for_a_client_that_has_hung_up(binding: str, operation: str) -> None:
-    """A task may live for days, and a proxy gives up after a minute.  The task goes on."""
+    """A task may live for days, and a proxy gives up after a minute.  The task goes on.
+
+    Source: R-A2A-18.
+    """
     settings = SETTINGS.model_copy(update={"cancel_wait_s": 1_000_000})
     async with faced(stubborn, settings=settings) as faces:
         world = faces.world

@@ -17,7 +17,7 @@ async def faces() -> AsyncGenerator[Faces]:
 
 @pytest.mark.parametrize(("binding", "version"), FACES)
 async def test_a_task_is_asked_allowed_and_done(faces: Faces, binding: str, version: str) -> None:
-    """Each answer brings the task to its next rest, and the last to its end."""
+    """Each answer brings the task to its next rest, and the last to its end.  Source: R-A2A-01."""
     ada = faces.peer(binding, version=version)
     task = await ada.send(message("a trip, please"))
     assert task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
@@ -55,7 +55,7 @@ async def test_a_task_that_is_cancelled_says_so(faces: Faces, binding: str, vers
 async def test_who_will_not_wait_gets_the_task_at_once(
     faces: Faces, binding: str, version: str
 ) -> None:
-    """`returnImmediately`, which 0.3 calls not blocking."""
+    """`returnImmediately`, which 0.3 calls not blocking.  Source: R-A2A-07."""
     ada = faces.peer(binding, version=version)
     at_once = SendMessageConfiguration(return_immediately=True)
     task = await ada.send(message("a trip, please", configuration=at_once))

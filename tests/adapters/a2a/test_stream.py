@@ -115,7 +115,10 @@ async def test_there_is_nothing_to_subscribe_to_once_a_task_is_over(
 async def test_a_reader_goes_on_after_the_last_event_it_saw(
     faces: Faces, binding: str, version: str
 ) -> None:
-    """From every event of a life that is over: the task as it was, then exactly what followed."""
+    """From every event of a life that is over: the task as it was, then exactly what followed.
+
+    Source: R-A2A-09.
+    """
     ada = faces.peer(binding, version=version)
     task = await ada.send(message("a trip, please"))
     async with ada.subscribe(task.id, Last_Event_ID="1") as stream:

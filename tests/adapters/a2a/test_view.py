@@ -120,7 +120,10 @@ def test_a_projection_says_what_the_record_says(events: list[Event]) -> None:
 
 @given(lives())
 def test_the_updates_amount_to_the_task(events: list[Event]) -> None:
-    """Whoever saw the task at any moment, and every update since, knows it as it is."""
+    """Whoever saw the task at any moment, and every update since, knows it as it is.
+
+    Source: R-A2A-03.
+    """
     whole = task_json(events)
     for seen in range(1, len(events) + 1):
         shown = Projection(events[:seen])
@@ -135,7 +138,7 @@ def test_the_updates_amount_to_the_task(events: list[Event]) -> None:
 
 @given(lives())
 def test_a_stream_shows_a_life_once_and_ends_with_its_end(events: list[Event]) -> None:
-    """Places only grow, and what is after the outcome is not shown."""
+    """Places only grow, and what is after the outcome is not shown.  Source: R-A2A-03."""
     projection = Projection(events[:1])
     shown = [update for event in events[1:] for update in projection.updates_json(event)]
     places = [int(place_of(update)[EVENT]) for update in shown]

@@ -95,7 +95,10 @@ def asks(state: str | None = None, **requests: wire.InputRequest) -> wire.InputR
 
 
 async def test_a_modern_server_asks_and_the_call_is_sent_again_with_the_answer() -> None:
-    """`input_required`, then the same call with responses and state.  Source: MCP MRTR."""
+    """`input_required`, then the same call with responses and state.
+
+    Source: MCP MRTR, R-SRC-04.
+    """
     server = Asking(asks("s1", city=elicit()), said("to Oslo"))
     async with opened(server.source):
         first = await server.begin()

@@ -22,7 +22,7 @@ each_era = pytest.mark.parametrize("era", ERAS)
 
 @each_era
 async def test_a_call_reaches_the_server_and_its_result_comes_back(era: Era) -> None:
-    """Text and structured content, as MCP sends both.  Source: MCP tools."""
+    """Text and structured content, as MCP sends both.  Source: MCP tools, R-SRC-01."""
     server = ScriptedMcp("sums")
 
     @server.mcp.tool()
@@ -129,7 +129,7 @@ async def test_a_server_that_reports_without_end_is_heard_to_a_bound(era: Era) -
 
 @each_era
 async def test_a_cancelled_call_is_cancelled_at_the_server(era: Era) -> None:
-    """The tool there sees its cancellation.  Source: MCP cancellation."""
+    """The tool there sees its cancellation.  Source: MCP cancellation, R-SRC-05."""
     server = ScriptedMcp("oven")
     began, stopped = asyncio.Event(), asyncio.Event()
 

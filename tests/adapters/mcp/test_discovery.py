@@ -64,7 +64,7 @@ def names(source: McpServer) -> list[str]:
 
 @each_era
 async def test_every_page_of_the_list_is_read(era: Era) -> None:
-    """In the server's order.  Source: MCP pagination."""
+    """In the server's order.  Source: MCP pagination, R-SRC-02."""
     server = raw_server([[described("a"), described("b")], [], [described("c")]])
     async with opened(McpServer("many", server=server, era=era)) as source:
         assert names(source) == ["a", "b", "c"]
@@ -89,7 +89,7 @@ async def test_more_tools_than_anybody_can_read_are_refused() -> None:
 
 @each_era
 async def test_two_tools_of_one_name_are_an_error_that_names_both(era: Era) -> None:
-    """Nobody could say which was approved.  Source: issue 4, bad input."""
+    """Nobody could say which was approved.  Source: issue 4, bad input, R-SRC-03."""
     server = raw_server([[described("pay")], [described("pay")]])
     source = McpServer("bank", server=server, era=era)
     with pytest.raises(InvalidInput, match="MCP server 'bank' has two tools 'pay'"):
@@ -98,7 +98,7 @@ async def test_two_tools_of_one_name_are_an_error_that_names_both(era: Era) -> N
 
 
 async def test_a_server_that_is_not_there_yet_is_tried_again_at_growing_intervals() -> None:
-    """Half a second, doubled up to a bound.  Source: issue 4, build 3."""
+    """Half a second, doubled up to a bound.  Source: issue 4, build 3, R-SRC-02."""
     away = RuntimeError("not yet")
     listing = Listing(away, away, away, [described("pay")])
     clock = NotingClock()
@@ -198,7 +198,7 @@ async def test_an_optional_server_is_tried_at_the_next_call_too() -> None:
 
 @each_era
 async def test_a_server_that_says_that_its_tools_changed_is_listed_again(era: Era) -> None:
-    """By notification, or on the stream that was asked for.  Source: MCP list_changed."""
+    """By notification, or on the stream that was asked for.  Source: MCP list_changed, R-SRC-02."""
     server = ScriptedMcp("shop")
 
     @server.mcp.tool()

@@ -80,7 +80,7 @@ async def result_of(handle: TaskHandle) -> list[JsonValue]:
 
 @pytest.mark.parametrize(("era", "tool"), [("modern", "legs"), ("legacy", "live")])
 async def test_a_question_of_a_server_is_an_ask_of_the_task(era: Era, tool: str) -> None:
-    """And the answer flows back.  Source: issue 4, build 3."""
+    """And the answer flows back.  Source: issue 4, build 3, R-SRC-04."""
     box = Toolbox([travel().source(era=era)])
     async with opened(calling(ToolCall(tool)), tools=box, limits=AT_ONCE) as world:
         handle = await world.submit()
@@ -93,7 +93,7 @@ async def test_a_question_of_a_server_is_an_ask_of_the_task(era: Era, tool: str)
 
 
 async def test_an_answer_after_a_crash_goes_on_with_the_same_call() -> None:
-    """The token is in the log, and the state goes back byte by byte.  Source: issue 4."""
+    """The token is in the log, and the state goes back byte by byte.  Source: issue 4, R-SRC-04."""
     server = travel()
     first = Toolbox([server.source()])
     async with opened(calling(ToolCall("legs")), tools=first, limits=AT_ONCE) as world:
@@ -145,7 +145,7 @@ def hanging() -> tuple[ScriptedMcp, asyncio.Event, asyncio.Event]:
 
 @each_era
 async def test_a_tool_that_hangs_is_cancelled_at_its_server_when_its_time_is_up(era: Era) -> None:
-    """The agent is told, and the server stops.  Source: issue 4, bad input."""
+    """The agent is told, and the server stops.  Source: issue 4, bad input, R-SRC-05."""
     server, began, stopped = hanging()
     box = Toolbox([server.source(era=era)], policies=Policies({"hang": Policy(timeout_s=5.0)}))
     async with opened(calling(ToolCall("hang")), tools=box) as world:
@@ -187,7 +187,7 @@ async def test_a_server_that_lies_about_its_result_is_found_out_by_the_gate(era:
 
 @each_era
 async def test_a_server_that_fails_in_many_ways_fails_its_calls_only(era: Era) -> None:
-    """The task goes on, and is told of each.  Source: issue 4, bad input."""
+    """The task goes on, and is told of each.  Source: issue 4, bad input, R-SRC-09."""
     server = travel()
     server.answer("bake", said("no flour", is_error=True), RuntimeError("s3cret"), "bread")
     bake = ToolCall("bake")

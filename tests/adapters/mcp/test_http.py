@@ -109,7 +109,7 @@ class Shop:
 async def test_the_headers_of_the_service_and_of_the_task_go_along(era: Era) -> None:
     """The task's own take the place of the service's, and go with no other call.
 
-    Source: issue 4, build 3.
+    Source: issue 4, build 3, R-SRC-01.
     """
     shop = Shop()
     headers = {"X-Service": SECRET, "Authorization": "Basic service"}
@@ -130,7 +130,7 @@ async def test_the_headers_of_the_service_and_of_the_task_go_along(era: Era) -> 
 async def test_no_header_is_in_a_log_an_error_or_a_name(
     era: Era, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also when the server repeats it.  Source: issue 4, build 3."""
+    """Also when the server repeats it.  Source: issue 4, build 3, R-SRC-07."""
     caplog.set_level(logging.DEBUG)
     shop = Shop()
     async with served(shop.mcp) as url:
@@ -200,7 +200,10 @@ async def test_large_results_come_through_and_larger_ones_fail_by_themselves(era
 
 @each_era
 async def test_a_server_that_comes_back_is_called_again(era: Era) -> None:
-    """A call while it is gone fails; the next one after finds it.  Source: issue 4, build 3."""
+    """A call while it is gone fails; the next one after finds it.
+
+    Source: issue 4, build 3, R-SRC-09.
+    """
     async with AsyncExitStack() as stack:
         found = await stack.enter_async_context(listening())
         up = await stack.enter_async_context(AsyncExitStack())

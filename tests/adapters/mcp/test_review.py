@@ -83,7 +83,10 @@ async def named(task: TaskContext) -> Any:  # noqa: ANN401  what the tool gives
 
 
 async def test_a_late_question_over_pipes_is_put_to_nobody(tmp_path: Path) -> None:
-    """The call that it belongs to was cancelled; the next one is another's.  Source: review, a8."""
+    """The call that it belongs to was cancelled; the next one is another's.
+
+    Source: review, a8, R-SRC-08.
+    """
     script, notes = tmp_path / "late.py", tmp_path / "notes"
     script.write_text(LATE, encoding="utf-8")
     command = [sys.executable, str(script), str(notes)]
@@ -195,7 +198,10 @@ class LateHttp:
 
 
 async def test_a_late_question_over_http_is_put_to_nobody() -> None:
-    """In the handshake era, where a question does not say whose it is.  Source: review, a22."""
+    """In the handshake era, where a question does not say whose it is.
+
+    Source: review, a22, R-SRC-08.
+    """
     late = LateHttp()
     async with late.url() as url:
         source = McpServer("bank", url=url, era="legacy", limits=ONCE)
@@ -234,7 +240,10 @@ async def test_after_a_call_that_timed_out_the_next_has_a_new_process(
 
 @pytest.mark.parametrize("brought", [False, True])
 async def test_no_call_is_made_in_the_name_of_the_service(brought: bool) -> None:  # noqa: FBT001
-    """What was the caller's is gone over a restart, until it is brought anew.  Source: a13."""
+    """What was the caller's is gone over a restart, until it is brought anew.
+
+    Source: a13, R-SRC-07, T14.
+    """
     made: list[str | None] = []
     server = MCPServer("bank", log_level="CRITICAL")
 

@@ -31,7 +31,7 @@ URL = "https://shop.test/mcp"
     ],
 )
 def test_what_makes_no_sense_is_refused_at_once(settings: dict[str, Any], why: str) -> None:
-    """With the server's name, and without what may be a secret.  Source: ours."""
+    """With the server's name, and without what may be a secret.  Source: R-SRC-10."""
     with pytest.raises(InvalidInput, match=f"MCP server 'shop': .*{why}") as caught:
         McpServer("shop", **settings)
     assert "pw" not in str(caught.value)
@@ -45,7 +45,7 @@ def test_a_name_without_letters_or_with_a_slash_is_refused(name: str) -> None:
 
 
 def test_a_server_shows_where_it_is_and_no_secret() -> None:
-    """Neither headers, nor a query, nor arguments.  Source: issue 4, build 3."""
+    """Neither headers, nor a query, nor arguments.  Source: issue 4, build 3, R-SRC-10."""
     here = McpServer("shop", url=URL + "?key=s3cret", headers={"authorization": "s3cret"})
     assert repr(here) == "McpServer('shop', https://shop.test/mcp)"
     there = McpServer("shop", command=["serve", "--key", "s3cret"])

@@ -55,7 +55,10 @@ async def number(source: McpServer) -> object:
 
 @each_era
 async def test_a_process_serves_while_the_source_is_open(tmp_path: Path, era: Era) -> None:
-    """One process for all calls; gone with its pipes afterwards.  Source: issue 4, build 3."""
+    """One process for all calls; gone with its pipes afterwards.
+
+    Source: issue 4, build 3, R-SRC-01.
+    """
     async with opened(started(tmp_path / "warm-up", era)):
         pass
     before = open_files()

@@ -62,7 +62,7 @@ def ask(message: str) -> wire.ElicitRequest:
 
 
 async def test_a_task_of_the_servers_is_waited_for_until_it_completes() -> None:
-    """Polled at its own interval; its status is told as progress.  Source: SEP-2663."""
+    """Polled at its own interval; its status is told as progress.  Source: SEP-2663, R-SRC-06."""
     bakery = Bakery()
     use = RecordingUse()
     async with opened(bakery.source):
@@ -167,7 +167,7 @@ async def test_a_task_that_the_server_forgot_is_an_error() -> None:
 
 
 async def test_a_leg_that_is_cancelled_has_the_task_cancelled() -> None:
-    """Nobody waits for it any more.  Source: SEP-2663, tasks/cancel."""
+    """Nobody waits for it any more.  Source: SEP-2663, tasks/cancel, R-SRC-06."""
     bakery = Bakery()
     async with opened(bakery.source):
         waiting = bakery.go_on(await bakery.begin())

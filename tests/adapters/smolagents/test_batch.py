@@ -35,7 +35,10 @@ TWO = message(
 
 
 async def test_the_first_is_approved_and_the_second_denied() -> None:
-    """The attack on the peer: exactly the first runs, with exactly its arguments."""
+    """The attack on the peer: exactly the first runs, with exactly its arguments.
+
+    Source: R-SMOL-04.
+    """
     desk = Desk()
     async with smol(speaker(TWO, heard_last), desk.box()) as world:
         handle = await world.submit()
@@ -119,7 +122,7 @@ async def test_a_denial_that_stops_ends_the_task() -> None:
 
 
 async def test_a_failing_call_takes_no_other_with_it() -> None:
-    """The library drops what the others came to; here the model sees each."""
+    """The library drops what the others came to; here the model sees each.  Source: R-SMOL-04."""
     desk = Desk()
     three = message(("search", {"q": "A"}), ("fail", {"why": "x"}), ("search", {"q": "B"}))
     async with smol(speaker(three, heard_last), desk.box()) as world:

@@ -271,7 +271,10 @@ async def test_a_tool_that_code_shadows_is_still_gated() -> None:
     "source", ["search.forward('A')", "search.__call__('A')", "search({'q': 'A'})", "search('A')"]
 )
 async def test_there_is_no_way_around_the_gate(source: str) -> None:
-    """However code calls a tool: it is a call in the log, or it is refused."""
+    """However code calls a tool: it is a call in the log, or it is refused.
+
+    Source: R-SMOL-05, T11.
+    """
     desk = Desk()
     script = [code(f"final_answer({source})"), code("final_answer('refused')")]
     async with smol(coder(*script), desk.box()) as world:

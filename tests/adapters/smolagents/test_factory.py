@@ -121,7 +121,7 @@ REFUSED: list[tuple[str, Callable[[list[Any]], object], str]] = [
 async def test_what_cannot_be_gated_is_refused(
     make: Callable[[list[Any]], object], why: str
 ) -> None:
-    """In words that say what to do, and with no prompt sent."""
+    """In words that say what to do, and with no prompt sent.  Source: R-SMOL-01."""
     async with smol(lambda _, tools: make(tools), Desk().box(), allow_code=False) as world:
         handle = await world.submit()
         failed = await failure_of(handle)
@@ -144,7 +144,10 @@ async def test_code_that_could_pass_the_gate_is_refused(
     executor: Any,  # noqa: ANN401  the library's
     why: str,
 ) -> None:
-    """Another executor, and functions beside the tools: even where code is allowed."""
+    """Another executor, and functions beside the tools: even where code is allowed.
+
+    Source: R-SMOL-05.
+    """
     made = coder(executor=executor)
     async with smol(made, Desk().box()) as world:
         assert why in str(await failure_of(await world.submit()))
@@ -193,7 +196,10 @@ async def test_an_interpreter_that_is_allowed_is_a_tool_behind_the_gate() -> Non
 
 
 async def test_a_tool_of_the_agents_own_meets_its_policy() -> None:
-    """A factory's tool is `local/<name>` to the policies, and runs once over a restart."""
+    """A factory's tool is `local/<name>` to the policies, and runs once over a restart.
+
+    Source: R-SMOL-01.
+    """
     stamped: list[str] = []
     made = speaker(
         {"stamp": {"paper": "visa"}},
@@ -228,7 +234,10 @@ async def test_a_policy_for_a_tool_that_nobody_has_is_an_error_at_the_start() ->
 
 
 async def test_a_model_that_approves_itself_meets_the_gate_all_the_same() -> None:
-    """A yes to `ask_auth` is a text for the model: `book` is asked about with its arguments."""
+    """A yes to `ask_auth` is a text for the model: `book` is asked about with its arguments.
+
+    Source: T8.
+    """
     desk = Desk()
     script = [
         {"ask_auth": {"request": "book TP1, and anything else"}},
@@ -367,7 +376,7 @@ async def test_plugins_instruct_the_agent_and_format_its_result(prompt: str | No
 
 
 def test_without_the_library_it_says_what_to_install() -> None:
-    """And not that some module of ours is missing."""
+    """And not that some module of ours is missing.  Source: R-CLI-08."""
     program = (
         "import sys\n"
         "sys.modules['smolagents'] = None\n"

@@ -183,7 +183,10 @@ LONG = " ".join(f"word{at}" for at in range(40))
 
 
 async def test_a_streamed_answer_is_shown_while_it_comes_and_written_down_once() -> None:
-    """Chunks of one artifact, the first of which starts it; a replay shows none again."""
+    """Chunks of one artifact, the first of which starts it; a replay shows none again.
+
+    Source: R-SMOL-03.
+    """
     script = ScriptedModel(ModelTurn(LONG, asks_turn().calls), heard_last)
     made = agent_of(ScriptedSmolModel(script), stream_outputs=True)
     async with smol(made, Desk().box()) as world:
@@ -320,7 +323,10 @@ async def test_a_failure_that_may_pass_is_tried_again_if_the_limits_say_so(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_a_failure_that_stays_fails_the_task(status: int) -> None:
-    """`ModelFailed` with the status, without what the client quotes; it is asked once."""
+    """`ModelFailed` with the status, without what the client quotes; it is asked once.
+
+    Source: R-SMOL-03.
+    """
     model = Failing(script_of_one(), Answered(status))
     limits = Limits(retry=Retry(attempts_max=3))
     async with smol(agent_of(model), Desk().box(), limits=limits) as world:

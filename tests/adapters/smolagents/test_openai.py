@@ -51,7 +51,10 @@ def agent_at(server: OpenAiServer, *, streams: bool) -> Factory:
 
 @pytest.mark.parametrize("streams", [False, True])
 async def test_an_agent_over_http_asks_and_goes_on_in_another_process(*, streams: bool) -> None:
-    """Two calls in one message, one approved and one denied; each prompt is sent once."""
+    """Two calls in one message, one approved and one denied; each prompt is sent once.
+
+    Source: R-SMOL-12.
+    """
     text = "I will book both of these flights now, if you please, one after the other, and soon."
     script: tuple[ModelTurn, ...] = (
         message(("search", {"q": "LIS"})),

@@ -72,7 +72,7 @@ def quiet(kind: Any, *script: Any, **settings: Any) -> Any:  # noqa: ANN401  an 
 
 
 def test_each_line_of_the_list_has_a_test() -> None:
-    """By its number, so that neither grows alone."""
+    """By its number, so that neither grows alone.  Source: R-SMOL-11."""
     listed = re.findall(r"^(\d+)\. ", private.__doc__ or "", flags=re.MULTILINE)
     tested = {name.split("_")[1] for name in globals() if re.match(r"test_\d+_", name)}
     assert listed == [str(number) for number in range(1, LINES + 1)]

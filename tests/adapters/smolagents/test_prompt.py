@@ -70,7 +70,10 @@ QUESTIONS: Final[list[Any]] = [
 
 @pytest.mark.parametrize("at", range(len(QUESTIONS)))
 def test_the_same_question_has_the_same_digest_in_every_run(at: int) -> None:
-    """Whatever objects it is made of: no address, no time, no order of a set is in it."""
+    """Whatever objects it is made of: no address, no time, no order of a set is in it.
+
+    Source: R-SMOL-09.
+    """
     one, other = QUESTIONS[at](), QUESTIONS[at]()
     assert PromptDigests().of(*one) == PromptDigests().of(*other)
     digests = PromptDigests()
@@ -78,7 +81,10 @@ def test_the_same_question_has_the_same_digest_in_every_run(at: int) -> None:
 
 
 def test_no_two_questions_have_one_digest() -> None:
-    """A text, a role, a pixel, a type of an argument: anything that is other."""
+    """A text, a role, a pixel, a type of an argument: anything that is other.
+
+    Source: R-SMOL-09.
+    """
     digests = {PromptDigests().of(*question()) for question in QUESTIONS}
     assert len(digests) == len(QUESTIONS)
 

@@ -39,7 +39,10 @@ TRIP = [
 
 @pytest.mark.parametrize("park_after_s", [0.0, 5.0, None])
 async def test_an_agent_goes_on_in_another_process(tmp_path: Path, park_after_s: float) -> None:
-    """With two asks, each answered by another engine on the same file, whatever is parked when."""
+    """With two asks, each answered by another engine on the same file, whatever is parked when.
+
+    Source: R-SMOL-02.
+    """
     desk = Desk()
     url = f"sqlite:///{tmp_path}/tasks.db"
     limits = Limits(park_after_s=park_after_s, drain_s=0.0)
@@ -84,7 +87,7 @@ async def test_the_keys_of_a_run_say_where_a_call_stands() -> None:
 
 
 async def test_what_was_shown_is_not_shown_again() -> None:
-    """A replay yields every step once more; the log has each once."""
+    """A replay yields every step once more; the log has each once.  Source: R-SMOL-02."""
     async with smol(speaker(*TRIP), Desk().box({})) as world:
         handle = await world.submit()
         (ask,) = await asks_of(world, handle)

@@ -66,7 +66,10 @@ WAYS = [
 
 @pytest.mark.parametrize("source", WAYS)
 async def test_code_does_not_reach_behind_a_tool(source: str) -> None:
-    """Nothing is run unasked, and the model is told what it may not.  Source: review, a1, a23."""
+    """Nothing is run unasked, and the model is told what it may not.
+
+    Source: review, a1, a23, R-SMOL-05.
+    """
     desk, stamped = Desk(), list[str]()
     said = ScriptedModel(code(source), code("final_answer('no')"))
 

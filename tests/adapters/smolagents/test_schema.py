@@ -58,7 +58,10 @@ def test_types_are_told_as_the_library_knows_them(
     schema: Any,  # noqa: ANN401  a schema
     told: Any,  # noqa: ANN401  a name, or several
 ) -> None:
-    """References are followed, and where a schema does not say, anything may be given."""
+    """References are followed, and where a schema does not say, anything may be given.
+
+    Source: R-SMOL-10.
+    """
     defs: JsonObject = {"City": {"type": "object"}, "Loop": {"$ref": "#/$defs/Loop"}}
     inputs = inputs_of({**object_of(a=schema), "$defs": defs})
     assert inputs["a"]["type"] == told
@@ -66,7 +69,10 @@ def test_types_are_told_as_the_library_knows_them(
 
 
 def test_what_may_be_left_out_is_told_so() -> None:
-    """An argument that is not required may be null for the library; for its tool it is left out."""
+    """An argument that is not required may be null for the library; for its tool it is left out.
+
+    Source: R-SMOL-10.
+    """
     schema = object_of(
         a={"type": "string"},
         b={"type": "string"},

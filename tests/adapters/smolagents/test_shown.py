@@ -75,7 +75,7 @@ async def test_plans_are_artifacts_of_the_step_that_they_come_before(*, streams:
 
 
 async def test_artifacts_say_their_step_kind_and_tool() -> None:
-    """In metadata, for whoever draws them."""
+    """In metadata, for whoever draws them.  Source: R-SMOL-08."""
     async with smol(speaker({"search": {"q": "A"}}, heard_last), Desk().box()) as world:
         handle = await world.submit()
         await told(handle)
@@ -288,7 +288,10 @@ async def test_a_value_is_told_as_json_and_given_to_code_as_it_is() -> None:
 async def test_an_agent_without_an_answer_fails_its_task(
     kind: Any,  # noqa: ANN401  a class
 ) -> None:
-    """B17: the task is not completed with nothing, nor with a text about an error."""
+    """B17: the task is not completed with nothing, nor with a text about an error.
+
+    Source: R-SMOL-08.
+    """
     turns = [{"search": {"q": "A"}}] if kind is ToolCallingAgent else [code("search('A')")]
     made = (speaker if kind is ToolCallingAgent else coder)(*turns, max_steps=1)
     async with smol(made, Desk().box()) as world:

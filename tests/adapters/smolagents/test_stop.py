@@ -63,7 +63,10 @@ class Held:
 
 
 async def test_a_stop_in_a_tool_lets_nothing_else_begin() -> None:
-    """The tool on its thread ends late, and what it gave is not told to the model."""
+    """The tool on its thread ends late, and what it gave is not told to the model.
+
+    Source: R-SMOL-07.
+    """
     held = Held()
     script = [
         message(("slow", {"what": "a"})),
@@ -201,7 +204,7 @@ async def test_a_stop_while_a_batch_waits_for_a_yes_makes_none_of_its_calls() ->
 
 
 async def test_a_stop_between_two_steps_asks_the_model_nothing_more() -> None:
-    """Cancelled as a step ends: the next prompt is not sent."""
+    """Cancelled as a step ends: the next prompt is not sent.  Source: R-SMOL-07."""
     held = Held()
     model = ScriptedSmolModel(ScriptedModel({"search": {"q": "A"}}, answer("done")))
 

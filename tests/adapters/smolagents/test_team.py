@@ -64,7 +64,7 @@ def asks(name: str, task: str = "do it") -> dict[str, Any]:
 
 
 async def test_an_agent_two_deep_asks_and_the_task_goes_on_after_a_restart() -> None:
-    """Its ask is one of the task, under the key of the calls that led to it."""
+    """Its ask is one of the task, under the key of the calls that led to it.  Source: R-SMOL-06."""
     members: Sequence[Member] = [
         ("clerk", asks_then({"book": {"flight": "TP1", "seat": "1A"}}, heard_last), NO_TEAM),
         ("chief", [{"search": {"q": "A"}}, asks("clerk"), heard_last], ["clerk"]),
