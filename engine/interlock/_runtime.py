@@ -86,7 +86,7 @@ class Runtime:
             fire=lifecycle.fire,
         )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
-        self.abandoned: Final[set[Turn]] = set()
+        self.abandoned: Final[dict[Turn, None]] = {}
         self._agents: Final = agents
         self._alarms: Final = Alarms(store, clock, self._fire_due)
         self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
@@ -294,20 +294,20 @@ class Runtime:
                 change.cancel()
         alarm.cancel()
 
-    async def _cut_off_turns(self) -> set[Turn]:
+    async def _cut_off_turns(self) -> list[Turn]:
         """End every turn without a conclusion; gives those that will not end."""
-        turns = set(self.abandoned)
+        turns = dict(self.abandoned)
         for cell in self.writer.cells():
             if cell.turn is not None:
                 cell.turn.cut_short()
-                turns.add(cell.turn)
+                turns[cell.turn] = None
         runs: set[asyncio.Future[None]] = {turn.done for turn in turns}
         late, alarm = self._alarm(self.limits.grace_s)
         while runs and not late.done():
             _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
             runs.discard(late)
         alarm.cancel()
-        left = {turn for turn in turns if not turn.done.done()}
+        left = [turn for turn in turns if not turn.done.done()]
         for turn in left:
             turn.let_go()
         return left  # What they have reported is written down yet.
@@ -334,7 +334,7 @@ class Runtime:
     def ended(self, turn: Turn, end: TurnEnd) -> None:
         """A turn is over: its conclusion is the task's, unless it was cut off."""
         if turn.fenced:
-            self.abandoned.discard(turn)
+            self.abandoned.pop(turn, None)
             return
         cell = self._cell_of(turn)
         if turn.parked:
@@ -420,7 +420,7 @@ class Runtime:
         if because is not None:
             _log.warning("task %s: its turn %s and was abandoned", turn.task_id, because)
             if not turn.over:
-                self.abandoned.add(turn)
+                self.abandoned[turn] = None
         turn.fence()
 
     def _do(self, cell: Cell, effect: Effect) -> None:

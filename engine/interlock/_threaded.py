@@ -52,7 +52,12 @@ class Crossing(Generic[V]):
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._coroutine)
-        self._task.add_done_callback(self._ends.put)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[V]) -> None:
+        if not task.cancelled():
+            task.exception()  # Heard, also where the thread was let go and asks no more.
+        self._ends.put(task)
 
     def end(self) -> asyncio.Task[V] | None:
         """Wait for it; None if it was cancelled, by whomever."""
@@ -90,7 +95,8 @@ class AgentThread:
         self._agent: Final = agent
         self._context: Final = context
         self._loop: Final = asyncio.get_running_loop()
-        self._calls: set[Crossing[Any]] = set()
+        #: In the order of their coming, as everything else that is gone through.
+        self._calls: dict[Crossing[Any], None] = {}
         #: What its calls raise from now on.
         self._interrupted: type[TaskStopped | TaskParked] | None = None
         self.end: Final[asyncio.Future[TurnEnd]] = on_a_thread(self._main, f"turn {task_id}")
@@ -126,13 +132,13 @@ class AgentThread:
             coroutine.close()
             raise self._interrupted
         call = Crossing(coroutine, self._loop)
-        self._calls.add(call)
+        self._calls[call] = None
         try:
             if self._interrupted is not None:
                 call.cancel()
             end = call.end()
         finally:
-            self._calls.discard(call)
+            self._calls.pop(call, None)
         if end is None:
             raise self._end_signal()
         return end.result()

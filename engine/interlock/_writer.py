@@ -89,7 +89,7 @@ class Writer:
         #: How many are reading a task from the store just now.
         self._readers: Final[Counter[str]] = Counter()
         self._workers: Final[set[asyncio.Task[None]]] = set()
-        self._retries: Final[set[_Retry]] = set()
+        self._retries: Final[dict[_Retry, None]] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -340,7 +340,7 @@ class Writer:
             cell.watchers += 1
 
             def retry() -> None:
-                self._retries.discard(again_later)
+                self._retries.pop(again_later, None)
                 cell.watchers -= 1
                 # What an agent gave up meanwhile it has taken back, or means no more.
                 wanted = [post for post in again if not post.is_given_up]
@@ -348,7 +348,7 @@ class Writer:
                 self._wake(cell)
 
             again_later = _Retry(again, self._clock.call_later(STORE_RETRY_S, retry))
-            self._retries.add(again_later)
+            self._retries[again_later] = None
 
     async def _reread(self, cell: Cell, error: Conflict, *, give_up: bool) -> None:
         """Somebody else wrote to the task: go on from what is stored."""

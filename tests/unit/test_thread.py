@@ -1,14 +1,16 @@
 """Threads of blocking functions, and of agents, and what the event loop waits for of them."""
 
 import asyncio
+import gc
 import inspect
 import threading
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from interlock._at_once import first_of
 from interlock._thread import Workers
 from interlock._threaded import Crossing
+from interlock.errors import TaskParked
 from support import pause, soon, until
 
 NUMBER: Final[ContextVar[int]] = ContextVar("number")
@@ -104,6 +106,28 @@ async def test_a_thread_gets_what_came_first_the_end_or_that_it_is_let_go() -> N
     cut.cancel()
     assert await soon(asyncio.to_thread(cut.end)) is None
     await until(lambda: inspect.getcoroutinestate(waits) == inspect.CORO_CLOSED)
+
+
+async def test_what_fails_when_the_thread_was_let_go_is_nobodys_news() -> None:
+    """A simulated schedule found it: a crossing that was parked, and whose thread had gone."""
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+
+    async def parked() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise TaskParked from None
+
+    crossing = Crossing(parked(), loop)
+    await pause()
+    crossing.cancel()
+    assert await soon(asyncio.to_thread(crossing.end)) is None
+    await pause()
+    del crossing
+    gc.collect()
+    assert told == []
 
 
 async def test_what_is_on_its_way_to_a_thread_is_waited_for_until_it_has_it() -> None:
