@@ -48,6 +48,10 @@ class Desk(Protocol):
         """The id of the task."""
         ...
 
+    def now(self) -> float:
+        """The time, which does not go back behind what is in the log of the task."""
+        ...
+
     async def report(self, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of the turn; returns when it is durable."""
 
@@ -95,7 +99,7 @@ class Asking:
             "kind": kind.value,
             "prompt": prompt,
             "schema": schema,
-            "due": self._desk.clock.now() + (limits.ask_s if expires_s is None else expires_s),
+            "due": self._desk.now() + (limits.ask_s if expires_s is None else expires_s),
             "on_expire": "fail",
             "approvers": list(approvers),
             "asks_max": limits.asks_max,

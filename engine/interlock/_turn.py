@@ -273,6 +273,10 @@ class Turn:
             if not begin.done():
                 begin.set_result(None)
 
+    def now(self) -> float:
+        """The time; a clock may be set back, and the log of a task does not go back with it."""
+        return max(self.clock.now(), self.record.updated_at)
+
     def problems_of(self, key: str, answer: JsonValue) -> list[str]:
         """What the form of a waiting ask finds wrong beyond its schema."""
         form = self._forms.get(key)
