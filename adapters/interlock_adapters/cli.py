@@ -16,7 +16,15 @@ from typing import Final, TypeAlias
 
 from interlock import Lifecycle, SqliteStore, SystemClock, examine, resume_stopped
 from interlock.errors import EngineError, StoreError, StoreLocked
-from interlock_adapters import _cli_check, _cli_crosscheck, _cli_diagram, _lifecycles
+from interlock_adapters import (
+    _cli_check,
+    _cli_crosscheck,
+    _cli_diagram,
+    _cli_fuzz,
+    _cli_mutate,
+    _cli_record,
+    _lifecycles,
+)
 from interlock_adapters._doctor import as_json, as_text
 from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
 
@@ -122,7 +130,20 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     _lifecycles.declare_option(doctor)
     _add_resume(add)
+    _add_tests(add)
     return parser
+
+
+def _add_tests(add: _Add) -> None:
+    _cli_fuzz.declare(
+        _command(add, "fuzz", _cli_fuzz.run, "drive an engine of yours through simulated lives")
+    )
+    _cli_record.declare(
+        _command(add, "record", _cli_record.run, "make a regression test of a task of a store")
+    )
+    _cli_mutate.declare(
+        _command(add, "mutate", _cli_mutate.run, "see which faults of a lifecycle your tests miss")
+    )
 
 
 def _add_resume(add: _Add) -> None:

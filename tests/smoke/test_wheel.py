@@ -32,6 +32,7 @@ PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "mcp": ("interlock_adapters.mcp_tools", "interlock_adapters.mcp_testing"),
     "server": (),
     "smolagents": ("interlock_adapters.smolagents", "interlock_adapters.smolagents_testing"),
+    "testing": ("interlock.testing.hypothesis", "interlock.testing.fuzz._fixture"),
     "yaml": ("interlock_adapters.policies",),
     "demo": ("interlock_adapters.a2a", "interlock_adapters.demo.story"),
 }

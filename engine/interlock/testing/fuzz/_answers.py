@@ -1,0 +1,204 @@
+"""Answers that fit a JSON schema, and answers that do not: made of the schema, by a tape."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final, cast
+
+from interlock._schema import problems_of
+from interlock.models import JsonObject, JsonValue
+from interlock.testing.fuzz._tape import Tape
+
+#: How deep values are made at most; a schema may refer to itself.
+_DEEP_MAX: Final = 8
+#: How far numbers are from each other at most.
+_SPAN: Final = 8.0
+#: How often it is tried to make a value that fits.
+_TRIES: Final = 8
+
+_FORMATS: Final = {
+    "date": "2026-01-02",
+    "date-time": "2026-01-02T03:04:05Z",
+    "time": "03:04:05",
+    "email": "ada@example.org",
+    "uri": "https://example.org/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "duration": "PT1S",
+}
+#: Texts of which one may match a pattern.
+_SAMPLES: Final = ("a", "abc", "0", "123", "A1", "AB-123", "a@example.org", "2026-01-02", "x" * 8)
+#: Values of which most schemas refuse one.
+_WRONG: Final[tuple[JsonValue, ...]] = (
+    None,
+    "no such value",
+    -1_000_003,
+    [],
+    {},
+    True,
+    0.5,
+    "",
+    {"no such field": 1},
+    [None],
+    10**12,
+)
+
+
+def fitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
+    """A value that fits the schema, alone in a tuple; None if none was found."""
+    for _ in range(_TRIES):
+        value = _Maker(schema, tape).made(schema, 0)
+        if not problems_of(value, schema):
+            return (value,)
+    for value in (*_list(schema.get("examples")), schema.get("default"), *_WRONG):
+        if not problems_of(value, schema):
+            return (value,)
+    return None
+
+
+def unfitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
+    """A value that does not fit the schema, alone in a tuple; None if none was found."""
+    good = fitting(schema, tape)
+    values: list[JsonValue] = list(_WRONG)
+    if good is not None and isinstance(good[0], dict):
+        # One that is nearly right: a field less, or a field of another kind.
+        values += [_without(good[0], name) for name in good[0]]
+        values += [_with_another(good[0], name) for name in good[0]]
+    wrong = [value for value in values if problems_of(value, schema)]
+    return (tape.pick(wrong),) if wrong else None
+
+
+def _without(value: JsonObject, left_out: str) -> JsonObject:
+    return {name: inner for name, inner in value.items() if name != left_out}
+
+
+def _with_another(value: JsonObject, changed: str) -> JsonObject:
+    return {name: [None] if name == changed else inner for name, inner in value.items()}
+
+
+class _Maker:
+    """Makes one value; places in it are chosen by the tape, the plainest first."""
+
+    def __init__(self, root: JsonObject, tape: Tape) -> None:
+        self._root: Final = root
+        self._tape: Final = tape
+
+    def made(self, schema: JsonValue, deep: int) -> JsonValue:
+        if not isinstance(schema, dict) or deep > _DEEP_MAX:
+            return None
+        inner = self._chosen(schema)
+        if inner is not None:
+            return self.made(inner, deep + 1)
+        if "const" in schema:
+            return schema["const"]
+        enum = _list(schema.get("enum"))
+        return self._tape.pick(enum) if enum else self._typed(schema, deep)
+
+    def _chosen(self, schema: JsonObject) -> JsonValue:
+        """The schema that one stands for; None if it stands for itself."""
+        if isinstance(ref := schema.get("$ref"), str):
+            return self._referred(ref)
+        for several in ("anyOf", "oneOf"):
+            if alternatives := _list(schema.get(several)):
+                return self._tape.pick(alternatives)
+        if parts := _list(schema.get("allOf")):
+            merged = {k: v for p in parts if isinstance(p, dict) for k, v in p.items()}
+            return {**merged, **{k: v for k, v in schema.items() if k != "allOf"}}
+        return None
+
+    def _referred(self, ref: str) -> JsonValue:
+        node: JsonValue = self._root
+        for name in ref.removeprefix("#").strip("/").split("/") if ref != "#" else []:
+            plain = name.replace("~1", "/").replace("~0", "~")
+            node = node.get(plain) if isinstance(node, dict) else None
+        return node
+
+    def _typed(self, schema: JsonObject, deep: int) -> JsonValue:
+        kinds = schema.get("type")
+        kind = self._tape.pick(kinds) if isinstance(kinds, list) and kinds else kinds
+        if kind is None:
+            kind = "object" if "properties" in schema else "string"
+        match kind:
+            case "object":
+                return self._object(schema, deep)
+            case "array":
+                return self._array(schema, deep)
+            case "string":
+                return self._text(schema)
+            case "integer" | "number":
+                return self._number(schema, whole=kind == "integer")
+            case "boolean":
+                return self._tape.chance(2)
+            case _:
+                return None
+
+    def _object(self, schema: JsonObject, deep: int) -> JsonObject:
+        properties = schema.get("properties")
+        fields = properties if isinstance(properties, dict) else {}
+        required = _list(schema.get("required"))
+        made: JsonObject = {}
+        for name, inner in fields.items():
+            if name in required or (deep < 2 and self._tape.chance(2)):  # noqa: PLR2004  shallow
+                made[name] = self.made(inner, deep + 1)
+        named = [name for name in required if isinstance(name, str)]
+        made.update({name: "a" for name in named if name not in made})
+        return made
+
+    def _array(self, schema: JsonObject, deep: int) -> list[JsonValue]:
+        least = _number_in(schema, "minItems", 0)
+        most = _number_in(schema, "maxItems", least + 2)
+        count = int(least) + self._tape.choose(int(max(most - least, 0)) + 1)
+        first = _list(schema.get("prefixItems"))
+        return [
+            self.made(first[n] if n < len(first) else schema.get("items", {}), deep + 1)
+            for n in range(count)
+        ]
+
+    def _text(self, schema: JsonObject) -> str:
+        if isinstance(pattern := schema.get("pattern"), str):
+            matching = [text for text in _SAMPLES if re.search(pattern, text)]
+            return self._tape.pick(matching or ["a"])
+        if isinstance(name := schema.get("format"), str) and name in _FORMATS:
+            return _FORMATS[name]
+        least = int(_number_in(schema, "minLength", 0))
+        most = int(_number_in(schema, "maxLength", least + 8))
+        length = min(max(1, least) + self._tape.choose(4), max(most, least))
+        return "abcdefghij"[:length] if length <= 10 else "a" * length  # noqa: PLR2004  its length
+
+    def _number(self, schema: JsonObject, *, whole: bool) -> int | float:
+        step = _number_in(schema, "multipleOf", 1)
+        low = max(_number_in(schema, name, -math.inf) for name in ("minimum", "exclusiveMinimum"))
+        high = min(_number_in(schema, name, math.inf) for name in ("maximum", "exclusiveMaximum"))
+        if low == -math.inf:
+            low = min(0.0, high - _SPAN)
+        high = min(high, low + _SPAN * step)
+        if not whole and "multipleOf" not in schema:
+            return self._tape.pick((low, (low + high) / 2, high, (3 * low + high) / 4))
+        first, last = math.ceil(low / step), math.floor(high / step)
+        first += first * step <= low and "exclusiveMinimum" in schema
+        last -= last * step >= high and "exclusiveMaximum" in schema
+        value = self._tape.pick((first, last, (first + last) // 2, min(first + 1, last))) * step
+        return int(value) if whole else value
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def _number_in(schema: JsonObject, name: str, otherwise: float) -> float:
+    value = schema.get(name)
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return cast("float", value) if is_one else otherwise
+
+
+def edited(arguments: JsonObject, schema: JsonObject, tape: Tape) -> JsonObject | None:
+    """Other arguments than these that fit the schema; None if none were found."""
+    for _ in range(_TRIES):
+        made = fitting(schema, tape)
+        if made is not None and isinstance(made[0], dict):
+            changed = {**arguments, **made[0]}
+            if changed != arguments and not problems_of(changed, schema):
+                return changed
+    changes: Sequence[JsonObject] = [{**arguments, "edited": 1}, {**arguments, "edited": "x"}]
+    return next((changed for changed in changes if not problems_of(changed, schema)), None)

@@ -1,0 +1,246 @@
+"""One run: an engine of the target in a simulated world, moved about by a tape and watched."""
+
+import asyncio
+import gc
+import hashlib
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import interlock
+from interlock._event import Event
+from interlock._phases import OVER, Phase
+from interlock._record import TaskRecord
+from interlock.diagram import Key, hits_of
+from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
+from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
+from interlock.testing.fuzz._moves import KINDS
+from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
+from interlock.testing.fuzz._report import Failure
+from interlock.testing.fuzz._sim import Deadlock, Simulation, StepLimit
+from interlock.testing.fuzz._sim_parts import SimTask
+from interlock.testing.fuzz._tape import Span
+
+#: Moves of one run at most.
+MOVES_MAX: Final = 60
+#: One run in so many ends with each move.
+_LENGTH: Final = 30
+#: Where the engine's own code is.
+_PACKAGE: Final = Path(interlock.__file__).parent
+#: The label of a move on the tape.
+MOVE: Final = "move"
+#: Steps of time until every task has to be over, at the end of a run.
+_ENDS_WITHIN: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one run came to."""
+
+    failure: Failure | None
+    tape: tuple[int, ...]
+    spans: tuple[Span, ...]
+    lives: int
+    #: One line a move.
+    trace: tuple[str, ...]
+    hits: Mapping[Key, int]
+    guards: Mapping[str, tuple[int, int]]
+    digest: str
+
+
+def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
+    """Run once: by the seed, or by a tape."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            # What a crash leaves is never awaited, and that is no fault of whoever left it.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            made = _ran(plan, seed, given)
+            gc.collect(0)  # All of it was made since it began, and is young.
+    finally:
+        if collects:
+            gc.enable()
+    return made
+
+
+def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
+    plan.target.begin()
+    tape = SteeredTape(seed, given)
+    simulation = Simulation(tape)
+    run = Run(plan, tape, simulation)
+    found: Broken | None = None
+    with run.listener.listening():
+        try:
+            simulation.run(run.main())
+        except Broken as broken:
+            found = broken
+        except Deadlock as error:
+            found = Broken("deadlock", f"nothing goes on any more: {error}")
+        except StepLimit as error:
+            found = Broken("steps", f"it does not come to an end: {error}")
+    return run.result(seed, found)
+
+
+class Run(World):
+    """Moves the world about, and looks at it."""
+
+    def __init__(self, plan: Plan, tape: SteeredTape, simulation: Simulation) -> None:
+        super().__init__(plan, tape, simulation)
+        self._compass: Final = Compass(self.counted.lifecycle, tape.whims)
+
+    async def main(self) -> None:
+        """All of it, from the first process to the end of the last."""
+        asyncio.get_running_loop().set_exception_handler(self.listener.uncaught)
+        await self.boot()
+        for _ in range(MOVES_MAX):
+            with self.tape.span(MOVE):
+                if self.tape.choose(_LENGTH) == 0 and self.steps:
+                    break
+                await self._move()
+        await self._to_the_end()
+        await self._close()
+
+    async def _move(self) -> None:
+        self.note_trouble()
+        kind = KINDS[self.tape.towards(len(KINDS), self._wanted())]
+        if kind.fault is None or kind.fault in self.faults:
+            await kind.act(self)
+        hurried = "concurrent" in self.faults and self.tape.chance(4)
+        if not hurried:
+            await self._still()
+        self._look()
+
+    def _wanted(self) -> list[int]:
+        """Which kinds of moves lead somewhere; only a tape that is drawn asks for them."""
+        if not self.tape.is_drawn:
+            return []
+        possible = [
+            place
+            for place, kind in enumerate(KINDS)
+            if (kind.fault is None or kind.fault in self.faults) and kind.possible(self)
+        ]
+        phases = {record.phase for record in self.disk.records}
+        self.hint, self.aims = self._compass.triggers(phases, self.oracle.taken)
+        steered = [place for place in possible if KINDS[place].triggers & self.aims]
+        return steered or [p for p in possible for _ in range(KINDS[p].weight)]
+
+    def _log(self, record: TaskRecord) -> list[Event]:
+        kept = self.disk.kept(record.task_id)
+        return [] if kept is None else kept[1]
+
+    async def _still(self) -> None:
+        """Let everything happen that happens without time going on."""
+        await self.simulation.settle()
+        if self.process.store.dead:
+            self.say("(it dies, and another begins)")
+            await self.crash()
+            await self.simulation.settle()
+        self.note_trouble()
+        if self.simulation.clock.now() >= self.trouble_until and self.process.is_quiet():
+            self._look()
+            check_still(self.process, self.disk)
+            self.check_answered()
+            self.check_followers(still=True)
+
+    def _look(self) -> None:
+        """Raise whatever is broken by now."""
+        for broken in self.met:
+            raise broken
+        for kind, words in self.listener.faults(store_failed=self.failed):
+            raise Broken(kind, words)
+        self.oracle.look()
+        self.check_followers(still=False)
+        check_receiver(self.receiver)
+
+    async def _to_the_end(self) -> None:
+        """Nothing more goes wrong, and time goes on until every task is over."""
+        self.note_trouble()
+        process = self.process
+        process.store.slow_s, process.store.fails, process.store.dies_in = 0.0, False, None
+        self.receiver.loses = False
+        await self._still()
+        process = self.process
+        process.store.dies_in = None
+        left: list[TaskRecord] = []
+        for again in range(_ENDS_WITHIN):
+            left = [r for r in self.disk.records if r.phase is not Phase.FINALIZED]
+            if not left and not self.wait:
+                break
+            now = process.clock.now()
+            dues = [record.due for record in left if record.due is not None]
+            await self.elapse(max(min(dues) - now, 0.0) + 1.0 if dues else min(1.5**again, 3_600.0))
+            await self._still()
+            self._look()
+        else:
+            raise Broken("I28", f"{left[0].task_id} is {left[0].phase} and never over")
+        await self.simulation.advance(process.engine.limits.grace_s + TROUBLE_S)
+        await self._still()
+        self._look()
+
+    async def _close(self) -> None:
+        """Close the last process, in which nothing must be left.
+
+        Raises:
+            Broken: something is.
+        """
+        process = self.process
+        held = process.engine.statistics()
+        if held.live or held.running or held.queued:
+            raise Broken("I30", f"everything is over, and the engine holds {held}")
+        for record in self.disk.records:
+            arrived = self.receiver.places.get(record.task_id, 0)
+            if self.disk.owes(record.task_id) and arrived < record.seq - 1:
+                raise Broken("delivery", f"{record.task_id}: {arrived} of {record.seq} arrived")
+        await self.drained()
+        limits = process.engine.limits
+        await self.simulation.advance(limits.grace_s + TROUBLE_S)
+        if process.clock.armed:
+            raise Broken("I30", f"the engine is closed, and {process.clock.armed} alarms are set")
+        left = sorted(_own_tasks())
+        if left:
+            raise Broken("I30", f"the engine is closed, and tasks are left: {left[:3]}")
+        self.oracle.look_at_all()
+        self.oracle.check_promises()
+        self._look()
+
+    def result(self, seed: int, found: Broken | None) -> Ran:
+        """What it came to."""
+        records = self.disk.records
+        hits: Counter[Key] = Counter()
+        seal = hashlib.sha256()
+        for record in records:
+            log = self._log(record)
+            hits.update(hits_of(log))
+            entries: list[Any] = [event.to_json() for event in log]
+            seal.update(json.dumps(entries, sort_keys=True).encode())
+        failure = None
+        if found is not None:
+            failure = Failure(found.kind, str(found), seed, self.tape.made, tuple(self.steps))
+        return Ran(
+            failure,
+            self.tape.made,
+            self.tape.spans,
+            sum(record.phase in OVER for record in records),
+            tuple(self.steps),
+            hits,
+            self.counted.counts(),
+            seal.hexdigest()[:32],
+        )
+
+
+def _own_tasks() -> Iterator[str]:
+    """What the engine began and has not ended; agents, and what they began beside, are theirs."""
+    here = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        if task is here or not isinstance(task, SimTask) or not task.process.alive:
+            continue
+        work: Any = task.get_coro()
+        if task.get_name().startswith("turn "):
+            continue  # An agent that will not end, and was given up.
+        if _PACKAGE in Path(work.cr_code.co_filename).parents:
+            yield work.__qualname__

@@ -1,0 +1,147 @@
+"""Clients of a run: they ask for things without waiting for each other, and follow tasks."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from interlock._phases import OUTCOMES, OVER
+from interlock._record import TaskRecord
+from interlock.errors import EngineBug, EngineError, GuardRefused
+from interlock.testing.fuzz._drive_process import Follower, Process
+from interlock.testing.fuzz._faults import Disk
+from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise, check_follower
+
+#: What a client may rely on: known at once, or made of the record that it got.
+Promising: TypeAlias = "Promise | Callable[[TaskRecord], Promise] | None"
+
+
+class Clients(ABC):
+    """Everybody outside of the engine, what they were told, and the trace of what they did."""
+
+    def __init__(self, disk: Disk, oracle: Oracle) -> None:
+        self.disk: Final = disk
+        self.oracle: Final = oracle
+        self.steps: Final[list[str]] = []
+        self.followers: Final[list[Follower]] = []
+        #: What a client met that must not be; raised at the next look.
+        self.met: Final[list[Broken]] = []
+        self._requests: Final[dict[asyncio.Task[None], str]] = {}
+        self._streams: Final[dict[str, asyncio.Task[None]]] = {}
+
+    @property
+    @abstractmethod
+    def process(self) -> Process:
+        """The one that lives."""
+
+    def say(self, line: str) -> int:
+        """Add a line to the trace; its place."""
+        self.steps.append(line)
+        return len(self.steps) - 1
+
+    @property
+    def wait(self) -> bool:
+        """Whether one of them waits for an answer."""
+        return bool(self._requests)
+
+    def hang_up(self) -> None:
+        """Their process is gone: nobody answers them, and all connections are lost."""
+        self._requests.clear()
+        for follower in self.followers:
+            follower.connected = False
+
+    def check_answered(self) -> None:
+        """Check that nobody waits for an answer.
+
+        Raises:
+            Broken: somebody does.
+        """
+        for line in self._requests.values():
+            raise Broken("hang", f"nobody answers: {line}")
+
+    def check_followers(self, *, still: bool) -> None:
+        """Check what the followers have seen; see `check_follower`."""
+        for follower in self.followers:
+            check_follower(follower, self.disk, still=still)
+
+    def request(
+        self,
+        step: int,
+        call: Callable[[], Awaitable[TaskRecord]],
+        *,
+        promise: Promising = None,
+        must_fail: str | None = None,
+    ) -> None:
+        """A client asks for something, and does not wait for what comes of it.
+
+        What it is told goes to the line `step` of the trace.  `promise` is what it may rely on
+        when it is accepted; `must_fail` is what is broken when it is.
+        """
+        client = asyncio.get_running_loop().create_task(
+            self._client(step, call, promise, must_fail)
+        )
+        self._requests[client] = self.steps[step]
+        client.add_done_callback(lambda done: self._requests.pop(done, None))
+
+    async def _client(
+        self,
+        step: int,
+        call: Callable[[], Awaitable[TaskRecord]],
+        promise: Promising,
+        must_fail: str | None,
+    ) -> None:
+        line = self.steps[step]
+        try:
+            record = await call()
+        except EngineError as error:
+            why = error.reason if isinstance(error, GuardRefused) else type(error).__name__
+            self.steps[step] = f"{line} -> refused: {why}"
+            if isinstance(error, EngineBug):
+                self.met.append(Broken("bug", f"{line}: {error}"))
+            return
+        except Exception as error:  # noqa: BLE001  an engine raises nothing else
+            self.met.append(Broken("raised", f"{line}: {type(error).__name__}: {error}"))
+            return
+        self.steps[step] = f"{line} -> accepted"
+        if must_fail is not None:
+            self.met.append(Broken(must_fail, f"accepted: {line}"))
+        elif promise is not None:
+            try:
+                self.oracle.promised(promise(record) if callable(promise) else promise)
+            except Broken as broken:
+                self.met.append(broken)
+
+    # --- clients that follow ------------------------------------------------------------
+
+    def new_follower(self, record: TaskRecord, after: int) -> Follower:
+        """A client that has seen a task up to event `after`."""
+        follower = Follower(f"client-{len(self.followers) + 1}", record.task_id, after)
+        self.followers.append(follower)
+        return follower
+
+    def follow(self, follower: Follower) -> None:
+        """It connects, from where it is."""
+        stream = asyncio.get_running_loop().create_task(self._stream(follower))
+        follower.connected = True
+        self._streams[follower.name] = stream
+
+    async def _stream(self, follower: Follower) -> None:
+        events = self.process.engine.subscribe(follower.task_id, owner=None, after=follower.place)
+        try:
+            async for event in events:
+                follower.seen.append(event)
+                follower.place = event.seq
+                follower.ended = event.dest in OUTCOMES
+            record = self.disk.kept(follower.task_id)
+            follower.ended = record is not None and record[0].phase in OVER
+        except EngineError:
+            pass  # The engine is closing, or its store fails: it comes back.
+        finally:
+            if self._streams[follower.name] is asyncio.current_task():
+                follower.connected = False
+            await events.aclose()
+
+    def drop(self, follower: Follower) -> None:
+        """It loses its connection."""
+        self._streams[follower.name].cancel()
+        follower.connected = False

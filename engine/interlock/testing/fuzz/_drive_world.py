@@ -1,0 +1,210 @@
+"""The world of one run: processes that live and die, clients, time, and the trace of it all."""
+
+import asyncio
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from interlock._machine import Lifecycle
+from interlock._memory import OPERATOR
+from interlock._phases import Phase, Trigger
+from interlock._record import Ask, TaskRecord
+from interlock.testing.fuzz._drive_agents import Alive
+from interlock.testing.fuzz._drive_clients import Clients
+from interlock.testing.fuzz._drive_guards import Counted
+from interlock.testing.fuzz._drive_log import Listener
+from interlock.testing.fuzz._drive_process import CHANNEL, Process, Receiver
+from interlock.testing.fuzz._drive_steer import SteeredTape
+from interlock.testing.fuzz._faults import ALL_FAULTS, Disk, FaultyStore, SkewedClock
+from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise
+from interlock.testing.fuzz._report import Invariant
+from interlock.testing.fuzz._sim import Simulation
+from interlock.testing.fuzz._target import Target
+
+V = TypeVar("V")
+
+#: Longer waits are skipped: the clock is put forward, all but for these seconds.
+_SKIP_S: Final = 600.0
+_NOT_SKIPPED_S: Final = 121.0
+#: Seconds until nothing more comes of a store that failed.
+TROUBLE_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all runs of one fuzzing have in common."""
+
+    target: Target
+    faults: frozenset[str]
+    invariants: Sequence[Invariant]
+    #: That of the target, which a factory may make anew each time.
+    lifecycle: Lifecycle
+
+
+def _some_of(faults: AbstractSet[str], tape: SteeredTape) -> frozenset[str]:
+    """Most of the faults, another choice in each run; they are on the tape, and 0 is none.
+
+    So a tape can be replayed without knowing which were switched on.
+    """
+    names = sorted(ALL_FAULTS)
+    wanted = sum(
+        1 << place for place, name in enumerate(names) if name in faults and tape.whims.randrange(4)
+    )
+    chosen = tape.towards(1 << len(names), [wanted])
+    return frozenset(name for place, name in enumerate(names) if chosen >> place & 1)
+
+
+class World(Clients):
+    """The state of one run: the processes, what clients know, and the trace."""
+
+    def __init__(self, plan: Plan, tape: SteeredTape, simulation: Simulation) -> None:
+        self.counted: Final = Counted(plan.lifecycle)
+        disk = Disk()
+        super().__init__(disk, Oracle(disk, self.counted.lifecycle, plan.invariants))
+        self.target: Final = plan.target
+        #: What may go wrong in this run.
+        self.faults: Final = _some_of(plan.faults, tape)
+        self.tape: Final = tape
+        self.simulation: Final = simulation
+        self.receiver: Final = Receiver(tape)
+        self.listener: Final = Listener()
+        #: How many tasks were submitted, or tried to be.
+        self.submissions = 0
+        #: The phase from which the run wants to go on.
+        self.hint: Phase | None = None
+        #: What it wants to happen there.
+        self.aims: frozenset[Trigger] = frozenset()
+        #: Whether commits may overtake each other in this run.
+        self._reorders = "reorder" in self.faults and tape.chance(2)
+        self._ids = 0
+        #: Until when a store that failed may still hold something up.
+        self.trouble_until = 0.0
+        #: Whether a store ever failed.
+        self.failed = False
+        self._process: Process | None = None
+
+    # --- what moves see -----------------------------------------------------------------
+
+    @property
+    def process(self) -> Process:
+        """The one that lives."""
+        assert self._process is not None
+        return self._process
+
+    def asks(self) -> list[tuple[TaskRecord, Ask]]:
+        """Every open ask that is not an operator's, with its task."""
+        asks = [(record, ask) for record in self.disk.records for ask in record.asks]
+        return [(record, ask) for record, ask in asks if not ask.key.startswith(OPERATOR)]
+
+    def stuck(self) -> list[tuple[TaskRecord, Ask]]:
+        """Every ask that is an operator's, with its task."""
+        asks = [(record, ask) for record in self.disk.records for ask in record.asks]
+        return [(record, ask) for record, ask in asks if ask.key.startswith(OPERATOR)]
+
+    def is_hinted(self, record: TaskRecord) -> bool:
+        """Whether it is where the run wants to go on from."""
+        return self.hint is None or record.phase is self.hint
+
+    def choose(self, values: Sequence[V], wanted: Sequence[bool]) -> V:
+        """One of the values, and of those that are wanted while the tape is drawn."""
+        places = [place for place, is_wanted in enumerate(wanted) if is_wanted]
+        return values[self.tape.towards(len(values), places)]
+
+    def new_token(self) -> str:
+        """A token for a submission that was never used."""
+        self.submissions += 1
+        return f"token-{self.submissions}"
+
+    def submitted(self, record: TaskRecord) -> Promise:
+        """What a submission that was accepted promises."""
+        made = record.identity
+        return Promise(made.task_id, "", self.counted.lifecycle.table[0].trigger, {}, made.task_id)
+
+    # --- time, crashes and restarts -------------------------------------------------------
+
+    async def elapse(self, seconds: float) -> None:
+        """Time goes on; a long wait is skipped but for its end."""
+        clock = self.process.clock
+        if seconds > _SKIP_S:
+            clock.ahead_s += seconds - _NOT_SKIPPED_S
+            seconds = _NOT_SKIPPED_S
+        await self.simulation.advance(seconds)
+
+    async def boot(self) -> None:
+        """A process begins: it opens an engine on what is stored."""
+        before = self._process
+        store = FaultyStore(
+            self.disk, self.tape, reorders=self._reorders, kill=self.simulation.kill
+        )
+        clock = SkewedClock(self.simulation.clock)
+        clock.ahead_s = 0.0 if before is None else before.clock.ahead_s
+        alive = Alive()
+        engine = self.target.engine(
+            store=store,
+            clock=clock,
+            new_id=self._new_id,
+            deliverers={CHANNEL: self.receiver},
+            lifecycle=self.counted.lifecycle,
+            wrap=alive.wrap,
+        )
+        self._process = Process(engine, store, clock, alive)
+        self.simulation.restart()
+        await self.simulation.within(engine.start())
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"id-{self._ids:03}"
+
+    async def crash(self) -> None:
+        """The process is gone in this instant, if it is not so already, and another begins."""
+        # Also if it is: clients may have called it since.
+        self.simulation.kill()
+        self._gone()
+        self.oracle.look_at_all()
+        self.oracle.check_promises()
+        await self.boot()
+
+    def _gone(self) -> None:
+        """Nothing of the process counts any more."""
+        self.process.store.dead = True
+        self.process.clock.silence()
+        self.hang_up()
+
+    async def reopen(self) -> None:
+        """Close the engine, and open another one."""
+        if await self.drained():
+            await self.boot()
+        else:
+            await self.crash()
+
+    async def drained(self) -> bool:
+        """Close the engine; time goes on while it waits for turns.  False if its process died.
+
+        Raises:
+            Broken: it does not close, or somebody still waits for it.
+        """
+        self.note_trouble()
+        process = self.process
+        process.store.slow_s, process.store.fails = 0.0, False
+        draining = asyncio.get_running_loop().create_task(process.engine.drain())
+        for _ in range(8):
+            await self.simulation.settle()
+            if draining.done() or process.store.dead:
+                break
+            limits = process.engine.limits
+            await self.simulation.advance(max(limits.drain_s, limits.grace_s) + 1.0)
+        if process.store.dead:
+            return False
+        if not draining.done():
+            raise Broken("drain", "the engine does not close")
+        draining.result()
+        await self.simulation.settle()
+        self.check_answered()
+        return True
+
+    def note_trouble(self) -> None:
+        """What a store held up goes on a while after it works again."""
+        if not self.process.is_quiet():
+            self.trouble_until = self.simulation.clock.now() + TROUBLE_S
+            self.failed = self.failed or self.process.store.fails

@@ -1,0 +1,218 @@
+"""Answers and decisions of every kind: right and wrong, late, twice, and two at once."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from interlock._phases import Trigger
+from interlock._record import Ask, AskKind, TaskRecord
+from interlock.models import Answer, Approval, Denial, JsonObject
+from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._oracle_run import Promise
+
+if TYPE_CHECKING:
+    from interlock.testing.fuzz._drive_world import World
+
+Said: TypeAlias = Answer | Approval | Denial
+
+#: In which way it is said; the first is the plain one.
+_PLAIN, _TWICE, _STRANGER, _CANCEL, _MACHINE, _WRONG, _OTHER = range(7)
+_WAYS: Final = 7
+_FAULT_OF: Final = {_TWICE: "duplicate", _CANCEL: "concurrent", _OTHER: "concurrent"}
+_MACHINES: Final = ("agent", "engine", "timer")
+
+
+def _way(run: "World") -> int:
+    """One of the ways; the plain one in every second case."""
+    others = [way for way in range(1, _WAYS) if _FAULT_OF.get(way) in run.faults | {None}]
+    return run.tape.towards(_WAYS, [_PLAIN] * len(others) + others)
+
+
+def _pick(run: "World", kind: AskKind) -> tuple[TaskRecord, Ask] | None:
+    found = [(record, ask) for record, ask in run.asks() if ask.kind is kind]
+    return run.choose(found, [run.is_hinted(record) for record, _ in found]) if found else None
+
+
+def _who(record: TaskRecord, ask: Ask) -> str:
+    return ask.approvers[0] if ask.approvers else record.owner
+
+
+def _sent(
+    run: "World", record: TaskRecord, said: Said, actor: str, *, owner: str, token: str | None
+) -> Callable[[], Awaitable[TaskRecord]]:
+    task_id = record.task_id
+
+    async def send() -> TaskRecord:
+        engine = run.process.engine
+        if isinstance(said, Answer):
+            return await engine.answer(task_id, said, owner=owner, actor=actor, token=token)
+        return await engine.decide(task_id, said, owner=owner, actor=actor, token=token)
+
+    return send
+
+
+def _promise(record: TaskRecord, ask: Ask, said: Said, token: str | None) -> Promise:
+    if isinstance(said, Answer):
+        trigger, data = Trigger.PROVIDE_INPUT, {"value": said.value}
+    elif isinstance(said, Denial):
+        trigger, data = Trigger.DENY, {"digest": said.digest}
+    else:
+        arguments = ask.arguments if said.arguments is None else said.arguments
+        trigger, data = Trigger.APPROVE, {"digest": ask.digest, "arguments": arguments}
+    return Promise(record.task_id, ask.key, trigger, data, token)
+
+
+def _text(said: Said) -> str:
+    match said:
+        case Answer():
+            return f"answers {said.ask} with {json.dumps(said.value):.60}"
+        case Approval(arguments=None):
+            return f"approves {said.ask}"
+        case Approval():
+            return f"approves {said.ask} with {json.dumps(said.arguments):.60}"
+        case Denial():
+            return f"denies {said.ask}"
+
+
+def _say(
+    run: "World",
+    record: TaskRecord,
+    ask: Ask,
+    said: Said,
+    *,
+    actor: str | None = None,
+    owner: str | None = None,
+    token: str | None = None,
+    must_fail: str | None = None,
+) -> None:
+    who = actor or _who(record, ask)
+    step = run.say(f"{who} {_text(said)} of {record.task_id}")
+    send = _sent(run, record, said, who, owner=owner or record.owner, token=token)
+    promise = _promise(record, ask, said, token)
+    run.request(step, send, promise=promise, must_fail=must_fail)
+
+
+def _said(run: "World", record: TaskRecord, ask: Ask, said: Said, other: Said | None) -> None:
+    """Say it in one of the ways; `other` is what somebody else says at once."""
+    way = _way(run)
+    match way:
+        case _ if way == _TWICE:
+            token = f"{record.task_id} {ask.key}"
+            _say(run, record, ask, said, token=token)
+            _say(run, record, ask, said, token=token)
+        case _ if way == _STRANGER:
+            _say(run, record, ask, said, actor="mallory", owner="mallory", must_fail="I26")
+        case _ if way == _MACHINE:
+            _say(run, record, ask, said, actor=run.tape.pick(_MACHINES), must_fail="I25")
+        case _ if way == _CANCEL:
+            _say(run, record, ask, said)
+            run.request(
+                run.say(f"... and {record.owner} cancels {record.task_id} at once"),
+                lambda: run.process.engine.cancel(record.task_id, owner=record.owner),
+            )
+        case _ if way == _OTHER and other is not None:
+            _say(run, record, ask, said)
+            _say(run, record, ask, other)
+        case _ if way == _WRONG:
+            _wrong(run, record, ask, said)
+        case _:
+            _say(run, record, ask, said)
+
+
+def _wrong(run: "World", record: TaskRecord, ask: Ask, said: Said) -> None:
+    if run.tape.chance(3):
+        _of_another_kind(run, record, ask, said)
+    elif isinstance(said, Answer):
+        bad = unfitting(ask.schema, run.tape)
+        if bad is not None:
+            wrong = said.model_copy(update={"value": bad[0]})
+            _say(run, record, ask, wrong, must_fail="answer_fits")
+    elif ask.approvers and run.tape.chance(2):
+        _say(run, record, ask, said, actor=f"not {ask.approvers[0]}", must_fail="T5")
+    else:
+        _say(run, record, ask, said.model_copy(update={"digest": "0" * 32}), must_fail="I13")
+
+
+def _of_another_kind(run: "World", record: TaskRecord, ask: Ask, said: Said) -> None:
+    """A decision where a value is asked for, and the other way round."""
+    other: Said
+    if isinstance(said, Answer):
+        other = Approval(ask=ask.key, digest="0" * 32, decision="approve")
+    else:
+        other = Answer(ask=ask.key, value=True)
+    _say(run, record, ask, other, must_fail="I08")
+
+
+async def answer(run: "World") -> None:
+    """Somebody answers an open ask."""
+    if (found := _pick(run, AskKind.INPUT)) is None:
+        return
+    record, ask = found
+    if (value := fitting(ask.schema, run.tape)) is None:
+        return
+    other = fitting(ask.schema, run.tape)
+    said = Answer(ask=ask.key, value=value[0])
+    _said(run, record, ask, said, None if other is None else Answer(ask=ask.key, value=other[0]))
+
+
+async def approve(run: "World") -> None:
+    """Somebody approves a call, as it is or with other arguments."""
+    if (found := _pick(run, AskKind.AUTH)) is None:
+        return
+    record, ask = found
+    assert ask.digest is not None
+    no = Denial(ask=ask.key, digest=ask.digest, decision="deny")
+    arguments: JsonObject | None = None
+    must_fail = None if ask.allow_edit else "I14"
+    if run.tape.chance(4):
+        arguments = edited(ask.arguments or {}, ask.schema, run.tape)
+    elif ask.allow_edit and run.tape.chance(6) and (bad := unfitting(ask.schema, run.tape)):
+        arguments = bad[0] if isinstance(bad[0], dict) else None
+        must_fail = None if arguments is None else "arguments_fit"
+    yes = Approval(ask=ask.key, digest=ask.digest, decision="approve", arguments=arguments)
+    if arguments is not None and must_fail is not None:
+        _say(run, record, ask, yes, must_fail=must_fail)
+    else:
+        _said(run, record, ask, yes, no)
+
+
+async def deny(run: "World") -> None:
+    """Somebody says no to a call."""
+    if (found := _pick(run, AskKind.AUTH)) is None:
+        return
+    record, ask = found
+    assert ask.digest is not None
+    yes = Approval(ask=ask.key, digest=ask.digest, decision="approve")
+    _said(run, record, ask, Denial(ask=ask.key, digest=ask.digest, decision="deny"), yes)
+
+
+async def decline(run: "World") -> None:
+    """Somebody will not say."""
+    if (found := _pick(run, AskKind.INPUT)) is None:
+        return
+    record, ask = found
+    token = f"no {record.task_id} {ask.key}" if "duplicate" in run.faults else None
+    times = 2 if token is not None and run.tape.chance(4) else 1
+    for _ in range(times):
+        run.request(
+            run.say(f"{_who(record, ask)} declines {ask.key} of {record.task_id}"),
+            lambda: run.process.engine.decline(
+                record.task_id, ask.key, owner=record.owner, actor=_who(record, ask), token=token
+            ),
+            promise=Promise(record.task_id, ask.key, Trigger.DECLINE, {}, token),
+        )
+
+
+async def stale(run: "World") -> None:
+    """Somebody answers what is closed already."""
+    closed = [(record, key) for record in run.disk.records for key in record.closed]
+    if not closed:
+        return
+    record, key = run.tape.pick(closed)
+    run.request(
+        run.say(f"{record.owner} answers {key} of {record.task_id}, which is closed"),
+        lambda: run.process.engine.answer(
+            record.task_id, Answer(ask=key, value="late"), owner=record.owner
+        ),
+        must_fail="I07",
+    )

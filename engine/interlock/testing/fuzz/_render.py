@@ -1,0 +1,223 @@
+"""A report for whoever wants it: people, programs, a CI server, a picture."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from interlock import diagram
+from interlock._machine import Lifecycle
+from interlock.models import JsonObject, JsonValue
+from interlock.testing.fuzz._coverage import Coverage, arrow, coverage_of
+from interlock.testing.fuzz._report import USER, Failure, Report
+from interlock.testing.fuzz._reproduction import About, pasted
+
+#: What the JSON says that it is.
+FORMAT: Final = "interlock-fuzz/1"
+
+#: What is looked at in every run, by the kind of the failure that it would be
+#: (specs/invariants.md).  A failure of any other kind is listed behind these.
+CHECKS: Final[Mapping[str, str]] = {
+    "I01": "sequence numbers have no gap",
+    "I02": "each event begins where the one before it ended",
+    "I03": "every event is a row of the table",
+    "I04": "one outcome",
+    "I05": "nothing follows finalized",
+    "I06": "the key of an ask is used once",
+    "I07": "an ask is closed once",
+    "I08": "an answer names an open ask of its kind",
+    "I09": "an answer in time wins over the expiry",
+    "I10": "nothing expires before its time",
+    "I11": "nothing is done after a stop",
+    "I12": "what needs a yes is called only after one",
+    "I13": "what runs is what was approved",
+    "I14": "other arguments only where editing is allowed",
+    "I15": "what is done outside was begun in the log",
+    "I16": "a call is made once",
+    "I17": "epochs never go back",
+    "I18": "what was acknowledged is in the log",
+    "I20": "the record is the fold of the log",
+    "I21": "a finalized task holds nothing",
+    "I24": "a watcher sees a log without gaps",
+    "I25": "the agent never answers itself",
+    "I26": "a task is there for its owner only",
+    "I27": "a log gives the same record again, also through JSON",
+    "I28": "every task comes to an outcome",
+    "I29": "an answer wakes the turn",
+    "I30": "after the end nothing is left",
+    "I33": "a stream has one last event",
+    "I35": "a refusal changes nothing",
+    "delivery": "what is watched is delivered",
+    "drain": "the engine closes",
+    "hang": "every request is answered",
+    "log": "nothing is logged as an error",
+    "steps": "every run comes to its end",
+    "timer": "no deadline is forgotten",
+    "turns": "one turn of a task is alive",
+    "deadlock": "no run stands still",
+    "replay": "the same decisions give the same log",
+    USER: "the invariants of your own",
+}
+
+#: Rows and guards that are named one by one.
+_NAMED_MAX: Final = 60
+
+
+def text_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
+    """For people: what was run, what was covered, and each failure with what reproduces it."""
+    return "\n".join([*_lines(report, coverage_of(report, lifecycle.table), about), ""])
+
+
+def _lines(report: Report, covered: Coverage, about: About) -> Iterator[str]:
+    yield f"{about.where}: {_counted(report)}"
+    yield f"  transitions: {covered.transitions}"
+    yield from _some([f"    never taken: {arrow(key)}" for key in covered.never])
+    yield f"  guards: {covered.guards} both held and refused"
+    yield from _some(
+        [f"    never {' or '.join(words)}: {name}" for name, words in covered.one_sided.items()]
+    )
+    for failure in report.failures:
+        yield ""
+        yield from told(failure, about)
+    yield ""
+    yield from about.under
+    count = len(report.failures)
+    yield f"{count} kind{'s' * (count != 1)} of failure" if count else "no failure"
+
+
+def _counted(report: Report) -> str:
+    speed = f", {report.lives / report.seconds:,.0f} lives a second" if report.seconds else ""
+    return (
+        f"{report.runs:,} runs, {report.lives:,} task lives, {report.steps:,} steps "
+        f"in {report.seconds:.1f} s{speed}"
+    )
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    left = len(lines) - _NAMED_MAX
+    return [*lines[:_NAMED_MAX], *([f"    and {left} more"] if left > 0 else [])]
+
+
+def told(failure: Failure, about: About) -> Iterator[str]:
+    """One failure in lines: what, how it came to it, and the test."""
+    yield f"FAILED {failure.kind}: {failure.message}"
+    yield f"  seed {failure.seed}, {len(failure.steps)} steps:"
+    yield from (f"  {number:3} {step}" for number, step in enumerate(failure.steps, start=1))
+    yield "  reproduce it with this test:"
+    yield ""
+    yield from (f"    {line}".rstrip() for line in pasted(failure, about).splitlines())
+
+
+def json_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
+    """For programs; the same report gives the same bytes."""
+    covered = coverage_of(report, lifecycle.table)
+    rows: list[JsonValue] = [
+        {
+            "source": row.source,
+            "trigger": row.trigger,
+            "dest": row.dest,
+            "count": report.hits.get((row.source, row.trigger, row.dest), 0),
+        }
+        for row in lifecycle.table
+    ]
+    guards: JsonObject = {
+        name: {"held": held, "refused": refused}
+        for name, (held, refused) in sorted(report.guards.items())
+    }
+    document: JsonObject = {
+        "format": FORMAT,
+        "target": about.where,
+        "runs": report.runs,
+        "lives": report.lives,
+        "steps": report.steps,
+        "seconds": round(report.seconds, 3),
+        "transitions": {
+            "seen": covered.transitions.seen,
+            "of": covered.transitions.of,
+            "percent": round(covered.transitions.percent, 1),
+            "rows": rows,
+        },
+        "guards": {
+            "seen": covered.guards.seen,
+            "of": covered.guards.of,
+            "percent": round(covered.guards.percent, 1),
+            "answers": guards,
+        },
+        "failures": [_failure(failure, about) for failure in report.failures],
+        "under": list(about.under),
+        "digests": list(report.digests),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _failure(failure: Failure, about: About) -> JsonObject:
+    return {
+        "kind": failure.kind,
+        "message": failure.message,
+        "seed": failure.seed,
+        "tape": list(failure.tape),
+        "steps": list(failure.steps),
+        "test": pasted(failure, about),
+    }
+
+
+def junit_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
+    """For a CI server: one test case for each kind of check, and one for the bounds."""
+    covered = coverage_of(report, lifecycle.table)
+    kinds = {**CHECKS, **{f.kind: CHECKS.get(f.kind, f.kind) for f in report.failures}}
+    failed = {failure.kind: failure for failure in report.failures}
+    suite = ET.Element(
+        "testsuite",
+        name=f"interlock fuzz {about.where}",
+        tests=str(len(kinds) + 1),
+        failures=str(len(failed) + bool(about.under)),
+        errors="0",
+        skipped="0",
+        time=f"{report.seconds:.3f}",
+    )
+    for kind, words in kinds.items():
+        case = ET.SubElement(suite, "testcase", classname="interlock.fuzz", name=f"{kind}: {words}")
+        if (failure := failed.get(kind)) is not None:
+            said = ET.SubElement(case, "failure", type=kind, message=_allowed(failure.message))
+            said.text = _allowed("\n".join(told(failure, about)))
+    case = ET.SubElement(suite, "testcase", classname="interlock.fuzz", name="coverage")
+    if about.under:
+        said = ET.SubElement(case, "failure", type="coverage", message="; ".join(about.under))
+        said.text = "\n".join(f"never taken: {arrow(key)}" for key in covered.never)
+    out = ET.SubElement(suite, "system-out")
+    out.text = _allowed(f"{_counted(report)}\ntransitions: {covered.transitions}")
+    suites = ET.Element("testsuites")
+    suites.append(suite)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _allowed(text: str) -> str:
+    """Without the characters that no XML document may have."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for sign in text
+    )
+
+
+def svg_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
+    """The lifecycle, each row as wide as it was often taken.
+
+    Raises:
+        GraphvizMissing: pygraphviz is not installed.
+    """
+    return diagram.svg(lifecycle, _look(report, lifecycle, about))
+
+
+def html_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
+    """The same as a page.
+
+    Raises:
+        GraphvizMissing: pygraphviz is not installed.
+    """
+    look = _look(report, lifecycle, about)
+    return diagram.page(lifecycle, {"coverage": look}, title=f"interlock fuzz {about.where}")
+
+
+def _look(report: Report, lifecycle: Lifecycle, about: About) -> diagram.Look:
+    return diagram.coverage(diagram.picture_of(lifecycle), report.hits, f"Fuzzing of {about.where}")

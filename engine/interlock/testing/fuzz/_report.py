@@ -1,0 +1,117 @@
+"""What came of fuzzing: the runs, what they covered, and every failure with what replays it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType, ModuleType
+from typing import Final, TypeAlias, TypeVar
+
+from interlock._event import Event
+from interlock._record import TaskRecord
+from interlock.diagram import Key
+
+#: What must hold of every task after every step: given its record and its log so far.  It is
+#: broken when it raises AssertionError, or returns False.
+Invariant: TypeAlias = Callable[[TaskRecord, Sequence[Event]], object]
+
+F = TypeVar("F", bound=Invariant)
+
+#: Set on what `invariant` has seen.
+_MARK: Final = "__interlock_invariant__"
+
+#: The kind of a failure that an invariant of the user's found.
+USER: Final = "user"
+
+
+def invariant(check: F) -> F:
+    """Have `interlock fuzz` look at this after every step, when it fuzzes something of its module.
+
+    Called with the record of a task and its log; it is broken when it raises AssertionError, or
+    returns False.
+    """
+    setattr(check, _MARK, True)
+    return check
+
+
+def invariants_of(module: ModuleType) -> tuple[Invariant, ...]:
+    """What a module marks with `invariant`, in its order."""
+    found = [value for value in vars(module).values() if callable(value)]
+    return tuple(dict.fromkeys(value for value in found if getattr(value, _MARK, False) is True))
+
+
+def broken(check: Invariant, record: TaskRecord, log: Sequence[Event]) -> str | None:
+    """How the invariant is broken, as a sentence that begins with its name; None if it holds.
+
+    What it raises but AssertionError is a fault of its own, and goes through.
+    """
+    name = getattr(check, "__name__", type(check).__name__)
+    try:
+        held = check(record, log)
+    except AssertionError as error:
+        words = str(error).partition("\n")[0]
+        return f"{name}: {words or 'an assertion of it does not hold'}"
+    return f"{name} does not hold" if held is False else None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One way in which a run went wrong, and the decisions that make it go so again."""
+
+    #: "I17", "user", "deadlock", "replay", ...: the same kind is taken for the same bug.
+    kind: str
+    message: str
+    seed: int
+    #: Every decision of the run, shrunk: `replay` needs these, and the seed only names them.
+    tape: tuple[int, ...]
+    #: The trace: one line a move.
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run, or any number of them, came to."""
+
+    runs: int = 0
+    #: Tasks that were driven to their end.
+    lives: int = 0
+    #: Moves of the drivers.
+    steps: int = 0
+    #: How long it took, in seconds of real time.
+    seconds: float = 0.0
+    #: How often each row was taken.
+    hits: Mapping[Key, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: Guard name -> how often it (held, refused).
+    guards: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    failures: tuple[Failure, ...] = ()
+    #: One a run, of the logs of all its tasks.
+    digests: tuple[str, ...] = ()
+
+    @classmethod
+    def merged(cls, reports: Iterable["Report"]) -> "Report":
+        """Several as one, in their order; `seconds` is the sum.
+
+        Of failures of one kind the one with the shortest tape stays, in the place of the first.
+        """
+        every = tuple(reports)
+        hits: Counter[Key] = Counter()
+        guards: dict[str, tuple[int, int]] = {}
+        failures: dict[str, Failure] = {}
+        for report in every:
+            hits.update(report.hits)
+            for name, (held, refused) in report.guards.items():
+                before = guards.get(name, (0, 0))
+                guards[name] = (before[0] + held, before[1] + refused)
+            for failure in report.failures:
+                known = failures.get(failure.kind)
+                if known is None or len(failure.tape) < len(known.tape):
+                    failures[failure.kind] = failure
+        return cls(
+            runs=sum(report.runs for report in every),
+            lives=sum(report.lives for report in every),
+            steps=sum(report.steps for report in every),
+            seconds=sum(report.seconds for report in every),
+            hits=dict(hits),
+            guards=guards,
+            failures=tuple(failures.values()),
+            digests=tuple(digest for report in every for digest in report.digests),
+        )

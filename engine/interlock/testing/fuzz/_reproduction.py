@@ -1,0 +1,81 @@
+"""A failure as a pytest test that reproduces it: to be pasted, and kept."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.testing.fuzz._faults import ALL_FAULTS
+from interlock.testing.fuzz._report import Failure
+
+#: Characters of a line of the test.
+_WIDTH: Final = 88
+_NO_NAME: Final = re.compile(r"[^a-z0-9]+")
+
+
+def name_of(failure: Failure) -> str:
+    """The name of the test."""
+    kind = _NO_NAME.sub("_", failure.kind.lower()).strip("_") or "failure"
+    return f"test_{kind}_of_seed_{failure.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a report is about, beside what came of it."""
+
+    #: What was fuzzed, as `module:name`.
+    where: str
+    #: Which bounds the coverage is below, in sentences.
+    under: Sequence[str] = ()
+    #: The faults that were on: a run is only the same with the same ones.
+    faults: frozenset[str] = ALL_FAULTS
+    #: The module whose invariants were checked; "" for none.
+    invariants: str = ""
+
+
+def pasted(failure: Failure, about: About) -> str:
+    """The source of a test."""
+    module, _, name = about.where.partition(":")
+    imports = sorted({module, about.invariants} - {""})
+    helpers = ["Target", *(["invariants_of"] if about.invariants else []), "replay"]
+    options = ""
+    if about.faults != ALL_FAULTS:
+        named = ", ".join(f'"{fault}"' for fault in sorted(about.faults))
+        options += f", faults={{{named}}}" if named else ", faults=frozenset()"
+    if about.invariants:
+        options += f", invariants=invariants_of({about.invariants})"
+    tape = textwrap.fill(
+        ", ".join(map(str, failure.tape)),
+        _WIDTH,
+        initial_indent=" " * 8,
+        subsequent_indent=" " * 8,
+    )
+    tape = f"[\n{tape},\n    ]" if failure.tape else "[]"
+    return "\n".join(
+        [
+            *(f"import {each}" for each in imports),
+            f"from interlock.testing.fuzz import {', '.join(helpers)}",
+            "",
+            "",
+            f"def {name_of(failure)}() -> None:",
+            *_said(failure),
+            f"    tape = {tape}",
+            f"    target = Target.of({module}.{name})",
+            f"    found = replay(target, {failure.seed}, tape{options})",
+            "    assert found is None, found.message",
+            "",
+        ]
+    )
+
+
+def _said(failure: Failure) -> list[str]:
+    """What went wrong, as comments: whatever is in a message, it ends no line of ours."""
+    words = f"{failure.kind}: {failure.message}"
+    lines = [*textwrap.wrap(_plain(words), _WIDTH - 6), *map(_plain, failure.steps)]
+    return [f"    # {line}" for line in lines]
+
+
+def _plain(text: str) -> str:
+    """In one line, without what an editor or a terminal would act on."""
+    return "".join(sign if sign.isprintable() else " " for sign in text).strip()

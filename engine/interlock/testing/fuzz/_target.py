@@ -1,0 +1,159 @@
+"""What is fuzzed: a service's engine, made anew for every run with a simulated world around it."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, cast
+
+from interlock._agent import Agent, Agents, Content
+from interlock._clock import Clock
+from interlock._engine import Engine
+from interlock._machine import LIFECYCLE, Lifecycle
+from interlock._outbox import Deliverer
+from interlock._store import Store
+from interlock._toolbox import Toolbox
+from interlock.errors import InvalidInput
+from interlock.models import Limits
+
+#: Puts something around an agent before it is run: given its name, and the agent.
+Wrap: TypeAlias = Callable[[str, Agent], Agent]
+
+#: Where tool sources live that speak to other processes.
+_NETWORKED: Final = "interlock_adapters."
+
+#: What tasks are submitted with, unless a target says otherwise.
+INPUTS: Final[tuple[Content, ...]] = ("hello", "do it", "", "again", "1", "a longer text\nof lines")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an engine is made of, but for the world around it."""
+
+    agents: Mapping[str, Agent]
+    tools: Toolbox | None = None
+    limits: Limits | None = None
+    lifecycle: Lifecycle = LIFECYCLE
+    deliverers: Mapping[str, Deliverer] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Makes the engine of every run, with the user's agents, tools, limits and lifecycle."""
+
+    #: Called for every engine, so that a factory's agents begin afresh.
+    make: Callable[[], Parts]
+    #: What tasks are submitted with.
+    inputs: Sequence[Content] = INPUTS
+    #: Called before every run.
+    begin: Callable[[], object] = lambda: None
+
+    @staticmethod
+    def of(
+        found: object,
+        *,
+        inputs: Sequence[Content] = (),
+        begin: Callable[[], object] = lambda: None,
+    ) -> "Target":
+        """What `found` is: an engine, an agent, agents by name, or a function that makes one.
+
+        A function without parameters is such a factory, and is called for every engine: use
+        one where an agent or a tool keeps something, which is gone when its process is.
+        `inputs` are what tasks are submitted with; without them a few texts are.  `begin` is
+        called before every run: let it clear what outlives a process, such as a faked service.
+
+        Raises:
+            InvalidInput: it is none of these, or has tools that need a network.
+        """
+        make = functools.partial(_made_by, found) if _is_factory(found) else None
+        parts = _parts_of(found) if make is None else make()
+        _check(parts)
+        given = tuple(inputs) or INPUTS
+        return Target(make or (lambda: parts), given, begin)
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What its tasks live by."""
+        return self.make().lifecycle
+
+    def engine(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        deliverers: Mapping[str, Deliverer] = MappingProxyType({}),
+        lifecycle: Lifecycle | None = None,
+        wrap: Wrap | None = None,
+    ) -> Engine:
+        """Make a fresh one on this store and by this clock.
+
+        `deliverers` are added to its own; `lifecycle` stands in for its own and has to have
+        the same rows; `wrap` is put around every agent.
+        """
+        parts = self.make()
+        wrapped = {
+            name: agent if wrap is None else wrap(name, agent)
+            for name, agent in parts.agents.items()
+        }
+        return Engine(
+            wrapped,
+            # Opened once for each engine, and what one has opened is not the other's to close.
+            tools=None if parts.tools is None else copy.copy(parts.tools),
+            store=store,
+            limits=parts.limits,
+            clock=clock,
+            deliverers={**parts.deliverers, **deliverers},
+            new_id=new_id,
+            lifecycle=lifecycle or parts.lifecycle,
+        )
+
+
+def _is_factory(found: object) -> bool:
+    """Whether it is a function that can be called with nothing."""
+    if isinstance(found, Engine | Mapping) or not callable(found):
+        return False
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        return False
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(p.kind in optional or p.default is not p.empty for p in parameters)
+
+
+def _made_by(factory: object) -> Parts:
+    return _parts_of(cast("Callable[[], object]", factory)())
+
+
+def _parts_of(found: object) -> Parts:
+    if isinstance(found, Engine):
+        return Parts(found.agents, found.tools, found.limits, found.lifecycle, found.deliverers)
+    agent = cast("Any", found)
+    try:
+        return Parts(Agents(agent).by_name)
+    except TypeError as error:
+        kind = type(found).__name__
+        accepted = (
+            "an Engine, an agent, a mapping of names to agents, or a function without "
+            "parameters that makes one of these is accepted"
+        )
+        raise InvalidInput([f"{kind} cannot be fuzzed: {error}; {accepted}"]) from None
+
+
+def _check(parts: Parts) -> None:
+    """Refuse what a simulation has no network for.
+
+    Raises:
+        InvalidInput: a source of tools is elsewhere.
+    """
+    tools = parts.tools or Toolbox()
+    sources = tools._sources.values()  # noqa: SLF001  nobody else wants to know
+    away = [s.name for s in sources if type(s).__module__.startswith(_NETWORKED)]
+    if away:
+        instead = "fuzz an engine whose sources are functions, or a faked source"
+        why = "are reached over a network, which a simulation does not have"
+        raise InvalidInput([f"the tools of {', '.join(away)} {why}: {instead}"])

@@ -1,0 +1,93 @@
+"""Answers made of a JSON schema: those that fit do, and those that do not do not.
+
+R-FUZZ-10.
+"""
+
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from interlock._schema import problems_of
+from interlock.models import JsonObject
+from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._tape import Tape
+
+
+class Leaf(BaseModel):
+    """A model within a model."""
+
+    tags: list[str] = Field(min_length=1, max_length=3)
+    when: str | None = None
+
+
+class Order(BaseModel):
+    """A form as agents have them."""
+
+    item: Literal["tea", "coffee"]
+    amount: int = Field(ge=2, le=5)
+    price: float = Field(gt=0, lt=1)
+    leaf: Leaf
+    code: str = Field(pattern=r"^[A-Z]+-\d+$")
+    sure: bool = False
+
+
+SCHEMAS: list[JsonObject] = [
+    Order.model_json_schema(),
+    {"type": "string", "minLength": 12, "maxLength": 14},
+    {"type": "string", "format": "date-time"},
+    {"type": "integer", "multipleOf": 5, "minimum": 3},
+    {"type": "array", "items": {"type": "integer"}, "minItems": 2},
+    {"type": "array", "prefixItems": [{"const": 1}, {"enum": ["a", "b"]}], "minItems": 2},
+    {"allOf": [{"type": "object", "properties": {"a": {"type": "null"}}}, {"required": ["a"]}]},
+    {"type": ["string", "null"]},
+    {"oneOf": [{"type": "integer"}, {"type": "boolean"}]},
+    {"type": "object", "required": ["free"], "additionalProperties": {"type": "string"}},
+    {"type": "integer", "examples": [7], "not": {"maximum": 6}},
+]
+
+
+@given(schema=st.sampled_from(SCHEMAS), seed=st.integers(0, 10_000))
+def test_what_is_made_to_fit_fits(schema: JsonObject, seed: int) -> None:
+    """Every answer that is made for a schema is one.  Source: R-FUZZ-10."""
+    made = fitting(schema, Tape(seed))
+    assert made is not None
+    assert problems_of(made[0], schema) == []
+
+
+@given(schema=st.sampled_from(SCHEMAS), seed=st.integers(0, 10_000))
+def test_what_is_made_not_to_fit_does_not(schema: JsonObject, seed: int) -> None:
+    """Every answer that is made to be wrong is.  Source: R-FUZZ-10."""
+    made = unfitting(schema, Tape(seed))
+    assert made is not None
+    assert problems_of(made[0], schema) != []
+
+
+def test_what_accepts_anything_has_no_wrong_answer() -> None:
+    """And what accepts nothing has no right one."""
+    assert unfitting({}, Tape()) is None
+    assert fitting({"not": {}}, Tape()) is None
+
+
+def test_a_schema_that_refers_to_itself_is_not_followed_for_ever() -> None:
+    """A tree ends."""
+    tree: JsonObject = {
+        "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
+        "$ref": "#/$defs/node",
+    }
+    for seed in range(20):
+        assert fitting(tree, Tape(seed)) is not None
+
+
+@pytest.mark.parametrize("schema", [{}, {"properties": {"n": {"type": "integer"}}}])
+def test_edited_arguments_are_others_that_fit(schema: dict[str, Any]) -> None:
+    """What an approver may send instead.  Source: R-FUZZ-10."""
+    before: JsonObject = {"n": 1}
+    for seed in range(20):
+        made = edited(before, schema, Tape(seed))
+        assert made is not None
+        assert made != before
+        assert problems_of(made, schema) == []
+    assert edited(before, {"const": {"n": 1}}, Tape()) is None

@@ -1,0 +1,276 @@
+"""`interlock fuzz` as a shell sees it, and the pytest fixture, on a service with a fault.
+
+Sources: R-FUZZ-35 (the command), R-FUZZ-36 (bad input), R-FUZZ-37 (the pytest plugin).
+"""
+
+import argparse
+import importlib.metadata
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from interlock.diagram import hits_of_json
+from interlock_adapters import _cli_fuzz
+
+RUN_S: Final = 120
+
+SERVICE: Final = """
+from interlock import Engine, Limits, TaskContext
+from interlock.testing.fuzz import invariant
+
+async def agent(task: TaskContext) -> str:
+    size = await task.ask("which size?", int)
+    await task.progress("packing")
+    return f"shoes of {size}"
+
+engine = Engine(agent, limits=Limits(ask_s=60, grace_s=5))
+number = 3
+
+def broken_factory():
+    raise RuntimeError("no database here")
+"""
+#: The same with an invariant that does not hold.
+FAULTY: Final = (
+    SERVICE
+    + """
+@invariant
+def nobody_is_served(record, log):
+    assert all(e.dest != "completed" for e in log), f"{record.task_id} was served"
+"""
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """A directory with the service, in which the command is run."""
+    (tmp_path / "fuzzed_service.py").write_text(SERVICE)
+    (tmp_path / "fuzzed_faulty.py").write_text(FAULTY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith(("fuzzed_", "test_pasted"))]:
+        del sys.modules[name]
+
+
+def run(*arguments: str) -> int:
+    """Run the command: its exit code."""
+    parser = argparse.ArgumentParser()
+    _cli_fuzz.declare(parser)
+    try:
+        return _cli_fuzz.run(parser.parse_args(arguments))
+    except SystemExit as left:  # argparse leaves by itself
+        return int(left.code or 0)
+
+
+def test_a_service_that_holds_exits_with_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-35.  Without a terminal there is no line of progress."""
+    assert run("fuzzed_service:engine", "--runs", "10", "--coverage", "hits.json") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("fuzzed_service:engine: 10 runs, ")
+    assert out.endswith("no failure\n")
+    assert hits_of_json((here / "hits.json").read_bytes()).total() > 10
+
+
+def test_a_failure_comes_with_a_test_that_reproduces_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-35.  Pasted into a file it fails, and passes once the fault is mended."""
+    reports = [f"--report=out{ending}" for ending in _cli_fuzz.FORMATS]
+    assert run("fuzzed_faulty:engine", "--runs", "30", *reports) == 1
+    out = capsys.readouterr().out
+    assert "FAILED user: nobody_is_served: " in out
+    assert (here / "out.txt").read_text() == out
+    (failure,) = json.loads((here / "out.json").read_text())["failures"]
+    assert len(failure["steps"]) <= 15
+    assert "<svg" in (here / "out.svg").read_text()
+    assert "<svg" in (here / "out.html").read_text()
+    assert ET.parse(here / "out.xml").getroot()[0].get("failures") == "1"  # noqa: S314  our own
+    (here / "test_pasted.py").write_text(failure["test"])
+    red = pytest_run("test_pasted.py")
+    assert red.returncode == 1, red.stdout
+    assert "nobody_is_served" in red.stdout
+    mended = FAULTY.replace('!= "completed"', '!= "rejected"')
+    (here / "fuzzed_faulty.py").write_text(mended)
+    green = pytest_run("test_pasted.py")
+    assert green.returncode == 0, green.stdout
+
+
+def test_a_seed_is_replayed_and_another_job_finds_the_same(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-35."""
+    assert here.is_dir()
+    assert run("fuzzed_faulty:engine", "--runs", "30", "--faults", "crash,clock") == 1
+    first = re.search(r"seed (\d+), ", out := capsys.readouterr().out)
+    assert first is not None
+    assert 'faults={"clock", "crash"}' in out
+    again = ("--replay", first[1], "--faults", "crash,clock")
+    assert run("fuzzed_faulty:engine", *again) == 1
+    assert f"seed {first[1]}, " in capsys.readouterr().out
+    assert run("fuzzed_service:engine", "--replay", "3", "--faults", "none") == 0
+    assert "seed 3 fails in nothing" in capsys.readouterr().out
+
+
+def test_coverage_below_a_bound_fails(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """R-FUZZ-35.  And is told of in every report."""
+    bounds = ("--fail-under", "transitions=100", "--fail-under", "guards=0")
+    assert run("fuzzed_service:engine", "--runs", "3", *bounds, "--report", "out.xml") == 1
+    out = capsys.readouterr().out
+    assert re.search(r"\ntransitions: \d+ of \d+ \([0-9.]+ %\) is under 100 %\n", out)
+    assert "guards: " not in out.partition("is under")[2]
+    assert "is under 100 %" in (here / "out.xml").read_text()
+
+
+def test_on_a_terminal_there_is_a_line_of_progress(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-FUZZ-35.  On stderr, so that the report can be piped; and it is taken away."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert here.is_dir()
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert run("fuzzed_service:engine", "--runs", "4") == 0
+    assert "run 1 of 4, " in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fuzzed_service"], "write MODULE:NAME"),
+        (["nowhere:engine"], "No module named 'nowhere'"),
+        (["fuzzed_service:engin"], "fuzzed_service has no engin; it has Engine, "),
+        (["fuzzed_service:number"], "an agent, a mapping of names to agents"),
+        (["fuzzed_service:broken_factory"], "RuntimeError: no database here"),
+        (["fuzzed_service:engine", "--for", "soon"], "write 60s, 500ms, 5m or 1h"),
+        (["fuzzed_service:engine", "--for", "0s"], "write 60s, 500ms, 5m or 1h"),
+        (["fuzzed_service:engine", "--runs", "-1"], "not a whole number from 1 on"),
+        (["fuzzed_service:engine", "--faults", "fire"], "there is none, all, clock, "),
+        (["fuzzed_service:engine", "--faults", ""], "no fault is called ''"),
+        (["fuzzed_service:engine", "--jobs", "0"], "from 1 to 64"),
+        (["fuzzed_service:engine", "--seed", "x"], "a whole number from 0 on"),
+        (["fuzzed_service:engine", "--fail-under", "100"], "write transitions=PERCENT"),
+        (["fuzzed_service:engine", "--fail-under", "guards=101"], "from 0 to 100"),
+        (["fuzzed_service:engine", "--report", "out.pdf"], "ends in .txt, .json, .xml"),
+        (["fuzzed_service:engine", "--report", "no/out.txt"], "there is no directory no"),
+        (["fuzzed_service:engine", "--coverage", "no/hits.json"], "there is no directory no"),
+        (["fuzzed_service:engine", "--runs", "1", "--replay", "1"], "not allowed with"),
+    ],
+)
+def test_bad_input_is_told_what_is_accepted(
+    here: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-36.  In one line, with exit code 2."""
+    assert here.is_dir()
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err.splitlines()[-1]
+
+
+def test_a_report_that_cannot_be_written_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-36.  What was found is printed all the same, and the rest is written."""
+    (here / "out.txt").mkdir()
+    written = ("--report", "out.txt", "--report", "out.json")
+    assert run("fuzzed_service:engine", "--runs", "1", *written) == 1
+    out, err = capsys.readouterr()
+    assert "no failure" in out
+    assert "out.txt cannot be written: Is a directory" in err
+    assert (here / "out.json").is_file()
+
+
+def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Another pytest, in this directory, with our plugin."""
+    known = importlib.metadata.entry_points(group="pytest11", name="interlock")
+    plugin = [] if known else ["-p", "interlock_adapters._pytest_plugin"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_S,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+PLUGGED: Final = """
+import pytest
+import fuzzed_faulty
+import fuzzed_service
+from interlock.testing.fuzz import invariant
+
+@invariant
+def nobody_is_served(record, log):
+    return all(event.dest != "completed" for event in log)
+
+def test_it_breaks(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine, runs=30)
+
+@pytest.mark.interlock_fuzz(runs=7, invariants=())
+def test_it_holds(interlock_fuzz):
+    assert interlock_fuzz(fuzzed_service.engine, transitions=5).runs == 7
+
+@pytest.mark.interlock_fuzz(runs=2, invariants=())
+def test_it_covers_little(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine, transitions=100)
+"""
+
+
+def test_the_fixture_fails_a_test_with_trace_and_reproduction(here: Path) -> None:
+    """R-FUZZ-37.  A marker gives options; the test's module gives invariants."""
+    (here / "test_plugged.py").write_text(PLUGGED)
+    done = pytest_run("--strict-markers", "test_plugged.py")
+    assert done.returncode == 1
+    assert "2 failed, 1 passed" in done.stdout
+    for words in (
+        "FAILED user: nobody_is_served does not hold",
+        "import fuzzed_service",
+        "target = Target.of(fuzzed_service.engine)",
+        "invariants=invariants_of(test_plugged)",
+        "is under 100 %",
+    ):
+        assert words in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_plugin_loads_nothing_of_the_engine() -> None:
+    """R-FUZZ-37.  pytest loads it in every run, before coverage is measured."""
+    code = (
+        "import sys, interlock_adapters._pytest_plugin;"
+        "print([m for m in sys.modules if m.partition('.')[0] in ('interlock', 'pydantic')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=RUN_S
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_commands_load_without_the_extra() -> None:
+    """R-FUZZ-36.  pytest and Hypothesis are wanted by tests alone."""
+    code = (
+        "import sys; from interlock_adapters import _cli_fuzz, _cli_mutate, _cli_record;"
+        "import interlock.testing.fuzz._recorded;"
+        "print([m for m in sys.modules if m.partition('.')[0] in ('pytest', 'hypothesis')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=RUN_S
+    )
+    assert done.stdout == "[]\n"

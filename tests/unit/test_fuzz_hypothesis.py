@@ -1,0 +1,173 @@
+"""`LifecycleMachine`: Hypothesis drives somebody's own engine.
+
+Sources: R-FUZZ-38 (its rules reach every ending), R-FUZZ-39 (rules and invariants of one's own).
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any, ClassVar, Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Stage
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from interlock import Engine, Event, Limits, Phase, SyncTaskContext, TaskContext
+from interlock.errors import Denied
+from interlock.testing import hypothesis as kit
+
+LIMITS: Final = Limits(ask_s=60.0, run_s=300.0, task_s=2_000.0, grace_s=5.0)
+#: Few, and the same ones each time: that the kit works is looked at here, not the engine.
+FEW: Final = settings(
+    max_examples=15,
+    stateful_step_count=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Stage.generate, Stage.shrink),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+async def shop(task: TaskContext) -> str:
+    """Ask, and call after a yes."""
+    size = await task.ask("which size?", int)
+    try:
+        await task.authorize("pay", {"amount": size}, allow_edit=True, on_deny="tell_agent")
+    except Denied:
+        return "nothing"
+    return f"shoes of {size}"
+
+
+def plainly(task: SyncTaskContext) -> str:
+    """The same on a thread."""
+    return str(task.ask("which size?", int))
+
+
+async def hangs(_task: TaskContext) -> str:
+    """Until it is killed, or runs out of time."""
+    await asyncio.Event().wait()
+    return "never"
+
+
+SEEN: Final[Counter[str]] = Counter()
+
+
+class Machine(kit.LifecycleMachine):
+    """A shop that is driven."""
+
+    target: ClassVar[object] = Engine(shop, limits=LIMITS)
+    inputs: ClassVar[st.SearchStrategy[Any]] = st.sampled_from(["shoes", "hats"])
+
+    def teardown(self) -> None:
+        """Count what tasks came to."""
+        ids = list(self.tasks)
+        super().teardown()
+        SEEN["programs"] += bool(ids)
+
+    @invariant()
+    def its_phases_are_known(self) -> None:
+        """Count what was seen."""
+        SEEN.update(str(record.phase) for record in self.records())
+
+
+def test_it_drives_every_way_that_a_task_can_go() -> None:
+    """R-FUZZ-38."""
+    SEEN.clear()
+    run_state_machine_as_test(Machine, settings=FEW)
+    for phase in (Phase.WAITING_INPUT, Phase.WAITING_AUTH, Phase.FINALIZED):
+        assert SEEN[phase] > 0, SEEN
+
+
+class Plain(kit.LifecycleMachine):
+    """An agent on a thread, given as it is: a function on a class is no method here."""
+
+    target: ClassVar[object] = plainly
+
+
+def test_an_agent_on_a_thread_can_be_driven() -> None:
+    """R-FUZZ-38.  With no thread left."""
+    few = settings(FEW, max_examples=3, stateful_step_count=6)
+    run_state_machine_as_test(Plain, settings=few)
+
+
+def test_a_task_that_takes_its_process_down_is_an_operators() -> None:
+    """R-FUZZ-38.  Without a draw: the rules are called as a program would."""
+
+    class Hangs(kit.LifecycleMachine):
+        target: ClassVar[object] = hangs
+
+    machine = Hangs()
+    machine.start()
+    try:
+        handle = machine.run(machine.engine.submit("go", owner="ada"))
+        machine.tasks.append(handle.task_id)
+        for _ in range(machine.engine.limits.recoveries_max + 1):
+            assert machine.stuck() == []
+            machine.crash()
+        ((record, ask),) = machine.stuck()
+        assert machine.asks() == []
+        assert record.task_id == handle.task_id
+        machine.run(machine.engine.resume(record.task_id, "again"))
+        assert ask.schema["enum"] == ["again", "from_scratch"]
+        assert machine.stuck() == []
+    finally:
+        machine.teardown()
+
+
+class Strict(kit.LifecycleMachine):
+    """Says of its own shop what is not so, and has a rule to find it out."""
+
+    target: ClassVar[object] = Engine(shop, limits=LIMITS)
+
+    @rule()
+    @precondition(lambda self: self.live())
+    def hurry(self) -> None:
+        """A client loses patience."""
+        self.run(self.engine.cancel(self.live()[0].task_id, owner="ada", reason="hurry"))
+
+    @invariant()
+    def nobody_loses_patience(self) -> None:
+        """It is not so."""
+        for task_id in self.tasks:
+            assert all(e.data.get("reason") != "hurry" for e in self.log(task_id)), "impatient"
+
+
+def test_rules_and_invariants_of_ones_own_take_part() -> None:
+    """R-FUZZ-39.  And the program that breaks it is shrunk to what is needed."""
+    with pytest.raises(AssertionError, match="impatient") as caught:
+        run_state_machine_as_test(Strict, settings=FEW)
+    program = "\n".join(getattr(caught.value, "__notes__", []))
+    assert program.count("state.submit") == 1
+    assert program.count("state.hurry") == 1
+    assert "state.crash" not in program
+
+
+class Tampered(kit.LifecycleMachine):
+    """Its log misses something, as if the engine had lost it."""
+
+    target: ClassVar[object] = Engine(shop, limits=LIMITS)
+
+    over = False
+
+    def log(self, task_id: str) -> list[Event]:
+        """All but the first event, as long as the program goes on."""
+        return super().log(task_id)[not self.over :]
+
+    def teardown(self) -> None:
+        """It is found before that."""
+        self.over = True
+        super().teardown()
+
+
+def test_what_an_engine_must_keep_is_looked_at_after_every_step() -> None:
+    """R-FUZZ-38.  Nobody has to write that down."""
+    with pytest.raises(AssertionError, match="I01"):
+        run_state_machine_as_test(Tampered, settings=settings(FEW, stateful_step_count=2))
+
+
+def test_a_machine_without_a_target_says_so() -> None:
+    """R-FUZZ-39."""
+    with pytest.raises(TypeError, match="LifecycleMachine has no `target`"):
+        kit.LifecycleMachine()
