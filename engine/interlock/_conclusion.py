@@ -109,8 +109,7 @@ def _failure(
             return Trigger.RETRY, {
                 "code": _code(error),
                 "message": words_of(error),
-                "not_before": max(clock.now(), record.updated_at)
-                + limits.retry.delay_s(record.attempt),
+                "not_before": clock.now() + limits.retry.delay_s(record.attempt),
             }
         case EngineError():
             # Our own errors say what is so, in words that are safe to show.

@@ -1442,24 +1442,6 @@ async def test_an_ask_after_the_clock_was_set_back_can_be_answered() -> None:
         assert await soon(handle.result()) == "yes as well"
 
 
-async def test_a_back_off_after_the_clock_was_set_back_is_no_shorter() -> None:
-    """It counts from the failure as the log has it."""
-    limits = Limits(retry=Retry(attempts_max=2, backoff_s=5.0))
-    async with opened(at_once, limits=limits) as world:
-        handle, _ = await _asked_and_set_back(world)
-        failed = world.log(handle)[-1]
-        assert failed.trigger is Trigger.RETRY
-        assert failed.data["not_before"] == failed.at + 5.0
-
-
-async def _asked_and_set_back(world: World) -> tuple[TaskHandle, float]:
-    before = world.clock.now()
-    handle = await world.submit("flaky")
-    world.clock._now -= 3_600
-    await until(lambda: world.log(handle)[-1].trigger is Trigger.RETRY)
-    return handle, before
-
-
 # --- slots of tasks that came to nothing -----------------------------------------------------
 
 
