@@ -4,6 +4,8 @@ Sources: R-FUZZ-44 (mutants), R-FUZZ-45 (the command).
 """
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +74,7 @@ def test_what_a_suite_misses_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     """R-FUZZ-45.  It takes one row: where it leads is noticed, its effects are not."""
     (tmp_path / "test_weak.py").write_text(WEAK)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     mutation = mutate(LIFECYCLE, "interlock:LIFECYCLE", ["test_weak.py"], jobs=2)
     assert any("it leads to" in mutant.text for mutant in mutation.killed)
     assert any("without Publish" in mutant.text for mutant in mutation.survived)
@@ -88,6 +91,7 @@ def test_tests_that_fail_by_themselves_are_said_so(
     """R-FUZZ-45."""
     (tmp_path / "test_red.py").write_text("def test_red() -> None:\n    assert 1 == 2\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     with pytest.raises(TestsFail, match="1 failed"):
         mutate(LIFECYCLE, "interlock:LIFECYCLE", ["test_red.py"])
 
@@ -98,6 +102,7 @@ def test_the_command_says_what_is_missed(
     """R-FUZZ-45.  Exit code 1, and no lifecycle need be named."""
     (tmp_path / "test_weak.py").write_text(WEAK)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     parser = argparse.ArgumentParser()
     _cli_mutate.declare(parser)
     options = parser.parse_args(["--limit", "1", "--", "test_weak.py", "-k", "cancelled"])
