@@ -135,6 +135,8 @@ def events(db: sqlite3.Connection, task_id: str, after: int, limit: int | None) 
 
 def page(db: sqlite3.Connection, note: Note, query: TaskQuery) -> TaskPage:
     """See `Store.page`."""
+    if query.shown is not None and not query.shown:
+        return TaskPage((), 0, None)  # Of no phase at all: SQLite would look at every task.
     where, values = _conditions(query)
     (total,) = db.execute(f"SELECT count(*) FROM task WHERE {where}", values).fetchone()
     newest = (float("inf"), b"")
