@@ -3,8 +3,6 @@
 Requirements: R-PIC-12.
 """
 
-import importlib.util
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,23 +12,18 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from example_files import EXAMPLES, module_at
 from mcp_face import ERAS, Era, accept, connected, raw, text
 from mcp_servers import listening, serving
 from support import soon
 
-EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "payment.py"
 RECEIPT: Final = {"reference": "RF18-5390", "by": "transfer"}
 SOLD: Final = "A ticket to Rome, paid by transfer (RF18-5390)."
 
 
 def application(directory: Path) -> Starlette:
     """Its application, with its tasks in that directory."""
-    spec = importlib.util.spec_from_file_location("payment_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = module_at(EXAMPLES / "payment.py")
     made = module.make_app(f"sqlite:///{directory}/tickets.db")
     assert isinstance(made, Starlette)
     return made

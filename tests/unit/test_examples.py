@@ -1,39 +1,27 @@
 """The examples run as they are printed."""
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
+from example_files import EXAMPLES, module_at
 from interlock.testing import ModelTurn
 from openai_server import served
 
 ROOT: Final = Path(__file__).parents[2]
-EXAMPLES: Final = ROOT / "examples"
 #: A first start of the interpreter on a busy machine; more than this is a hang.
 RUN_S: Final = 60
 
 CARD: Final = "/.well-known/agent-card.json"
 RPC: Final = "/a2a/rpc"
-
-
-def module_at(path: Path) -> ModuleType:
-    """A file as a module."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def code_of(path: Path) -> str:

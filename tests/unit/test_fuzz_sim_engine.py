@@ -38,8 +38,8 @@ from interlock._store import Commit
 from interlock.errors import EngineError, Refused, StoreError
 from interlock.testing import DURABLE_STORE_CHECKS, STORE_CHECKS, StoreCheck, violations
 from interlock.testing.fuzz._sim import Deadlock, ProcessKilled, Simulation
-from interlock.testing.fuzz._sim_store import SLOW_S, Faults, SimStore, StoreFault
 from interlock.testing.fuzz._tape import Tape
+from sim_store import SLOW_S, Faults, SimStore, StoreFault
 
 OWNER: Final = "ada"
 ANSWERS: Final[dict[str, JsonValue]] = {"who?": "bob", "one?": 1, "two?": 2}

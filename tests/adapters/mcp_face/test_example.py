@@ -1,28 +1,20 @@
 """The example of an MCP server, run as its user would run it."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import mcp_types as wire
 import pytest
 from starlette.applications import Starlette
 
+from example_files import EXAMPLES, module_at
 from mcp_face import ERAS, Era, accept, connected, text
 from mcp_servers import listening, serving
 from support import soon
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "mcp_server.py"
-
 
 def application(directory: Path) -> Starlette:
     """Its application, with its tasks in that directory."""
-    spec = importlib.util.spec_from_file_location("mcp_server_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = module_at(EXAMPLES / "mcp_server.py")
     made = module.make_app(f"sqlite:///{directory}/tasks.db")
     assert isinstance(made, Starlette)
     return made
