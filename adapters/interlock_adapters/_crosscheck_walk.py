@@ -292,9 +292,7 @@ class _Lives:
         self.steering: Final = _Steering(self._course, rng)
         self._further: Final = [phase for phase in lifecycle.phases if phase.kin is not phase]
         self._failed: Final[Counter[object]] = Counter()
-        self._by_move: Final = {
-            (row.source, row.trigger, row.dest): row for row in self._course.rows
-        }
+        self._by_move: Final = {row.key: row for row in self._course.rows}
         self._guards: Final[dict[Trigger, list[Guard]]] = {}
         for row in self._course.rows:
             guards = self._guards.setdefault(row.trigger, [])

@@ -6,7 +6,7 @@ from typing import Final
 
 from interlock._effects import ArmTimer, TimerKind
 from interlock._phases import LIVE, OUTCOMES, WAITING, Phase, Trigger
-from interlock._transitions import TABLE, Row
+from interlock._transitions import TABLE, Key, Row
 
 #: What every waiting phase must have, whatever it is like.
 _NAMED_ALREADY: Final = frozenset(
@@ -30,12 +30,12 @@ def _name(row: Row) -> str:
 
 
 def _competing(table: Sequence[Row]) -> Iterator[str]:
-    seen: set[tuple[Phase | None, Trigger, Phase]] = set()
+    seen: set[Key] = set()
     open_end: dict[tuple[Phase | None, Trigger], Row] = {}
     for row in table:
-        if (row.source, row.trigger, row.dest) in seen:
+        if row.key in seen:
             yield f"{_name(row)}: declared twice"
-        seen.add((row.source, row.trigger, row.dest))
+        seen.add(row.key)
         earlier = open_end.get((row.source, row.trigger))
         if earlier is not None:
             yield f"{_name(row)}: never reached, {_name(earlier)} has no `when` and comes first"

@@ -152,7 +152,7 @@ class Lifecycle:
         self.table: Final = tuple(table)
         #: Every phase that the table knows, in the order of a task's life.
         self.phases: Final = phases_of(self.table)
-        self._rows: Final = {(row.source, row.trigger, row.dest): row for row in self.table}
+        self._rows: Final = {row.key: row for row in self.table}
         self._by_source: Final[dict[tuple[Phase | None, Trigger], list[Row]]] = {}
         for row in self.table:
             self._by_source.setdefault((row.source, row.trigger), []).append(row)

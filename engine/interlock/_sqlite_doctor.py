@@ -10,7 +10,7 @@ import contextlib
 import heapq
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -146,24 +146,37 @@ def examine(path: str | os.PathLike[str], *, now: float) -> Examination:
         StoreCorrupt: it is no database, or not one of ours.
         StoreError: it is not there, or cannot be read.
     """
-    database = Path(path).absolute()
-    if not database.is_file():
-        raise StoreError(f"there is no file {database}")
+    database = existing(path)
     # Before the file: what is acknowledged meanwhile must not seem to be lost.
     opened_by, mark = mark_of(database)
-    with contextlib.closing(opened_to_look(database)) as db:
-        try:
-            found = _overview(db, database, opened_by, mark, now)
-            for record in _all_records(db, found):
-                _look_at(db, record, found)
-            _watches(db, found)
-            _strays(db, found)
-        except sqlite3.Error as error:
-            raise store_error(error, f"{database} cannot be read") from error
+    with looking_at(database) as db:
+        found = _overview(db, database, opened_by, mark, now)
+        for record in _all_records(db, found):
+            _look_at(db, record, found)
+        _watches(db, found)
+        _strays(db, found)
     return found
 
 
-def opened_to_look(database: Path) -> sqlite3.Connection:
+def existing(path: str | os.PathLike[str]) -> Path:
+    """The file of a store, which is there; raises StoreError if it is not."""
+    database = Path(path).absolute()
+    if not database.is_file():
+        raise StoreError(f"there is no file {database}")
+    return database
+
+
+@contextlib.contextmanager
+def looking_at(database: Path) -> Generator[sqlite3.Connection]:
+    """A connection that can only read and takes no lock; whatever goes wrong is a StoreError."""
+    with contextlib.closing(_opened(database)) as db:
+        try:
+            yield db
+        except sqlite3.Error as error:
+            raise store_error(error, f"{database} cannot be read") from error
+
+
+def _opened(database: Path) -> sqlite3.Connection:
     """A connection that can only read; raises StoreError if there is none to be had."""
     failure: sqlite3.Error | None = None
     # Where not even the files beside it may be made, and none is there, nobody writes.

@@ -4,22 +4,14 @@ It is looked at as the doctor looks: no lock is taken, and nothing is written, s
 have it open.
 """
 
-import contextlib
 import os
-import sqlite3
-from collections.abc import Generator
-from pathlib import Path
-from typing import TypeAlias
 
 from interlock._event import Event
 from interlock._phases import Phase, Trigger
-from interlock._sqlite_doctor import opened_to_look
+from interlock._sqlite_doctor import existing, looking_at
 from interlock._sqlite_rows import EVENT_COLUMNS, event_of, text
-from interlock._sqlite_schema import store_error
-from interlock.errors import StoreCorrupt, StoreError, UnknownTask
-
-#: A row of a table, by what no two of them have in common.
-Moved: TypeAlias = tuple[Phase | None, Trigger, Phase]
+from interlock._transitions import Key
+from interlock.errors import StoreCorrupt, UnknownTask
 
 
 def stored_log(path: str | os.PathLike[str], task_id: str) -> list[Event]:
@@ -29,7 +21,7 @@ def stored_log(path: str | os.PathLike[str], task_id: str) -> list[Event]:
         UnknownTask: there is no such task.
         StoreError: the file is not there, is none of ours, or cannot be read.
     """
-    with _looked_at(path) as db:
+    with looking_at(existing(path)) as db:
         rows = db.execute(
             f"SELECT {EVENT_COLUMNS} FROM event"  # noqa: S608  a constant; the id is bound
             " WHERE task = (SELECT n FROM task WHERE task_id = CAST(? AS TEXT)) ORDER BY seq",
@@ -40,17 +32,17 @@ def stored_log(path: str | os.PathLike[str], task_id: str) -> list[Event]:
     return [event_of(task_id, row) for row in rows]
 
 
-def stored_moves(path: str | os.PathLike[str]) -> dict[Moved, int]:
+def stored_moves(path: str | os.PathLike[str]) -> dict[Key, int]:
     """How often each row was taken by the tasks that are in the file.
 
     Raises:
         StoreError: as for `stored_log`; or it holds phases that nobody declared here.
     """
-    with _looked_at(path) as db:
+    with looking_at(existing(path)) as db:
         rows = db.execute(
             "SELECT source, trigger, dest, count(*) FROM event GROUP BY source, trigger, dest"
         ).fetchall()
-    moves: dict[Moved, int] = {}
+    moves: dict[Key, int] = {}
     for source, trigger, dest, count in rows:
         came = None if source is None else _phase(source)
         try:
@@ -66,21 +58,9 @@ def stored_phases(path: str | os.PathLike[str]) -> dict[Phase, int]:
     Raises:
         StoreError: as for `stored_moves`.
     """
-    with _looked_at(path) as db:
+    with looking_at(existing(path)) as db:
         rows = db.execute("SELECT phase, count(*) FROM task GROUP BY phase").fetchall()
     return {_phase(phase): count for phase, count in rows}
-
-
-@contextlib.contextmanager
-def _looked_at(path: str | os.PathLike[str]) -> Generator[sqlite3.Connection]:
-    database = Path(path).absolute()
-    if not database.is_file():
-        raise StoreError(f"there is no file {database}")
-    with contextlib.closing(opened_to_look(database)) as db:
-        try:
-            yield db
-        except sqlite3.Error as error:
-            raise store_error(error, f"{database} cannot be read") from error
 
 
 def _phase(stored: bytes) -> Phase:

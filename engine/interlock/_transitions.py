@@ -34,6 +34,9 @@ from interlock._effects import (
 from interlock._guards import Guard
 from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
 
+#: Where a move begins, what it is, and where it leads.
+Key: TypeAlias = tuple[Phase | None, Trigger, Phase]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -46,6 +49,11 @@ class Row:
     effects: tuple[Effect, ...] = (Publish(),)
     requires: tuple[Guard, ...] = ()
     when: Guard | None = None
+
+    @property
+    def key(self) -> Key:
+        """What finds it: no two rows of a table have all three in common."""
+        return self.source, self.trigger, self.dest
 
 
 Effects: TypeAlias = tuple[Effect, ...]

@@ -11,8 +11,7 @@ from interlock._event import Event
 from interlock._machine import LIFECYCLE
 from interlock._phases import Phase, Trigger
 from interlock._transitions import TABLE, Row
-from interlock.diagram import coverage, difference, path_of, picture_of, population
-from interlock.diagram._layers import Key
+from interlock.diagram import Key, coverage, difference, path_of, picture_of, population
 from lives import amended
 
 PICTURE: Final = picture_of(LIFECYCLE)

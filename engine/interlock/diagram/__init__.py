@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from interlock._event import Event
+from interlock._transitions import Key
 from interlock.diagram._document import Declared
 from interlock.diagram._dot import dot_of
 from interlock.diagram._graphviz import GraphvizMissing, png_of
 from interlock.diagram._hits import hits_of, hits_of_json, hits_to_json
-from interlock.diagram._layers import Key, coverage, difference, path_of, population
+from interlock.diagram._layers import coverage, difference, path_of, population
 from interlock.diagram._look import NEUTRAL, Look, Style
 from interlock.diagram._markdown import table
 from interlock.diagram._mermaid import mermaid_of

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from interlock._event import Event
 from interlock._form import faults_of
 from interlock._phases import Phase, Trigger
-from interlock.diagram._layers import Key
+from interlock._transitions import Key
 from interlock.errors import InvalidInput
 
 #: What the file says that it is.

@@ -6,11 +6,11 @@ The lines of a layer do not move boxes; its notes may, for they need room.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from interlock._event import Event
-from interlock._phases import Phase, Trigger
-from interlock._transitions import Row
+from interlock._phases import Phase
+from interlock._transitions import Key, Row
 from interlock.diagram._document import Declared, effect_text
 from interlock.diagram._look import Look, Style
 from interlock.diagram._picture import (
@@ -21,9 +21,6 @@ from interlock.diagram._picture import (
     clusters_of,
     picture_of,
 )
-
-#: What a row is found by: no two rows of a table have all three in common.
-Key: TypeAlias = tuple[Phase | None, Trigger, Phase]
 
 _TAKEN: Final = "#1565c0"
 _HERE: Final = "#ffd54f"
@@ -103,13 +100,13 @@ def coverage(picture: Picture, hits: Mapping[Key, int], title: str = "Coverage")
     What is partly covered is marked, with the triggers that were never seen there.  The title
     says how many of the rows were.
     """
-    sums = {way.id: sum(hits.get(_key(row), 0) for row in way.rows) for way in picture.ways}
+    sums = {way.id: sum(hits.get(row.key, 0) for row in way.rows) for way in picture.ways}
     rows = [row for way in picture.ways for row in way.rows]
-    seen = sum(hits.get(_key(row), 0) > 0 for row in rows)
+    seen = sum(hits.get(row.key, 0) > 0 for row in rows)
     most = max(sums.values(), default=0)
     styles: dict[str, Style] = {}
     for way in picture.ways:
-        missed = [row.trigger.value for row in way.rows if not hits.get(_key(row), 0)]
+        missed = [row.trigger.value for row in way.rows if not hits.get(row.key, 0)]
         count = sums[way.id]
         if not count:
             styles[way.id] = Style(colour=_NEVER, dashed=True, note="never", kind="never")
@@ -190,10 +187,6 @@ def _meaning(row: Row) -> tuple[object, ...]:
         [effect_text(effect) for effect in row.effects],
         getattr(row.change, "__name__", ""),
     )
-
-
-def _key(row: Row) -> Key:
-    return row.source, row.trigger, row.dest
 
 
 def _weight(count: int, most: int) -> float:

@@ -12,11 +12,11 @@ from importlib.resources import files
 from typing import Final
 
 from interlock._event import Event
-from interlock.diagram._dot import FAINT, colour_of_line, width_of_line
+from interlock.diagram._dot import FAINT
 from interlock.diagram._layers import elapsed
 from interlock.diagram._look import Look, Style
 from interlock.diagram._picture import Box, Picture
-from interlock.diagram._svg import DASHES, svg_of
+from interlock.diagram._svg import drawn_with, svg_of
 from interlock.models import JsonObject, JsonValue
 
 _MARK: Final = re.compile(r"<!--TITLE-->|<!--PICTURE-->|/\*LAYERS\*/|/\*DATA\*/")
@@ -80,13 +80,11 @@ def _told(picture: Picture, event: Event, began: float) -> JsonObject:
 
 def _rules(scope: str, name: str, style: Style) -> Iterator[str]:
     """The rules of a style for one element."""
-    said: list[str] = []
-    if style.colour or style.faint:
-        said.append(f"color: {colour_of_line(style)}")
-    if style.width is not None:
-        said.append(f"stroke-width: {width_of_line(style):g}px")
-    if style.dashed:
-        said.append(f"stroke-dasharray: {DASHES}")
+    # Style sheets want a unit where attributes mean pixels.
+    said = [
+        f"{what}: {value}{'px' if what == 'stroke-width' else ''}"
+        for what, value in drawn_with(style)
+    ]
     if said:
         yield f"  {scope} #{name} {{ {'; '.join(said)}; }}"
     if style.faint:

@@ -54,7 +54,7 @@ _BASELINE: Final = 0.74
 _RING_PT: Final = 4
 #: Half of an arrow's head across: so much, and it grows with the line.
 _HEAD_HALF_PT, _HEAD_GROWS = 2.9, 0.55
-DASHES: Final = "5 4"
+_DASHES: Final = "5 4"
 
 
 def svg_of(picture: Picture, look: Look) -> str:
@@ -149,14 +149,18 @@ def _arrow(arrow: Arrow, style: Style, layout: Layout) -> Iterator[str]:
 
 
 def _opened(name: str, kinds: str, style: Style) -> str:
-    said = [f'<g id="{name}" class="{kinds}"']
+    said = "".join(f' {what}="{value}"' for what, value in drawn_with(style))
+    return f'<g id="{name}" class="{kinds}"{said}>'
+
+
+def drawn_with(style: Style) -> Iterator[tuple[str, str]]:
+    """What a style comes to, as attributes of an element or properties in a style sheet."""
     if style.colour or style.faint:
-        said.append(f'color="{colour_of_line(style)}"')
+        yield "color", colour_of_line(style)
     if style.width is not None:
-        said.append(f'stroke-width="{width_of_line(style):g}"')
+        yield "stroke-width", f"{width_of_line(style):g}"
     if style.dashed:
-        said.append(f'stroke-dasharray="{DASHES}"')
-    return " ".join(said) + ">"
+        yield "stroke-dasharray", _DASHES
 
 
 def _title(

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from interlock._event import AGENT, MACHINES, Event
 from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
-from interlock._transitions import TABLE, Row
+from interlock._transitions import TABLE, Key, Row
 
 #: What closes an ask of kind input, and one of kind auth.
 _VALUES = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE})
@@ -38,7 +38,7 @@ def violations(log: Sequence[Event], table: Sequence[Row] = TABLE) -> list[str]:
     `table` is that of the lifecycle by which the task lived.
     """
     return [
-        *_shape(log, {(row.source, row.trigger, row.dest) for row in table}),
+        *_shape(log, {row.key for row in table}),
         *_endings(log),
         *_asks(log),
         *_approvals(log),
@@ -48,9 +48,7 @@ def violations(log: Sequence[Event], table: Sequence[Row] = TABLE) -> list[str]:
     ]
 
 
-def _shape(
-    log: Sequence[Event], declared: AbstractSet[tuple[Phase | None, Trigger, Phase]]
-) -> Iterator[str]:
+def _shape(log: Sequence[Event], declared: AbstractSet[Key]) -> Iterator[str]:
     if [event.seq for event in log] != list(range(1, len(log) + 1)):
         yield "I01: sequence numbers are not 1, 2, 3, ..."
     for before, after in pairwise(log):

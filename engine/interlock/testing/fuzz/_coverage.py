@@ -37,11 +37,6 @@ class Coverage:
     one_sided: Mapping[str, tuple[str, ...]]
 
 
-def key_of(row: Row) -> Key:
-    """What finds a row."""
-    return row.source, row.trigger, row.dest
-
-
 def arrow(key: Key) -> str:
     """A row in one line of text."""
     source, trigger, dest = key
@@ -59,7 +54,7 @@ def guards_of(table: Iterable[Row]) -> dict[str, Guard]:
 
 def coverage_of(report: Report, table: Sequence[Row]) -> Coverage:
     """What a report covers of a table; what it counts of anything else does not matter."""
-    keys = [key_of(row) for row in table]
+    keys = [row.key for row in table]
     never = tuple(key for key in keys if not report.hits.get(key))
     one_sided: dict[str, tuple[str, ...]] = {}
     names = guards_of(table)

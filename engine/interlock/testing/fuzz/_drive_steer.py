@@ -100,8 +100,8 @@ class Compass:
         if self._whims.randrange(_WHIM) == 0:
             return None, frozenset()
         goal = self._goal
-        if goal is None or _key(goal) in taken or self._whims.randrange(12) == 0:
-            left = [row for row in self._lifecycle.table if _key(row) not in taken]
+        if goal is None or goal.key in taken or self._whims.randrange(12) == 0:
+            left = [row for row in self._lifecycle.table if row.key not in taken]
             goal = self._goal = self._whims.choice(left) if left else None
         if goal is None:
             return None, frozenset()
@@ -134,7 +134,3 @@ def distances(lifecycle: Lifecycle, goal: Phase) -> Mapping[Phase, int]:
                 found[row.source] = found[phase] + 1
                 todo.append(row.source)
     return found
-
-
-def _key(row: Row) -> Key:
-    return (row.source, row.trigger, row.dest)

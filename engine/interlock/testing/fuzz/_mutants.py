@@ -17,7 +17,7 @@ from interlock._phases import Phase
 from interlock._record import OWNED, TaskRecord
 from interlock._transitions import Row
 from interlock.diagram import Key
-from interlock.testing.fuzz._coverage import arrow, key_of
+from interlock.testing.fuzz._coverage import arrow
 
 #: What `interlock mutate` says to the process of the tests: a JSON object with `lifecycle`
 #: (`module:NAME`), and `mutant` (an id) or `count` (the file to be written).
@@ -53,7 +53,7 @@ def _made(table: tuple[Row, ...]) -> Iterator[Mutant]:
             continue  # Nothing at all would come of a lifecycle without it.
         for id_, text, rows in _of_row(row, phases_of(table)):
             changed = (*table[:at], *rows, *table[at + 1 :])
-            yield Mutant(f"{at}:{id_}", f"{arrow(key_of(row))}: {text}", key_of(row), changed)
+            yield Mutant(f"{at}:{id_}", f"{arrow(row.key)}: {text}", row.key, changed)
 
 
 def _of_row(row: Row, phases: Sequence[Phase]) -> Iterator[tuple[str, str, tuple[Row, ...]]]:
@@ -106,7 +106,7 @@ def install(lifecycle: Lifecycle, table: Sequence[Row]) -> None:
     parts = {
         "table": tuple(table),
         "phases": phases_of(table),
-        "_rows": {key_of(row): row for row in table},
+        "_rows": {row.key: row for row in table},
         "_by_source": by_source,
         "_fire": firing(table),
     }

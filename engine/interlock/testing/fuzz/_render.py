@@ -116,7 +116,7 @@ def json_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
             "source": row.source,
             "trigger": row.trigger,
             "dest": row.dest,
-            "count": report.hits.get((row.source, row.trigger, row.dest), 0),
+            "count": report.hits.get(row.key, 0),
         }
         for row in lifecycle.table
     ]
