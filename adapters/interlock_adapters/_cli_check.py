@@ -9,7 +9,8 @@ from interlock import LIFECYCLE, Lifecycle
 from interlock._transitions import Row
 from interlock.testing.model import ModelReport, Violation, check_model
 from interlock_adapters import _lifecycles
-from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
+from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain, count
+from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
 #: What makes a lifecycle sound (`interlock._lint`).
 _FACTS: Final = (
@@ -20,10 +21,6 @@ _FACTS: Final = (
     "no two rows compete, and each (source, trigger) has a row for all the rest",
     "every phase has its words in A2A and MCP",
 )
-
-_OK: Final = 0
-_FOUND: Final = 1
-_MISUSED: Final = 2
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +38,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(
             f"--{name}",
-            type=_count,
+            type=count,
             default=default,
             metavar="N",
             help=f"with --model: {of} (default: %(default)s)",
@@ -52,20 +49,18 @@ def run(options: argparse.Namespace) -> int:
     """Check and say what came of it: 0 as promised, 1 not so, 2 nothing to check."""
     try:
         lifecycle = lifecycle_named(options.lifecycle)
-    except NoLifecycle as error:
-        sys.stderr.write(f"interlock: {error}\n")
-        return _MISUSED
+    except NotFound as error:
+        return complain(str(error), MISUSED)
     except Unsound as error:
-        sys.stderr.write(f"interlock: {error}\n")
-        return _FOUND
+        return complain(str(error), FAILED)
     sys.stdout.write("\n".join([*_explained(lifecycle), ""]))
     if not options.model:
-        return _OK
+        return OK
     report = check_model(
         lifecycle, crashes=options.crashes, asks=options.asks, retries=options.retries
     )
     sys.stdout.write(_told(report))
-    return _OK if report.ok else _FOUND
+    return OK if report.ok else FAILED
 
 
 def _explained(lifecycle: Lifecycle) -> Iterator[str]:
@@ -82,10 +77,9 @@ def _explained(lifecycle: Lifecycle) -> Iterator[str]:
         yield f"{phase}: a task waits there as in {phase.kin}, which protocols show"
         yield f"  entered by {ways_in}"
         yield f"  left by {ways_out}"
-    shipped = {(row.source, row.trigger, row.dest) for row in LIFECYCLE.table}
+    shipped = {row.key for row in LIFECYCLE.table}
     for row in lifecycle.table:
-        ends = (row.source, row.trigger, row.dest)
-        if ends not in shipped and not {row.source, row.dest} & set(further):
+        if row.key not in shipped and not {row.source, row.dest} & set(further):
             yield f"a row of its own: {row.trigger} from {row.source} to {row.dest}"
 
 
@@ -99,9 +93,3 @@ def _told(report: ModelReport) -> str:
 
 def _drawn(violation: Violation) -> str:
     return f"```mermaid\n{violation.trace.to_mermaid()}```\n"
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)

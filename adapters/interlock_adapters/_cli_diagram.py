@@ -24,14 +24,17 @@ from interlock.diagram import Look, Picture
 from interlock.errors import InvalidInput, StoreError, UnknownTask
 from interlock_adapters import _lifecycles
 from interlock_adapters._board import picture
+from interlock_adapters._cli_common import (
+    FAILED,
+    MISUSED,
+    OK,
+    SQLITE,
+    NotFound,
+    complain,
+    sqlite_path,
+)
 from interlock_adapters._ink import wants_colour
-from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
-
-_OK: Final = 0
-_FAILED: Final = 1
-_MISUSED: Final = 2
-
-_SQLITE: Final = "sqlite:///"
+from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
 
 class _Misused(Exception):
@@ -105,7 +108,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--coverage",
         metavar="FILE",
         help="how often each row was taken: a file of a test or fuzz run, or the store itself "
-        f"({_SQLITE}PATH)",
+        f"({SQLITE}PATH)",
     )
     layers.add_argument(
         "--against",
@@ -113,7 +116,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="what is different from that, an older version; `shipped` is the one that is shipped",
     )
     layers.add_argument(
-        "--store", metavar=f"{_SQLITE}PATH", help="where the tasks are; it may be in use"
+        "--store", metavar=f"{SQLITE}PATH", help="where the tasks are; it may be in use"
     )
 
 
@@ -124,14 +127,13 @@ def run(options: argparse.Namespace) -> int:
         name = _format_of(options, output)
         drawn = _drawn(options, lifecycle_named(options.lifecycle))
         _check(name, drawn)
-    except (_Misused, NoLifecycle, Unsound) as error:
-        return _complain(str(error), _MISUSED)
+    except (_Misused, NotFound, Unsound, argparse.ArgumentTypeError) as error:
+        return complain(str(error), MISUSED)
     except (InvalidInput, StoreError, UnknownTask) as error:
-        return _complain(str(error))
+        return complain(str(error), FAILED)
     except KeyError as error:
-        return _complain(
-            f"the lifecycle does not have {_move(error.args[0])}: name the one that has"
-        )
+        what = _move(error.args[0])
+        return complain(f"the lifecycle does not have {what}: name the one that has", FAILED)
     return _draw(name, drawn, output)
 
 
@@ -158,7 +160,7 @@ def _drawn(options: argparse.Namespace, lifecycle: Lifecycle) -> Drawn:
     """The picture and what is shown on it.
 
     Raises:
-        _Misused, NoLifecycle, ValueError: as `run`; a layer wants a store.
+        _Misused, NotFound, Unsound, ArgumentTypeError: as `run`; a layer wants a store.
         InvalidInput, StoreError, UnknownTask: what a layer shows cannot be read.
         KeyError: it is of another lifecycle.
     """
@@ -180,20 +182,13 @@ def _drawn(options: argparse.Namespace, lifecycle: Lifecycle) -> Drawn:
 
 def _store_of(options: argparse.Namespace) -> Path:
     if options.store is None:
-        raise _Misused(f"--task and --population need --store {_SQLITE}PATH")
-    return _sqlite_path(options.store)
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, found, path = url.partition(_SQLITE)
-    if scheme or not found or not path:
-        raise _Misused(f"{url!r} is not {_SQLITE}PATH, for instance {_SQLITE}tasks.db")
-    return Path(path)
+        raise _Misused(f"--task and --population need --store {SQLITE}PATH")
+    return sqlite_path(options.store)
 
 
 def _hits_in(where: str) -> dict[diagram.Key, int]:
-    if where.startswith(_SQLITE):
-        return stored_moves(_sqlite_path(where))
+    if where.startswith(SQLITE):
+        return stored_moves(sqlite_path(where))
     try:
         text = Path(where).read_bytes()
     except OSError as error:
@@ -222,12 +217,12 @@ def _draw(name: str, drawn: Drawn, output: Path | None) -> int:
     if name == "text" and output is None:
         # For people, in colour, and with question marks where a terminal cannot show it.
         sys.stdout.write(picture(colour=wants_colour(sys.stdout)) + "\n")
-        return _OK
+        return OK
     make, _ = FORMATS[name]
     try:
         made = make(drawn)
     except diagram.GraphvizMissing as missing:
-        return _complain(str(missing))
+        return complain(str(missing), FAILED)
     return _write(made.encode() if isinstance(made, str) else made, output)
 
 
@@ -236,14 +231,9 @@ def _write(document: bytes, output: Path | None) -> int:
         # All of them are declared as UTF-8, or taken for it: whatever this terminal speaks.
         sys.stdout.flush()
         sys.stdout.buffer.write(document)
-        return _OK
+        return OK
     try:
         output.write_bytes(document)
     except OSError as error:
-        return _complain(f"{output} cannot be written: {error.strerror}")
-    return _OK
-
-
-def _complain(what: str, code: int = _FAILED) -> int:
-    sys.stderr.write(f"interlock: {what}\n")
-    return code
+        return complain(f"{output} cannot be written: {error.strerror}", FAILED)
+    return OK

@@ -1,13 +1,8 @@
 """What a command line names as `MODULE:NAME`: an engine, an agent, a factory of one."""
 
-import importlib
-import sys
-from pathlib import Path
 from types import ModuleType
 
-
-class NotFound(Exception):
-    """There is nothing of that name; says why in one line."""
+from interlock_adapters._cli_common import NotFound, placed
 
 
 def module_and_object(where: str) -> tuple[ModuleType, object]:
@@ -16,15 +11,10 @@ def module_and_object(where: str) -> tuple[ModuleType, object]:
     Raises:
         NotFound: there is none.
     """
-    module, _, name = where.partition(":")
-    if not module or not name:
-        hint = "write MODULE:NAME, for instance shop.service:engine"
-        raise NotFound(f"{where}: {hint}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    name, load = placed(where, "write MODULE:NAME, for instance shop.service:engine")
+    module = where.partition(":")[0]
     try:
-        imported = importlib.import_module(module)
+        imported = load()
     except ImportError as error:
         raise NotFound(f"{where}: {error}") from None
     except Exception as error:

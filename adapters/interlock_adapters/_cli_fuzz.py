@@ -22,15 +22,11 @@ from interlock.testing.fuzz._report import Invariant, Report, invariants_of
 from interlock.testing.fuzz._reproduction import About
 from interlock.testing.fuzz._run import fuzz
 from interlock.testing.fuzz._target import Target
-from interlock_adapters._cli_found import NotFound, module_and_object
-
-_OK: Final = 0
-_FOUND: Final = 1
-_MISUSED: Final = 2
+from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain, jobs, positive
+from interlock_adapters._cli_found import module_and_object
 
 #: Seconds of fuzzing where neither `--for` nor `--runs` is given.
 DEFAULT_S: Final = 60.0
-JOBS_MAX: Final = 64
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
@@ -65,7 +61,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help=f"how long: 60s, 500ms, 5m (default: {DEFAULT_S:g}s)",
     )
-    length.add_argument("--runs", type=_positive, metavar="N", help="how many runs instead")
+    length.add_argument("--runs", type=positive, metavar="N", help="how many runs instead")
     length.add_argument(
         "--replay", type=_seed, metavar="SEED", help="the one run of a seed once more"
     )
@@ -80,7 +76,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help=f"which faults to put in, or none: {', '.join(sorted(ALL_FAULTS))} (default: all)",
     )
     parser.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="processes at once (default: 1)"
+        "--jobs", type=jobs, default=1, metavar="N", help="processes at once (default: 1)"
     )
     parser.add_argument(
         "--fail-under",
@@ -114,11 +110,11 @@ def run(options: argparse.Namespace) -> int:
         target = Target.of(found)
         lifecycle = target.lifecycle
     except NotFound as error:
-        return _complain(str(error))
+        return complain(str(error), MISUSED)
     except InvalidInput as error:
-        return _complain(f"{where}: {error}")
+        return complain(f"{where}: {error}", MISUSED)
     except Exception as error:  # noqa: BLE001  a factory of the user's own runs here
-        return _complain(f"{where} raises {type(error).__name__}: {error}")
+        return complain(f"{where} raises {type(error).__name__}: {error}", MISUSED)
     invariants = invariants_of(module)
     report = _fuzzed(options, target, invariants)
     under = _under(options, report, lifecycle)
@@ -128,8 +124,8 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(f"seed {options.replay} fails in nothing\n")
     problems = _written(options, report, lifecycle, about)
     for problem in problems:
-        _complain(problem)
-    return _FOUND if report.failures or under or problems else _OK
+        complain(problem, FAILED)
+    return FAILED if report.failures or under or problems else OK
 
 
 def _fuzzed(options: argparse.Namespace, target: Target, invariants: Sequence[Invariant]) -> Report:
@@ -240,21 +236,9 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no seed; it is a whole number from 0 on")
-    return int(text)
-
-
-def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= JOBS_MAX):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {JOBS_MAX}")
     return int(text)
 
 
@@ -293,8 +277,3 @@ def _path(text: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r}: there is no directory {path.parent}")
     return path
-
-
-def _complain(what: str, code: int = _MISUSED) -> int:
-    sys.stderr.write(f"interlock: {what}\n")
-    return code

@@ -6,15 +6,11 @@ import sys
 from typing import Final
 
 from interlock.testing.fuzz._mutate import TestsFail, mutate, text_of
-from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
-
-_OK: Final = 0
-_FOUND: Final = 1
-_MISUSED: Final = 2
+from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain, jobs, positive
+from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
 #: Where the shipped one is.
 SHIPPED: Final = "interlock:LIFECYCLE"
-JOBS_MAX: Final = 64
 #: One colon: `tests/test_x.py::test_y` is a test.
 _NAME: Final = re.compile(r"[\w.]+:[\w.]+")
 
@@ -35,13 +31,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def _declare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="try so many, drawn at random by --seed (default: all of rows that the tests take)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="see --limit")
     parser.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="pytests at once (default: 1)"
+        "--jobs", type=jobs, default=1, metavar="N", help="pytests at once (default: 1)"
     )
 
 
@@ -82,23 +78,10 @@ def run(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             on_mutant=progress,
         )
-    except (NoLifecycle, Unsound, TestsFail) as error:
-        sys.stderr.write(f"interlock: {error}\n")
-        return _MISUSED
+    except (NotFound, Unsound, TestsFail) as error:
+        return complain(str(error), MISUSED)
     finally:
         if shown:
             sys.stderr.write("\r\x1b[K")
     sys.stdout.write(text_of(mutation))
-    return _FOUND if mutation.missed else _OK
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= JOBS_MAX):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {JOBS_MAX}")
-    return int(text)
+    return FAILED if mutation.missed else OK

@@ -3,19 +3,21 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
 
 from interlock import stored_log
 from interlock.errors import InvalidInput, StoreError, UnknownTask
 from interlock.testing.fuzz._record import recorded_test
 from interlock.testing.fuzz._target import Target
-from interlock_adapters._cli_found import NotFound, module_and_object
-
-_OK: Final = 0
-_FAILED: Final = 1
-_MISUSED: Final = 2
-
-_SQLITE: Final = "sqlite:///"
+from interlock_adapters._cli_common import (
+    FAILED,
+    MISUSED,
+    OK,
+    SQLITE,
+    NotFound,
+    complain,
+    sqlite_path,
+)
+from interlock_adapters._cli_found import module_and_object
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK_ID", help="the task, over or not")
     parser.add_argument(
         "--store",
-        metavar=f"{_SQLITE}PATH",
-        type=_sqlite_path,
+        metavar=f"{SQLITE}PATH",
+        type=sqlite_path,
         required=True,
         help="where it is; it may be in use",
     )
@@ -47,36 +49,22 @@ def run(options: argparse.Namespace) -> int:
         _, found = module_and_object(options.agent)
         Target.of(found)
     except NotFound as error:
-        return _complain(str(error), _MISUSED)
+        return complain(str(error), MISUSED)
     except InvalidInput as error:
-        return _complain(f"{options.agent}: {error}", _MISUSED)
+        return complain(f"{options.agent}: {error}", MISUSED)
     try:
         log = stored_log(options.store, options.task)
     except (StoreError, UnknownTask) as error:
-        return _complain(str(error))
+        return complain(str(error), FAILED)
     source = recorded_test(log, options.task, options.agent)
     if output is None:
         sys.stdout.write(source)
-        return _OK
+        return OK
     try:
         output.write_text(source, encoding="utf-8")
     except OSError as error:
-        return _complain(f"{output} cannot be written: {error.strerror}")
+        return complain(f"{output} cannot be written: {error.strerror}", FAILED)
     sys.stderr.write(
         f"interlock: {output} holds what the task was asked and answered: look for secrets in it\n"
     )
-    return _OK
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, found, path = url.partition(_SQLITE)
-    if scheme or not found or not path:
-        raise argparse.ArgumentTypeError(
-            f"{url!r} is not {_SQLITE}PATH, for instance {_SQLITE}tasks.db"
-        )
-    return Path(path)
-
-
-def _complain(what: str, code: int = _FAILED) -> int:
-    sys.stderr.write(f"interlock: {what}\n")
-    return code
+    return OK

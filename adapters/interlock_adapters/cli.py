@@ -25,12 +25,20 @@ from interlock_adapters import (
     _cli_record,
     _lifecycles,
 )
+from interlock_adapters._cli_common import (
+    FAILED,
+    MISUSED,
+    OK,
+    SQLITE,
+    NotFound,
+    complain,
+    sqlite_path,
+)
 from interlock_adapters._doctor import as_json, as_text
-from interlock_adapters._lifecycles import NoLifecycle, Unsound, lifecycle_named
+from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
-OK: Final = 0
-FAILED: Final = 1
-MISUSED: Final = 2
+__all__ = ["FAILED", "INTERRUPTED", "MISUSED", "OK", "main"]
+
 INTERRUPTED: Final = 130
 
 #: Seconds that each step of the demo's agent takes unless told otherwise.
@@ -39,8 +47,6 @@ PACE_S_MAX: Final = 5.0
 
 #: Who can play the demo's agent; the first does unless told otherwise.
 AGENTS: Final = ("function", "smolagents")
-
-_SQLITE: Final = "sqlite:///"
 
 _Run: TypeAlias = Callable[[argparse.Namespace], int]
 _Add: TypeAlias = Callable[..., argparse.ArgumentParser]
@@ -61,11 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = run(options)
         sys.stdout.flush()
-    except (NoLifecycle, Unsound) as error:
-        return _complain(str(error), MISUSED)
+    except (NotFound, Unsound) as error:
+        return complain(str(error), MISUSED)
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(file=sys.stderr)
-        return _complain("interrupted", INTERRUPTED)
+        return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read has gone (`interlock demo | head`): let the last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,13 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
-    verify.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+    verify.add_argument("store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the store")
     _lifecycles.declare_option(verify)
 
     doctor = _command(
         add, "doctor", _doctor, "say what somebody should know about a store, running or not"
     )
-    doctor.add_argument("store", metavar=f"{_SQLITE}PATH", type=_sqlite_path, help="the store")
+    doctor.add_argument("store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the store")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     _lifecycles.declare_option(doctor)
     _add_resume(add)
@@ -153,8 +159,8 @@ def _add_resume(add: _Add) -> None:
     resume.add_argument("task", metavar="TASK_ID", help="as interlock doctor names it")
     resume.add_argument(
         "--store",
-        metavar=f"{_SQLITE}PATH",
-        type=_sqlite_path,
+        metavar=f"{SQLITE}PATH",
+        type=sqlite_path,
         required=True,
         help="the store, whose server is stopped",
     )
@@ -186,15 +192,6 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _sqlite_path(url: str) -> Path:
-    scheme, found, path = url.partition(_SQLITE)
-    if scheme or not found or not path:
-        raise argparse.ArgumentTypeError(
-            f"{url!r} is not {_SQLITE}PATH, for instance {_SQLITE}tasks.db"
-        )
-    return Path(path)
-
-
 def _demo(options: argparse.Namespace) -> int:
     needs, extras = "the demo needs its extra", "demo"
     try:
@@ -207,27 +204,29 @@ def _demo(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in {"interlock", "interlock_adapters"}:
             raise
-        return _complain(f"{missing.name} is missing: {needs}, pip install 'interlock[{extras}]'")
+        return complain(
+            f"{missing.name} is missing: {needs}, pip install 'interlock[{extras}]'", FAILED
+        )
     auto = options.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
     try:
         asyncio.run(play(Demo(auto, options.pace, options.db, player), sys.stdout))
     except FAILURES as error:
-        return _complain(f"the demo failed: {error}")
+        return complain(f"the demo failed: {error}", FAILED)
     return OK
 
 
 def _verify(options: argparse.Namespace) -> int:
     path: Path = options.store
     if not path.is_file():
-        return _complain(f"there is no file {path}")
+        return complain(f"there is no file {path}", FAILED)
     try:
         findings = asyncio.run(_findings(path, lifecycle_named(options.lifecycle)))
     except StoreError as error:
-        return _complain(f"{path} cannot be checked: {error}")
+        return complain(f"{path} cannot be checked: {error}", FAILED)
     for finding in findings:
         print(finding)
     if findings:
-        return _complain(f"{path} has {len(findings)} finding{'s' * (len(findings) > 1)}")
+        return complain(f"{path} has {len(findings)} finding{'s' * (len(findings) > 1)}", FAILED)
     print(f"{path} is sound")
     return OK
 
@@ -247,7 +246,7 @@ def _doctor(options: argparse.Namespace) -> int:
     try:
         found = examine(options.store, now=now)
     except StoreError as error:
-        return _complain(str(error), MISUSED)
+        return complain(str(error), MISUSED)
     print(as_json(found) if options.json else as_text(found, now=now))
     return FAILED if found.needs_a_person else OK
 
@@ -255,13 +254,13 @@ def _doctor(options: argparse.Namespace) -> int:
 def _resume(options: argparse.Namespace) -> int:
     path: Path = options.store
     if not path.is_file():
-        return _complain(f"there is no file {path}")
+        return complain(f"there is no file {path}", FAILED)
     try:
         asyncio.run(_resumed(path, options, lifecycle_named(options.lifecycle)))
     except StoreLocked as error:
-        return _complain(f"{error}; stop it first, or let it call Engine.resume")
+        return complain(f"{error}; stop it first, or let it call Engine.resume", FAILED)
     except EngineError as error:
-        return _complain(str(error))
+        return complain(str(error), FAILED)
     print(f"task {options.task} goes on at the next start")
     return OK
 
@@ -274,11 +273,6 @@ async def _resumed(path: Path, options: argparse.Namespace, lifecycle: Lifecycle
         await resume_stopped(store, options.task, options.how, at=at, lifecycle=lifecycle)
     finally:
         await store.close()
-
-
-def _complain(what: str, code: int = FAILED) -> int:
-    print(f"interlock: {what}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

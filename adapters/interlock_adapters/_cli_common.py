@@ -1,0 +1,73 @@
+"""What the commands of the command line have in common: exit codes, complaints, arguments."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+OK: Final = 0
+#: It failed, or found something.
+FAILED: Final = 1
+MISUSED: Final = 2
+
+SQLITE: Final = "sqlite:///"
+JOBS_MAX: Final = 64
+
+
+class NotFound(Exception):
+    """There is nothing of that name; says why in one line."""
+
+
+def complain(what: str, code: int) -> int:
+    """Say what is wrong, in one line; gives the exit code back."""
+    sys.stderr.write(f"interlock: {what}\n")
+    return code
+
+
+def placed(where: str, hint: str) -> tuple[str, Callable[[], ModuleType]]:
+    """`MODULE:NAME`: the name, and what imports the module; those of this directory are found.
+
+    Raises:
+        NotFound: it is not written so; says the hint.
+    """
+    module, _, name = where.partition(":")
+    if not module or not name:
+        raise NotFound(f"{where}: {hint}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return name, lambda: importlib.import_module(module)
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of a store by its URL: an argument's type."""
+    scheme, found, path = url.partition(SQLITE)
+    if scheme or not found or not path:
+        raise argparse.ArgumentTypeError(
+            f"{url!r} is not {SQLITE}PATH, for instance {SQLITE}tasks.db"
+        )
+    return Path(path)
+
+
+def count(text: str) -> int:
+    """A whole number from 0 on: an argument's type."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on: an argument's type."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def jobs(text: str) -> int:
+    """So many processes at once: an argument's type."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= JOBS_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {JOBS_MAX}")
+    return int(text)
