@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from interlock._event import Event
 from interlock._machine import LIFECYCLE, Lifecycle
+from interlock._phases import Phase
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, MemoryStore, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreError, Unstorable
@@ -144,6 +145,11 @@ class SimStore:
         page = await self._kept.page(query)
         return replace(page, records=tuple(map(_record_copied, page.records)))
 
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """See `Store.counts`."""
+        await self._pass()
+        return await self._kept.counts(query)
+
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
         await self._pass()
@@ -194,6 +200,11 @@ class SimStore:
         """See `Store.purge`."""
         await self._pass()
         return await self._kept.purge(before, keep=keep, limit=limit)
+
+    async def forget(self, task_id: str) -> bool:
+        """See `Store.forget`."""
+        await self._pass()
+        return await self._kept.forget(task_id)
 
     def quarantined(self) -> Mapping[str, str]:
         """See `Store.quarantined`: everything here can be read."""

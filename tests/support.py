@@ -18,6 +18,7 @@ from interlock import (
     Event,
     Limits,
     MemoryStore,
+    Observer,
     OpenAsk,
     TaskHandle,
     TaskRecord,
@@ -270,12 +271,19 @@ async def opened(
     limits: Limits | None = None,
     deliverers: Mapping[str, Deliverer] | None = None,
     tools: Toolbox | None = None,
+    observer: Observer | None = None,
 ) -> AsyncGenerator[World]:
     """An open engine, which is drained at the end; nothing may go wrong unheard meanwhile."""
     store = store or FlakyStore()
     clock = clock or ManualClock()
     engine = Engine(
-        agent, tools=tools, store=store, clock=clock, limits=limits, deliverers=deliverers
+        agent,
+        tools=tools,
+        store=store,
+        clock=clock,
+        limits=limits,
+        deliverers=deliverers,
+        observer=observer,
     )
     world = World(engine, store, clock)
     loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """A2A over gRPC: the SDK's servicers, with the versions and the callers that it leaves open."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -100,9 +100,13 @@ def bound(
     *,
     user_of: UserOf,
     credentials: grpc.ServerCredentials | None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """A server with our services, and the port it was given."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", settings.body_bytes_max)])
+    server = grpc.aio.server(
+        interceptors=interceptors,
+        options=[("grpc.max_receive_message_length", settings.body_bytes_max)],
+    )
     add_services(server, handler, settings, user_of)
     if credentials is None:
         return server, server.add_insecure_port(address)

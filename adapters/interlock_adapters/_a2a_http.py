@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from a2a.auth.user import UnauthenticatedUser
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
 from a2a.server.context import ServerCallContext
 from a2a.server.request_handlers.response_helpers import build_error_response
@@ -20,7 +19,6 @@ from a2a.server.routes import (
     create_agent_card_routes,
     create_rest_routes,
 )
-from a2a.server.routes.common import StarletteUser
 from a2a.utils.constants import PROTOCOL_VERSION_0_3, VERSION_HEADER
 from a2a.utils.errors import A2AError
 from starlette.middleware import Middleware
@@ -38,6 +36,7 @@ from interlock_adapters._a2a_rpc import check_state, problem_of, respond, writte
 from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_version import spoken
 from interlock_adapters._asgi import SseIds
+from interlock_adapters._auth_a2a import user_of_scope
 from interlock_adapters._front import front
 from interlock_adapters._shutdown import STREAM_GRACE_S, HangUp
 
@@ -101,7 +100,7 @@ class HttpContextBuilder(ServerCallContextBuilder):
         if request.scope["query_string"]:
             check_state(request.query_params.get("status"))
         return ServerCallContext(
-            user=StarletteUser(request.user) if "user" in request.scope else UnauthenticatedUser(),
+            user=user_of_scope(request.scope),
             state=state,
             requested_extensions=get_requested_extensions(extensions),
         )

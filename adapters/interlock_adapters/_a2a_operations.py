@@ -10,9 +10,9 @@ not the client's business is logged under an id, and the client is told the id.
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypedDict
 
 from a2a.server.context import ServerCallContext
 from a2a.types import (
@@ -47,7 +47,7 @@ from interlock import (
     TaskView,
     can,
 )
-from interlock.errors import EngineError, InvalidInput, NotAccepting
+from interlock.errors import EngineError, InvalidInput, NotAccepting, UnknownTask
 from interlock_adapters._a2a_answer import Declined, Said, said_of
 from interlock_adapters._a2a_card import card_of
 from interlock_adapters._a2a_carried import carried_by
@@ -68,6 +68,8 @@ from interlock_adapters._a2a_request import (
 )
 from interlock_adapters._a2a_settings import A2ASettings
 from interlock_adapters._a2a_view import Projection, task_json
+from interlock_adapters._auth_a2a import roles_of, tenant_of
+from interlock_adapters._quota import note_miss
 from interlock_adapters._shutdown import Stopping
 
 _log: Final = logging.getLogger("interlock.a2a")
@@ -76,6 +78,16 @@ _log: Final = logging.getLogger("interlock.a2a")
 LAST_EVENT: Final = "interlock_last_event"
 #: Where it leaves what hears the client of the call hang up (`HangUp`).
 HANG_UP: Final = "interlock_hang_up"
+
+
+class _Saying(TypedDict):
+    """How the engine is told what somebody says."""
+
+    owner: str
+    roles: Sequence[str]
+    token: str
+    message: Sequence[Part]
+    carried: Mapping[str, str]
 
 
 class _Border:
@@ -88,6 +100,8 @@ class _Border:
         """Tell the client what is its business, and the log what is ours."""
         if error is None or isinstance(error, A2AError) or not isinstance(error, Exception):
             return
+        if isinstance(error, UnknownTask):
+            note_miss()
         told = error_of(error) if isinstance(error, EngineError) else None
         if told is None:
             error_id = secrets.token_hex(8)
@@ -166,10 +180,10 @@ class Operations:
 
         None stands for a message that came before: the task is where it is.
         """
-        watch = None if sent.push_config is None else await self._watch(sent.push_config)
-        carried = carried_by(context)
+        config = sent.push_config
+        watch = None if config is None else await self._watch(config, context)
         if sent.task_id:
-            return await self._follow_up(sent, watch, owner, carried)
+            return await self._follow_up(sent, watch, owner, context)
         check_input(sent.parts, self.settings.input_modes)
         handle = await self._engine.submit(
             [Part.model_validate(part) for part in sent.parts],
@@ -179,7 +193,7 @@ class Operations:
             token=sent.message_id,
             metadata=sent.metadata,
             watches=() if watch is None else (watch,),
-            carried=carried,
+            carried=carried_by(context),
         )
         if handle.created:
             return handle.task_id, handle.record.seq
@@ -187,7 +201,7 @@ class Operations:
         return handle.task_id, None
 
     async def _follow_up(
-        self, sent: Sent, watch: NewWatch | None, owner: str, carried: Mapping[str, str]
+        self, sent: Sent, watch: NewWatch | None, owner: str, context: ServerCallContext
     ) -> tuple[str, int | None]:
         view = await self._engine.view(sent.task_id, owner=owner)
         check_context(sent, view.record.context_id)
@@ -204,7 +218,7 @@ class Operations:
         if watch is not None:
             # Before the answer: what is refused must have changed nothing.
             await self._push.check(sent.task_id, watch, owner)
-        record = await self._tell(sent, said, owner, carried)
+        record = await self._tell(sent, said, owner, context)
         if watch is not None:
             # The room was there; if another took it meanwhile, one more is better than an
             # error for an answer that was accepted.  Repeats of it get no more than that.
@@ -212,30 +226,24 @@ class Operations:
         return sent.task_id, record.seq
 
     async def _tell(
-        self, sent: Sent, said: Said, owner: str, carried: Mapping[str, str]
+        self, sent: Sent, said: Said, owner: str, context: ServerCallContext
     ) -> TaskRecord:
         """Hand what a message says about an open ask to the engine."""
-        engine, task_id, token = self._engine, sent.task_id, sent.message_id
-        message = [Part.model_validate(part) for part in sent.parts]
+        engine, task_id = self._engine, sent.task_id
+        saying: _Saying = {
+            "owner": owner,
+            "roles": roles_of(context.user),
+            "token": sent.message_id,
+            "message": [Part.model_validate(part) for part in sent.parts],
+            "carried": carried_by(context),
+        }
         match said:
             case Answer():
-                return await engine.answer(
-                    task_id, said, owner=owner, token=token, message=message, carried=carried
-                )
+                return await engine.answer(task_id, said, **saying)
             case Declined(ask=ask, reason=reason):
-                return await engine.decline(
-                    task_id,
-                    ask,
-                    owner=owner,
-                    token=token,
-                    reason=reason,
-                    message=message,
-                    carried=carried,
-                )
+                return await engine.decline(task_id, ask, reason=reason, **saying)
             case _:
-                return await engine.decide(
-                    task_id, said, owner=owner, token=token, message=message, carried=carried
-                )
+                return await engine.decide(task_id, said, **saying)
 
     # --- tasks --------------------------------------------------------------------------
 
@@ -341,7 +349,7 @@ class Operations:
             task_id = required("task_id", params.task_id)
             self._push.supported()
             await self._engine.record(task_id, owner=owner)
-            watch = await self._watch(params)
+            watch = await self._watch(params, context)
             await self._push.check(task_id, watch, owner)
             return await self._push.add(task_id, watch, owner)
 
@@ -380,9 +388,11 @@ class Operations:
             task_id, config_id = required("task_id", params.task_id), required("id", params.id)
             await self._push.drop(task_id, config_id, owner)
 
-    async def _watch(self, config: TaskPushNotificationConfig) -> NewWatch:
+    async def _watch(
+        self, config: TaskPushNotificationConfig, context: ServerCallContext
+    ) -> NewWatch:
         self._push.supported()
-        self._check_tenant(config.tenant)
+        self._check_tenant(context, config.tenant)
         return await self._push.judged(config)
 
     # --- the card -----------------------------------------------------------------------
@@ -409,8 +419,8 @@ class Operations:
 
     def _caller(self, context: ServerCallContext, tenant: str) -> str:
         """Who calls, once it is clear that the call is for this agent."""
-        self._check_tenant(context.tenant)
-        self._check_tenant(tenant)
+        self._check_tenant(context, context.tenant)
+        self._check_tenant(context, tenant)
         missing = self._required_extensions - context.requested_extensions
         if missing:
             raise ExtensionSupportRequiredError(
@@ -418,8 +428,10 @@ class Operations:
             )
         return self.settings.owner_of(context)
 
-    def _check_tenant(self, tenant: str) -> None:
-        if tenant and tenant not in self.settings.tenants:
+    def _check_tenant(self, context: ServerCallContext, tenant: str) -> None:
+        own = tenant_of(context.user)
+        known = self.settings.tenants if own is None else {own}
+        if tenant and tenant not in known:
             raise invalid("tenant", "there is no such tenant")
 
     def _check_streaming(self) -> None:

@@ -9,10 +9,8 @@ from a2a.utils.errors import UnsupportedOperationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from interlock.models import JsonObject
+from interlock_adapters._principal import ANONYMOUS
 from interlock_adapters.vocabulary import Vocabulary
-
-#: Whose the tasks of callers without a credential are.
-ANONYMOUS: Final = "anonymous"
 
 #: Names the owner of whatever a call is about; raises an A2A error to turn it away.
 OwnerOf: TypeAlias = Callable[[ServerCallContext], str]
@@ -108,7 +106,8 @@ class A2ASettings(_Setting):
     card_max_age_s: int = Field(default=60, ge=0)
     owner_of: OwnerOf = owner_by_name
     #: Tenants that a request may name.  A name is a label: it opens nothing to its caller
-    #: that `owner_of` does not.
+    #: that `owner_of` does not.  Whoever `Authentication` let in by a credential may name the
+    #: tenant of that and no other, whatever is said here.
     tenants: frozenset[str] = frozenset()
     #: Seconds that CancelTask waits for the turn to end before it answers "cancelling".
     cancel_wait_s: float = Field(default=2.0, ge=0)

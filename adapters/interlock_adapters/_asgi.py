@@ -8,7 +8,7 @@ ids by which a reader resumes.  Both let everything else pass as it is.
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from enum import Enum
 from http import HTTPStatus
 from itertools import accumulate
@@ -166,8 +166,13 @@ def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
     return Excess.VALUES if values > values_max else None
 
 
-async def refuse(send: Send, code: HTTPStatus, why: str) -> None:
-    """Answer with a problem (RFC 9457), and that the connection is at its end."""
+async def refuse(
+    send: Send, code: HTTPStatus, why: str, further: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer with a problem (RFC 9457), and that the connection is at its end.
+
+    `further` are headers besides those of every refusal.
+    """
     problem = {"type": "about:blank", "title": code.phrase, "status": code.value, "detail": why}
     body = json.dumps(problem).encode()
     headers = [
@@ -175,6 +180,7 @@ async def refuse(send: Send, code: HTTPStatus, why: str) -> None:
         (b"content-length", str(len(body)).encode()),
         # What is left of the request is not worth reading.
         (b"connection", b"close"),
+        *further,
     ]
     await send({"type": "http.response.start", "status": code.value, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,14 +1,18 @@
-"""`interlock check`: proves what is promised of a lifecycle, or shows how it breaks."""
+"""`interlock check`: proves what is promised of a lifecycle, or shows how it breaks.
+
+Of a configuration it says whether that can be served.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from interlock import LIFECYCLE, Lifecycle
 from interlock._transitions import Row
 from interlock.testing.model import ModelReport, Violation, check_model
-from interlock_adapters import _lifecycles
+from interlock_adapters import _cli_serve
 from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain, count
 from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
@@ -25,7 +29,13 @@ _FACTS: Final = (
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    _lifecycles.declare(parser)
+    parser.add_argument(
+        "lifecycle",
+        nargs="?",
+        metavar="MODULE:LIFECYCLE|FILE.yaml",
+        help="where a lifecycle of yours is (default: the one that is shipped), or the "
+        "configuration of a service",
+    )
     parser.add_argument(
         "--model",
         action="store_true",
@@ -47,6 +57,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check and say what came of it: 0 as promised, 1 not so, 2 nothing to check."""
+    if _cli_serve.is_config(options.lifecycle):
+        return _cli_serve.check(Path(options.lifecycle))
     try:
         lifecycle = lifecycle_named(options.lifecycle)
     except NotFound as error:

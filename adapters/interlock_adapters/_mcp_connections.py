@@ -8,7 +8,7 @@ connection.  Everything that is begun here is ended by `stop`.
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,6 +79,8 @@ class Connections:
         self.clock: Final = clock
         #: As it was last listed.
         self.tools: tuple[Tool, ...] = ()
+        #: Whether it was there when it was last looked for.
+        self.available = False
         self._target: Final = target
         self._headers: Final = headers
         self._mode: Final = mode
@@ -131,6 +133,7 @@ class Connections:
             await asyncio.wait(self._farewells)
         self._links.clear()
         self.tools = ()
+        self.available = False
 
     async def _farewells_said(self) -> None:
         if not self._farewells:
@@ -211,14 +214,17 @@ class Connections:
                 await link.open()
                 self.tools = await listed(self.name, link.session)
         except (SourceUnavailable, InvalidInput) as error:
+            self.available = False
             self.farewell(self._closed(link))
             return error
         except Exception as error:  # noqa: BLE001  (the border to the SDK)
+            self.available = False
             self.farewell(self._closed(link))
             return SourceUnavailable(self.name, self.words_of(error))
         except BaseException:
             self.farewell(self._closed(link))
             raise
+        self.available = True
         if self._shared:
             self._link = link
             self.chore(self._watch(link))
@@ -303,6 +309,34 @@ class Connections:
                 await pause(self.clock, self.limits.backoff_first_s)
         finally:
             self._listing = False
+
+    async def refresh(self, check: Callable[[Sequence[Tool]], None]) -> None:
+        """List the tools anew, and take them if `check` has nothing against them.
+
+        Raises:
+            SourceUnavailable: it is not there; the tools stay as they were.
+            InvalidInput: two of its tools have one name; likewise.
+            Exception: what `check` raises; likewise.
+        """
+        before = self.tools
+        found = await self._found()
+        try:
+            check(found)
+        except Exception:
+            # They were taken already if it had to be connected to anew.
+            self.tools = before
+            raise
+        self.tools = found
+
+    async def _found(self) -> tuple[Tool, ...]:
+        try:
+            async with limit(self.clock, self.limits.connect_s), self.borrowed({}) as link:
+                found = await listed(self.name, link.session)
+        except (SourceUnavailable, InvalidInput):
+            raise
+        except Exception as error:  # noqa: BLE001  (the border to the SDK)
+            raise SourceUnavailable(self.name, self.words_of(error)) from None
+        return found
 
     async def _list_once(self) -> None:
         try:

@@ -39,6 +39,7 @@ from interlock_adapters._mcp_face_status import (
     with_problems,
 )
 from interlock_adapters._mcp_face_tools import MESSAGE, Offered, tool_name
+from interlock_adapters._quota import note_miss
 from interlock_adapters._tokens import OWN
 
 #: What is wrong with answers, by key: nothing.
@@ -169,6 +170,7 @@ class Calls:
         try:
             view = await self._desk.engine.view(state.task_id, owner=owner)
         except UnknownTask:
+            note_miss()
             raise bad_state("the requestState opens no call of this caller's") from None
         if state.seq > view.record.seq or not _is_same_call(view.events[0], tool, arguments):
             raise bad_state("the requestState is of another call")

@@ -36,6 +36,7 @@ from interlock.errors import (
 from interlock_adapters._mcp_face_callers import Callers, Seat
 from interlock_adapters._mcp_face_errors import TASKS, invalid
 from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
+from interlock_adapters._mcp_face_principal import roles_of_request
 from interlock_adapters._mcp_face_settings import McpSettings, Request
 from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable, concluded
 from interlock_adapters._mcp_face_tools import TOOL, Catalog, Offered, tool_name
@@ -210,21 +211,23 @@ class Desk:
     async def say(
         self, record: TaskRecord, ask: OpenAsk, result: wire.ElicitResult, *, token: str | None
     ) -> bool:
-        """Tell a task what its owner says to one of its asks; False if that is nothing.
+        """Tell a task what its owner, who makes this request, says to one of its asks.
+
+        False if that is nothing.
 
         Raises:
             InvalidInput, AnswerInvalid: it is not what was asked for; the ask stays open.
             Refused: the ask is closed, or the owner may not answer.
             TokenReused: something else was said to it before.
         """
-        task_id, owner = record.task_id, record.owner
+        task_id, owner, roles = record.task_id, record.owner, roles_of_request()
         match said_of(ask, result):
             case Answer() as answer:
-                await self.engine.answer(task_id, answer, owner=owner, token=token)
+                await self.engine.answer(task_id, answer, owner=owner, roles=roles, token=token)
             case Approval() | Denial() as decision:
-                await self.engine.decide(task_id, decision, owner=owner, token=token)
+                await self.engine.decide(task_id, decision, owner=owner, roles=roles, token=token)
             case Declined(key):
-                await self.engine.decline(task_id, key, owner=owner, token=token)
+                await self.engine.decline(task_id, key, owner=owner, roles=roles, token=token)
             case Dismissed():
                 reason = "a question was dismissed"
                 with suppress(IllegalTrigger):  # It is over.

@@ -23,6 +23,7 @@ from interlock.errors import (
     UnknownTask,
 )
 from interlock.models import JsonObject
+from interlock_adapters._quota import note_miss
 
 _log: Final = logging.getLogger("interlock.mcp")
 
@@ -73,6 +74,7 @@ def invalid(*problems: str, **data: object) -> MCPError:
 
 def unknown_task() -> MCPError:
     """There is no such task, or it is none of the caller's: which of them is not told."""
+    note_miss()
     return MCPError(wire.INVALID_PARAMS, "there is no such task", {"reason": "unknown_task"})
 
 

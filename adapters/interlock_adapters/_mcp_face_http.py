@@ -1,7 +1,7 @@
 """The MCP face over streamable HTTP, both eras on one URL, and what stands in front of it."""
 
 import ipaddress
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -27,7 +27,16 @@ from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
 
 from interlock_adapters._asgi import App, Receive, Scope, Send, refuse
+from interlock_adapters._auth_base import Authenticator
+from interlock_adapters._auth_mcp import (
+    Verifier,
+    metadata_url,
+    resource_of,
+    resource_routes,
+    sdk_settings,
+)
 from interlock_adapters._front import front
+from interlock_adapters._mcp_face_principal import Adopt
 from interlock_adapters._mcp_face_settings import McpSettings
 from interlock_adapters._shutdown import Stopping
 
@@ -50,6 +59,12 @@ class McpAuth(NamedTuple):
     settings: AuthSettings
     verifier: TokenVerifier
 
+    @classmethod
+    def of(cls, authenticator: Authenticator, settings: McpSettings) -> "McpAuth":
+        """As an authenticator knows callers, where nothing but this face is served."""
+        resource = resource_of(settings.url, settings.path)
+        return cls(sdk_settings(authenticator, resource), Verifier(authenticator))
+
 
 class McpFace:
     """An MCP server over HTTP, for an application that is there already.
@@ -63,10 +78,15 @@ class McpFace:
         settings: McpSettings,
         *,
         auth: McpAuth | None = None,
+        authenticator: Authenticator | None = None,
         events: EventStore | None = None,
         stopping: Stopping | None = None,
     ) -> None:
         """Serve `server`.  Without `auth` only callers on this machine are let in.
+
+        With `authenticator`, `Authentication` with that stands in front of everything, and
+        who calls is who that has let in; `public` are to be public paths of it, and
+        `metadata` is for its challenge.
 
         `events` lets clients of the handshake era take up a stream again that broke off.
         """
@@ -89,14 +109,29 @@ class McpFace:
         plain, plain_manager = build(json_response=True), server.session_manager
         inner, manager = build(), server.session_manager
         self._managers: Final = (plain_manager, manager)
-        self.routes: Final[Sequence[BaseRoute]] = [
+        self.routes: Sequence[BaseRoute] = [
             _either(route, other, settings.path)
             for route, other in zip(inner.routes, plain.routes, strict=True)
         ]
         guards = [Middleware(Trim), *front(settings)]
-        if auth is None:
+        #: Paths that are open to everybody, and where metadata of this resource is, by path.
+        self.public: Sequence[str] = ()
+        self.metadata: Mapping[str, str] = {}
+        if authenticator is not None:
+            guards.append(Middleware(Adopt))
+            self._describe(authenticator, settings)
+        elif auth is None:
             guards.insert(0, Middleware(OnlyHere))
         self.middleware: Final[Sequence[Middleware]] = [*guards, *inner.user_middleware]
+
+    def _describe(self, authenticator: Authenticator, settings: McpSettings) -> None:
+        """Say where clients get tokens, if the authenticator does."""
+        resource = resource_of(settings.url, settings.path)
+        described = resource_routes(authenticator, resource)
+        self.routes = [*self.routes, *described]
+        self.public = [route.path for route in described if isinstance(route, Route)]
+        where = metadata_url(authenticator, resource)
+        self.metadata = {} if where is None else {settings.path: where}
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:

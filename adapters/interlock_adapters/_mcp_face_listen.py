@@ -22,6 +22,7 @@ from interlock_adapters._mcp_face_progress import followed
 from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters._mcp_face_status import Json
 from interlock_adapters._mcp_face_tasks import check_tasks_client
+from interlock_adapters._quota import note_miss
 
 Handler: TypeAlias = Callable[[Request, Any], Awaitable[Any]]
 _IDS: Final = "taskIds"
@@ -78,6 +79,7 @@ class Listen:
             try:
                 records.append(await self._desk.engine.record(task_id, owner=owner))
             except UnknownTask:
+                note_miss()
                 continue
         return records
 

@@ -1,7 +1,7 @@
 """What a deployment says about its MCP face.  Read once, at the edge."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import mcp_types as wire
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -10,9 +10,8 @@ from mcp.server.context import ServerRequestContext
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from interlock.forms import FormLike
-
-#: Whose the tasks of callers without a credential are: as over A2A.
-ANONYMOUS: Final = "anonymous"
+from interlock_adapters._mcp_face_principal import PrincipalToken
+from interlock_adapters._principal import ANONYMOUS, Principal
 
 Request: TypeAlias = ServerRequestContext[Any, Any]
 #: Names the owner of whatever a request is about; raises an MCPError to turn it away.
@@ -21,16 +20,11 @@ OwnerOf: TypeAlias = Callable[[Request], str]
 TaskUse: TypeAlias = Literal["never", "optional", "required"]
 
 
-#: What sets the parts of an owner apart, and so is spelt otherwise within one.
-_APART: Final = str.maketrans({" ": "%20", "%": "%25"})
-#: What the name of a client begins with, that has no subject.
-_CLIENT: Final = "client="
-
-
 def owner_by_token(_request: Request) -> str:
-    """The subject of the access token, after its issuer if that is known, else `ANONYMOUS`.
+    """Whose the access token is (see `Principal.owner`), or `ANONYMOUS` without one.
 
-    A token without a subject is that of a client: `client=NAME`, which is nobody's subject.
+    A token that another verifier than an authenticator of ours took is of its subject and its
+    issuer, if that is known; without a subject it is that of a client.
 
     Raises:
         PermissionError: the token names nobody.
@@ -38,17 +32,14 @@ def owner_by_token(_request: Request) -> str:
     token = get_access_token()
     if token is None:
         return ANONYMOUS
+    if isinstance(token, PrincipalToken):
+        return token.principal.owner
     client, issuer, subject = principal_components(token)
     name = subject or client
     if name in {"", ANONYMOUS}:
         # Else a credential could be made that opens every anonymous task.
         raise PermissionError("the access token names nobody")
-    said = name.translate(_APART)
-    if not subject:
-        said = _CLIENT + said
-    elif said.startswith(_CLIENT):
-        said = said.replace("=", "%3D", 1)
-    return f"{issuer.translate(_APART)} {said}" if issuer else said
+    return Principal(name, issuer=issuer or "", client=not subject).owner
 
 
 class _Setting(BaseModel):

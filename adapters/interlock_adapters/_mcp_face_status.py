@@ -22,9 +22,11 @@ from interlock import (
     TaskView,
     Trigger,
 )
+from interlock._guards import ROLE
 from interlock.forms import problems_of
 from interlock_adapters._mcp_face_content import result_of
 from interlock_adapters._mcp_face_forms import elicitation_of
+from interlock_adapters._mcp_face_principal import roles_of_request
 from interlock_adapters._mcp_face_tools import Offered
 from interlock_adapters._stops import STOPS
 
@@ -41,11 +43,14 @@ _ELSEWHERE: Final = "The task waits for somebody else."
 
 
 def answerable(record: TaskRecord) -> tuple[OpenAsk, ...]:
-    """The open asks that the task's owner may answer, oldest first.
+    """The open asks that the task's owner, who makes this request, may answer, oldest first.
 
-    What only others may is none of the client's questions.
+    By name or in a role.  What only others may is none of the client's questions.
     """
-    return tuple(a for a in record.asks if not a.approvers or record.owner in a.approvers)
+    names = {ROLE + role for role in roles_of_request()}
+    if not record.owner.startswith(ROLE):  # As the guard has it: no role is had by a name.
+        names.add(record.owner)
+    return tuple(a for a in record.asks if not a.approvers or names.intersection(a.approvers))
 
 
 def time_of(at: float) -> str:

@@ -6,7 +6,7 @@ that asks something else than before is not handed an answer that was to another
 
 import gc
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from inspect import GEN_CLOSED, getgeneratorstate
@@ -21,6 +21,7 @@ from smolagents.models import (  # type: ignore[import-untyped]  # as above
 )
 from smolagents.monitoring import TokenUsage  # type: ignore[import-untyped]  # as above
 
+from interlock import Usage, model_call
 from interlock.errors import EngineError, TaskStopped
 from interlock.models import JsonObject
 from interlock_adapters._smol_failure import RunEnds, failed_of, said_of
@@ -39,6 +40,14 @@ __all__ = ["JournaledModel"]
 
 #: Characters that are shown at once while a model answers: each piece is an event of the log.
 CHUNK_CHARS_MIN: Final = 64
+
+#: By the library's classes, the providers as the OpenTelemetry conventions name them.
+_PROVIDERS: Final = {
+    "AmazonBedrockModel": "aws.bedrock",
+    "AzureOpenAIModel": "azure.ai.openai",
+    "InferenceClientModel": "hugging_face",
+    "OpenAIModel": "openai",
+}
 
 
 class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
@@ -75,7 +84,7 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
             answer = partial(self._answered, messages, options)
             try:
                 said = seat.run.task.call(
-                    partial(model, answer),
+                    self._seen(partial(model, answer)),
                     prompt=seat.run.digests.of(messages, options),
                     key=key,
                     idempotent=True,
@@ -122,6 +131,13 @@ class JournaledModel(Model):  # type: ignore[misc]  # the library has no types
             for index, call in enumerate(message.tool_calls or []):
                 call.id = f"{self._seat.model_key}.{index}"
         return message
+
+    def _seen(self, fn: Callable[..., object]) -> Callable[..., object]:
+        """The same, as a call of this model for who observes the engine."""
+        named = self._inner.model_id
+        provider = _PROVIDERS.get(type(self._inner).__name__, "")
+        name = named if isinstance(named, str) else ""
+        return model_call(fn, model=name, provider=provider, usage=_usage)
 
     def _answered(self, messages: Messages, options: Options) -> JsonObject:
         """Ask the model itself.
@@ -175,6 +191,12 @@ def closed(deltas: Iterator[DeltaLike]) -> Generator[None]:
             # OpenAI's stream refers to itself: it hangs up only when it is collected, and until
             # then the model goes on, and is paid.
             gc.collect()
+
+
+def _usage(said: JsonObject) -> Usage | None:
+    """The tokens that an answer took, as the log has it."""
+    usage = cast("dict[str, int] | None", said.get("token_usage"))
+    return Usage(usage["input"], usage["output"]) if usage else None
 
 
 def _json(message: MessageLike) -> JsonObject:

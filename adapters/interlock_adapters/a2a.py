@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock import Engine
+from interlock.errors import InvalidInput
 
 try:
     from starlette.applications import Starlette
@@ -27,7 +28,6 @@ try:
     from interlock_adapters._a2a_operations import Operations
     from interlock_adapters._a2a_push import CHANNEL, PushDeliverer
     from interlock_adapters._a2a_settings import (
-        ANONYMOUS,
         A2ASettings,
         ExtendedCard,
         Extension,
@@ -35,6 +35,7 @@ try:
         Skill,
         owner_by_name,
     )
+    from interlock_adapters._principal import ANONYMOUS
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters._webhook import Webhooks, WebhookSettings
 except ModuleNotFoundError as missing:
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from interlock_adapters._a2a_grpc import UserOf
+    from interlock_adapters._auth_base import Authenticator
+    from interlock_adapters._quota import Quotas
 
 __all__ = [
     "ANONYMOUS",
@@ -144,27 +147,41 @@ def grpc_server(
     push: PushDeliverer | None = None,
     stopping: Stopping | None = None,
     user_of: "UserOf | None" = None,
+    authenticator: "Authenticator | None" = None,
+    quotas: "Quotas | None" = None,
     credentials: "grpc.ServerCredentials | None" = None,
 ) -> BoundServer:
     """A gRPC server for the engine's tasks, bound to `address`; port 0 is a free one.
 
-    `user_of` authenticates: it makes a user of a call's metadata.  Without `credentials`
+    `authenticator` lets callers in, as `Authentication` does over HTTP, and `quotas` bounds
+    what each asks for; or `user_of` makes a user of a call's metadata.  Without `credentials`
     the port speaks plain text.  Before the server is stopped, begin `stopping`: what waits is
     answered then instead of cut off.
 
     Raises:
         InvalidInput: the settings do not make an agent card, or the engine has not `push` as
-            its deliverer for `CHANNEL`.
+            its deliverer for `CHANNEL`; or both `authenticator` and `user_of` are given.
         ModuleNotFoundError: the grpc extra is not installed.
     """
     try:
-        from interlock_adapters import _a2a_grpc as binding  # noqa: PLC0415 - an extra of its own
+        # An extra of its own.
+        from interlock_adapters import _a2a_grpc as binding  # noqa: PLC0415
+        from interlock_adapters import _auth_grpc as auth  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
             "grpc_server needs the grpc extra: pip install 'interlock[grpc]'", name=missing.name
         ) from missing
     handler = EngineHandler(Operations(engine, settings, push=push, stopping=stopping))
+    if user_of is None:
+        user_of = binding.nobody if authenticator is None else auth.caller
+    elif authenticator is not None:
+        raise InvalidInput(["either `authenticator` or `user_of` is accepted"])
     server, port = binding.bound(
-        handler, settings, address, user_of=user_of or binding.nobody, credentials=credentials
+        handler,
+        settings,
+        address,
+        user_of=user_of,
+        credentials=credentials,
+        interceptors=[auth.Guard(authenticator, quotas)] if authenticator or quotas else (),
     )
     return BoundServer(server, port)

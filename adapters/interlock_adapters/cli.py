@@ -1,4 +1,4 @@
-"""The command line: `interlock demo`, `diagram`, `check`, `crosscheck`, `verify`, ...
+"""The command line: `interlock demo`, `init`, `serve`, `tasks`, `diagram`, `check`, `fuzz`, ...
 
 Exit codes: 0 all is well; 1 it failed, or found something; 2 it was called wrongly, or the
 doctor cannot read the store; 130 it was interrupted.
@@ -10,19 +10,25 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from interlock import Lifecycle, SqliteStore, SystemClock, examine, resume_stopped
-from interlock.errors import EngineError, StoreError, StoreLocked
+from interlock import Lifecycle, SqliteStore, SystemClock, examine
+from interlock.errors import StoreError
 from interlock_adapters import (
+    _cli_backup,
     _cli_check,
     _cli_crosscheck,
     _cli_diagram,
     _cli_fuzz,
+    _cli_init,
     _cli_mutate,
     _cli_record,
+    _cli_serve,
+    _cli_tasks,
+    _cli_token,
     _lifecycles,
 )
 from interlock_adapters._cli_common import (
@@ -111,11 +117,18 @@ def _parser() -> argparse.ArgumentParser:
         help="how long each step of the agent takes (default: %(default)s)",
     )
 
+    for name, module, summary in (
+        ("init", _cli_init, "write a project that runs as it is"),
+        ("serve", _cli_serve, "serve an agent: A2A, MCP, management and console"),
+        ("token", _cli_token, "make a bearer token, and the line by which a service knows it"),
+    ):
+        module.declare(_command(add, name, module.run, summary))
+
     _cli_diagram.declare(
         _command(add, "diagram", _cli_diagram.run, "draw the lifecycle of a task, or export it")
     )
     _cli_check.declare(
-        _command(add, "check", _cli_check.run, "see whether a lifecycle is sound, and prove it")
+        _command(add, "check", _cli_check.run, "see whether a lifecycle or a service is sound")
     )
     _cli_crosscheck.declare(
         _command(
@@ -135,7 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the store")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     _lifecycles.declare_option(doctor)
-    _add_resume(add)
+    _cli_tasks.declare(partial(_command, add))
+    _cli_backup.declare(
+        _command(add, "backup", _cli_backup.run, "copy a store, running or not, and check the copy")
+    )
     _add_tests(add)
     return parser
 
@@ -150,28 +166,6 @@ def _add_tests(add: _Add) -> None:
     _cli_mutate.declare(
         _command(add, "mutate", _cli_mutate.run, "see which faults of a lifecycle your tests miss")
     )
-
-
-def _add_resume(add: _Add) -> None:
-    resume = _command(
-        add, "resume", _resume, "decide how a task goes on that waits for an operator"
-    )
-    resume.add_argument("task", metavar="TASK_ID", help="as interlock doctor names it")
-    resume.add_argument(
-        "--store",
-        metavar=f"{SQLITE}PATH",
-        type=sqlite_path,
-        required=True,
-        help="the store, whose server is stopped",
-    )
-    _lifecycles.declare_option(resume)
-    how = resume.add_mutually_exclusive_group(required=True)
-    for option, value, meaning in (
-        ("--again", "again", "run it as it is: its agent was mended"),
-        ("--skip", "skip", "ignore the entry of its log at which it went astray"),
-        ("--from-scratch", "from_scratch", "ignore all that it did, and do it once more"),
-    ):
-        how.add_argument(option, dest="how", action="store_const", const=value, help=meaning)
 
 
 def _command(add: _Add, name: str, run: _Run, summary: str) -> argparse.ArgumentParser:
@@ -249,30 +243,6 @@ def _doctor(options: argparse.Namespace) -> int:
         return complain(str(error), MISUSED)
     print(as_json(found) if options.json else as_text(found, now=now))
     return FAILED if found.needs_a_person else OK
-
-
-def _resume(options: argparse.Namespace) -> int:
-    path: Path = options.store
-    if not path.is_file():
-        return complain(f"there is no file {path}", FAILED)
-    try:
-        asyncio.run(_resumed(path, options, lifecycle_named(options.lifecycle)))
-    except StoreLocked as error:
-        return complain(f"{error}; stop it first, or let it call Engine.resume", FAILED)
-    except EngineError as error:
-        return complain(str(error), FAILED)
-    print(f"task {options.task} goes on at the next start")
-    return OK
-
-
-async def _resumed(path: Path, options: argparse.Namespace, lifecycle: Lifecycle) -> None:
-    store = SqliteStore(path)
-    await store.open()
-    try:
-        at = SystemClock().now()
-        await resume_stopped(store, options.task, options.how, at=at, lifecycle=lifecycle)
-    finally:
-        await store.close()
 
 
 if __name__ == "__main__":

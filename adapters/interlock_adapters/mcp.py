@@ -26,16 +26,17 @@ try:
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
 
+    from interlock_adapters._auth_base import Authenticator
     from interlock_adapters._mcp_face_errors import McpFault
     from interlock_adapters._mcp_face_http import McpAuth, McpFace
     from interlock_adapters._mcp_face_server import add_agents, mcp_server
     from interlock_adapters._mcp_face_settings import (
-        ANONYMOUS,
         McpSettings,
         McpTool,
         OwnerOf,
         owner_by_token,
     )
+    from interlock_adapters._principal import ANONYMOUS
     from interlock_adapters._shutdown import Stopping
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
@@ -66,6 +67,7 @@ def mcp_app(
     *,
     server: Server[Any] | None = None,
     auth: McpAuth | None = None,
+    authenticator: Authenticator | None = None,
     events: EventStore | None = None,
     middleware: Sequence[Middleware] = (),
     owns_engine: bool = True,
@@ -75,8 +77,10 @@ def mcp_app(
 
     With `owns_engine` its lifespan starts the engine and drains it.  `server` is one that
     the agents are added to.  `auth` says who may call; without it only this machine may.
-    `events` are as for `McpFace`.  `middleware` comes before ours.  `stopping` is as for
-    `a2a_app`, and may be shared with it.  The application is served once.
+    `authenticator` is that of an `Authentication` among the `middleware`, or in front of it
+    all, which says that instead.  `events` are as for `McpFace`.  `middleware` comes before
+    ours.  `stopping` is as for `a2a_app`, and may be shared with it.  The application is
+    served once.
 
     Raises:
         InvalidInput: the settings do not make tools of the engine.
@@ -86,7 +90,9 @@ def mcp_app(
         server = mcp_server(engine, settings, stopping=stops)
     else:
         add_agents(server, engine, settings, stopping=stops)
-    face = McpFace(server, settings, auth=auth, events=events, stopping=stops)
+    face = McpFace(
+        server, settings, auth=auth, authenticator=authenticator, events=events, stopping=stops
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:

@@ -8,7 +8,7 @@ Nothing is sent twice: a call whose connection breaks fails, and the next one co
 What is mapped to what is in specs/mcp_tools.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
@@ -139,9 +139,18 @@ class McpServer:
         """See `ToolSource`."""
         await self._connections.stop()
 
+    @property
+    def available(self) -> bool:
+        """Whether it was there when it was last looked for."""
+        return self._connections.available
+
     def tools(self) -> Sequence[Tool]:
         """See `ToolSource`."""
         return self._connections.tools
+
+    async def refresh(self, check: Callable[[Sequence[Tool]], None]) -> None:
+        """See `interlock.Refreshable`."""
+        await self._connections.refresh(check)
 
     async def call(
         self, tool: Tool, arguments: JsonObject, use: ToolUse

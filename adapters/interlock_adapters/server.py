@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 try:
     import uvicorn
+
+    from interlock_adapters._server_patience import Patience, patient
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "interlock_adapters.server needs the server extra: pip install 'interlock[server]'",
@@ -23,7 +25,9 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
+
+__all__ = ["NOT_STARTED", "OK", "Patience", "serve"]
 
 #: Exit codes: it ended as it was told to; it did not come up, and the log says why.
 OK: Final = 0
@@ -34,24 +38,41 @@ LINGER_S: Final = 5
 
 
 def serve(
-    app: "Starlette",
+    app: "ASGIApp",
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     sockets: Sequence[socket.socket] = (),
     log_level: str = "info",
+    patience: Patience | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit code, which is 0 then.
 
-    `sockets` that listen already take the place of `host` and `port`.
+    `sockets` that listen already take the place of `host` and `port`.  `patience` bounds how
+    long clients are waited for, and how many there may be.
     """
-    config = uvicorn.Config(
-        app, host=host, port=port, log_level=log_level, timeout_graceful_shutdown=LINGER_S
-    )
+    config = config_of(app, patience or Patience(), host=host, port=port, log_level=log_level)
     server = uvicorn.Server(config)
     with _an_end_that_is_none_of_an_error():
         server.run([*sockets] or None)
     return OK if server.started else NOT_STARTED
+
+
+def config_of(
+    app: "ASGIApp", patience: Patience, *, host: str, port: int, log_level: str
+) -> uvicorn.Config:
+    """What uvicorn is told."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level=log_level,
+        http=patient(patience),
+        ws="none",  # No face speaks WebSocket.
+        limit_concurrency=patience.connections,
+        timeout_keep_alive=patience.idle_s,
+        timeout_graceful_shutdown=LINGER_S,
+    )
 
 
 @contextmanager

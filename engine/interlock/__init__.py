@@ -3,21 +3,37 @@
 from interlock._agent import Agent, Ask, Authorize, Emit, Progress, Result
 from interlock._clock import Alarm, Clock, SystemClock
 from interlock._context import TaskContext, TaskInput
-from interlock._engine import Engine, Statistics
+from interlock._engine import Engine
 from interlock._event import Event, Signal
 from interlock._handle import Possible, TaskHandle, can, result_of, value_of
 from interlock._machine import LIFECYCLE, Lifecycle, Move, fire, fold
-from interlock._operator import resume_stopped
+from interlock._observer import (
+    CallSeen,
+    ModelUsed,
+    Observer,
+    Statistics,
+    TurnSeen,
+    Usage,
+    model_call,
+)
+from interlock._operator import (
+    answer_stopped,
+    cancel_stopped,
+    decide_stopped,
+    decline_stopped,
+    resume_stopped,
+)
 from interlock._outbox import Deliverer, DeliveryFailed, NewWatch, TaskView
 from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, PhaseSet, Trigger
 from interlock._record import Ask as OpenAsk
 from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
+from interlock._sqlite_backup import Backup, backup
 from interlock._sqlite_doctor import Examination, examine
 from interlock._sqlite_peek import stored_log, stored_moves, stored_phases
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
-from interlock._toolbox import Toolbox
+from interlock._toolbox import SourceState, Toolbox
 from interlock.diagram import mermaid
 from interlock.models import (
     Answer,
@@ -34,6 +50,7 @@ from interlock.models import (
 from interlock.policy import Policies, Policy, Refuse, RequiredInput, When
 from interlock.tools import (
     Question,
+    Refreshable,
     Tool,
     ToolCall,
     ToolResult,
@@ -57,6 +74,8 @@ __all__ = [
     "Ask",
     "AskKind",
     "Authorize",
+    "Backup",
+    "CallSeen",
     "Clock",
     "Deliverer",
     "DeliveryFailed",
@@ -71,8 +90,10 @@ __all__ = [
     "Lifecycle",
     "Limits",
     "MemoryStore",
+    "ModelUsed",
     "Move",
     "NewWatch",
+    "Observer",
     "OpenAsk",
     "Part",
     "Phase",
@@ -82,12 +103,14 @@ __all__ = [
     "Possible",
     "Progress",
     "Question",
+    "Refreshable",
     "Refuse",
     "RequiredInput",
     "Result",
     "Retention",
     "Retry",
     "Signal",
+    "SourceState",
     "SqliteStore",
     "Statistics",
     "StopCause",
@@ -109,14 +132,22 @@ __all__ = [
     "ToolUse",
     "Toolbox",
     "Trigger",
+    "TurnSeen",
     "Unfinished",
+    "Usage",
     "Watch",
     "When",
+    "answer_stopped",
+    "backup",
     "can",
+    "cancel_stopped",
+    "decide_stopped",
+    "decline_stopped",
     "examine",
     "fire",
     "fold",
     "mermaid",
+    "model_call",
     "result_of",
     "resume_stopped",
     "stored_log",

@@ -2,16 +2,20 @@
 
 import math
 import sys
-from collections.abc import Mapping
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from interlock._agent import Content
+from interlock._event import Data
 from interlock._form import faults_of
+from interlock._json import encoded, same
 from interlock._memory import OWN
-from interlock.errors import InvalidInput
-from interlock.models import JsonObject, parts_of
+from interlock._record import Ask
+from interlock._store import TaskQuery
+from interlock.errors import InvalidInput, ResultInvalid
+from interlock.models import Approval, Denial, JsonObject, JsonValue, Part, parts_of
 
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
@@ -56,6 +60,83 @@ def stored_parts(content: Content) -> list[JsonObject]:
         return [part.to_json() for part in parts_of(content)]
     except ValidationError as error:
         raise InvalidInput(faults_of(error)) from None
+
+
+def checked(value: object, what: str, bytes_max: int) -> bytes:
+    """The value as canonical JSON, once it is clear that it is JSON and not too large.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    try:
+        return encoded(value, what=what, bytes_max=bytes_max)
+    except ResultInvalid as error:
+        raise InvalidInput([str(error)]) from None
+
+
+def roles_of(roles: Sequence[str]) -> list[str]:
+    """The roles that somebody acts in.
+
+    Raises:
+        InvalidInput: they are no sequence of names.
+    """
+    given = cast("object", roles)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidInput(
+            [f"roles is of type {type(given).__name__}; a list of names is accepted"]
+        )
+    named = list(roles)
+    for role in named:
+        if problems := name_problems({"a role": role}, needed="a role"):
+            raise InvalidInput(problems)
+    return named
+
+
+def spoken(
+    said: JsonObject,
+    *,
+    token: str | None,
+    message: Sequence[Part],
+    roles: Sequence[str],
+    bytes_max: int,
+) -> dict[str, JsonValue]:
+    """What every answer and decision puts into the log.
+
+    Raises:
+        InvalidInput: something is not of its kind, not JSON or too large.
+    """
+    if problems := text_problems(token=token):
+        raise InvalidInput(problems)
+    parts: list[JsonValue] = [*stored_parts(message)]
+    acting: list[JsonValue] = [*roles_of(roles)]
+    checked([said, parts, token, acting], "the answer", bytes_max)
+    data: dict[str, JsonValue] = {"key": said["ask"], "token": token, "message": parts}
+    # Not before: logs in which nobody acts in a role stay what they are.
+    if acting:
+        data["roles"] = acting
+    return data
+
+
+def answered(data: Mapping[str, JsonValue], said: JsonObject) -> Data:
+    """The payload of an answer, of what `spoken` gives."""
+    return {**data, "value": said["value"]}
+
+
+def decided(
+    data: Mapping[str, JsonValue],
+    decision: Approval | Denial,
+    said: JsonObject,
+    ask: Ask | None,
+    *,
+    grace_s: float,
+) -> Data:
+    """The payload of a decision on an ask, of what `spoken` gives."""
+    given: dict[str, Any] = {**data, "digest": decision.digest, "reason": decision.reason}
+    if isinstance(decision, Denial):
+        return given | {"grace_s": grace_s}
+    asked = None if ask is None else ask.arguments
+    final = asked if decision.arguments is None else said["arguments"]
+    return given | {"arguments": final, "edited": not same(final, asked)}
 
 
 def name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]:
@@ -141,6 +222,42 @@ def _are_texts(pair: object) -> bool:
     if not isinstance(pair, tuple):
         return False
     return all(isinstance(text, str) for text in cast("tuple[object, ...]", pair))
+
+
+def query_problems(query: TaskQuery) -> list[str]:
+    """What is wrong with what a query asks for, its cursor aside."""
+    names: dict[str, object] = {
+        "owner": query.owner,
+        "owner_prefix": query.owner_prefix,
+        "context_id": query.context_id,
+        "search": query.search,
+    }
+    problems = text_problems(**names)
+    for what, name in names.items():
+        if not isinstance(name, str):
+            continue
+        if not is_unicode(name):
+            problems.append(f"{what} has half a character; whole text is accepted")
+        elif len(name) > NAME_CHARS_MAX:
+            problems.append(
+                f"{what} has {len(name)} characters; at most {NAME_CHARS_MAX} are accepted"
+            )
+    return problems
+
+
+def check_purge(older_than_s: object, limit: object) -> None:
+    """See that an age is one in seconds, and a limit a number of tasks.
+
+    Raises:
+        InvalidInput: one is none.
+    """
+    problems: list[str] = []
+    if older_than_s != 0 and not is_time(older_than_s):
+        problems.append("older_than_s is no number of seconds; 0 and more, and finite, is accepted")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        problems.append("limit is no number of tasks; 1 and more is accepted")
+    if problems:
+        raise InvalidInput(problems)
 
 
 def check_place(after: object) -> None:

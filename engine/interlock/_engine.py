@@ -8,11 +8,11 @@ It is long because it is the whole of that face, with its errors; each call is s
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
@@ -22,22 +22,29 @@ from interlock._clock import Clock, SystemClock
 from interlock._conclusion import OPERATOR_NAME
 from interlock._edge import (
     actor_of,
+    answered,
     carried_of,
     check_place,
+    check_purge,
+    checked,
+    decided,
     is_cursor,
     is_metadata,
     is_time,
     is_unicode,
     name_problems,
     named,
+    query_problems,
+    spoken,
     stored_parts,
     text_problems,
 )
 from interlock._event import Data, Event, Signal
 from interlock._guards import ask_is_open
 from interlock._handle import TaskHandle
-from interlock._json import digest, encoded, fingerprint, own_copy, same
+from interlock._json import digest, fingerprint, own_copy
 from interlock._machine import LIFECYCLE, Lifecycle
+from interlock._observer import Observer, Statistics, Told
 from interlock._operator import operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
@@ -64,6 +71,7 @@ from interlock.errors import (
     InvalidInput,
     LimitReached,
     NotAccepting,
+    NotFinalized,
     Refused,
     ResultInvalid,
     StoreError,
@@ -78,25 +86,13 @@ EVENTS_PAGE: Final = 500
 #: Seconds that `Engine.settled` waits for a write: some times what one takes.
 SETTLE_S: Final = 0.05
 
+#: Tasks that one call of `Engine.purge` forgets at most, unless it is told otherwise.
+PURGED_MAX: Final = 10_000
+
 #: How an operator lets a task go on (see `Engine.resume`).
 Resumption: TypeAlias = Literal["again", "skip", "from_scratch"]
 
 _CLOSING: Final = "the engine is closing and takes no new tasks"
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What is held right now."""
-
-    accepting: bool
-    #: Tasks that something is happening to in this process.
-    live: int = 0
-    running: int = 0
-    queued: int = 0
-    #: Turns that were given up and have not ended yet.
-    abandoned: int = 0
-    #: Tasks that could not be read: `interlock doctor` names them.
-    quarantined: int = 0
 
 
 def random_id() -> str:
@@ -139,6 +135,7 @@ class Engine:
         deliverers: Mapping[str, Deliverer] | None = None,
         new_id: Callable[[], str] = random_id,
         lifecycle: Lifecycle = LIFECYCLE,
+        observer: Observer | None = None,
     ) -> None:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
@@ -150,7 +147,7 @@ class Engine:
         `deliverers` serve the watches of their channels.  `new_id` names tasks and
         contexts; give another one only where runs must be repeatable, as in tests.
         `lifecycle` is the one that all its tasks live by: `LIFECYCLE`, or that with more in it
-        (`Lifecycle.extend`).
+        (`Lifecycle.extend`).  `observer` is told what happens, and has no say in it.
 
         Raises:
             TypeError: an agent is of no kind that can be run.
@@ -166,6 +163,7 @@ class Engine:
         #: What every task lives by.
         self.lifecycle: Final = lifecycle
         self._new_id: Final = new_id
+        self._told: Final = None if observer is None else Told(observer)
         self._store: Final = store_at(store) if isinstance(store, str) else store
         #: Who serves the watches of each channel; not to be changed.
         self.deliverers: Final[Mapping[str, Deliverer]] = MappingProxyType(dict(deliverers or {}))
@@ -197,7 +195,10 @@ class Engine:
                 self.deliverers,
                 self.tools,
                 self.lifecycle,
+                self._told,
             )
+            if self._told is not None:
+                self._told.tell(self._told.to.opened, self.statistics)
             try:
                 await self.tools.open()
                 await runtime.open()
@@ -226,6 +227,8 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             stack.push_async_callback(self.tools.close)
+            if self._told is not None:
+                stack.callback(self._told.tell, self._told.to.closed)
             await runtime.close()
 
     async def __aenter__(self) -> Self:
@@ -292,11 +295,14 @@ class Engine:
         )
         kept = carried_of(carried)
         task_id = submitted["task_id"]
+        if not runtime.admission.knows(owner):
+            runtime.admission.learn(owner, await self._store.open_tasks(owner))
+        told = self._told
+        if told is not None:
+            told.submitting(submitted, agent or next(iter(self.agents)))
         move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
         claims = () if token is None else (Claim(owner, token, task_id, body),)
         added = tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
-        if not runtime.admission.knows(owner):
-            runtime.admission.learn(owner, await self._store.open_tasks(owner))
         try:
             runtime.admission.reserve(owner)
             commit = Commit(move.record, (move.event,), claims, added)
@@ -322,6 +328,9 @@ class Engine:
                 watches=watches,
                 carried=carried,
             )
+        finally:
+            if told is not None:
+                told.tell(told.to.submitted, task_id)
         return TaskHandle(self, move.record, created=True)
 
     async def answer(
@@ -331,14 +340,17 @@ class Engine:
         *,
         owner: str | None,
         actor: str | None = None,
+        roles: Sequence[str] = (),
         token: str | None = None,
         message: Sequence[Part] = (),
         carried: Mapping[str, str] | None = None,
     ) -> TaskRecord:
         """Give the value that an open ask wants; the first valid answer wins.
 
-        `owner` None is a trusted caller, who must name the `actor`.  `message` is what
-        the client sent, kept in the log.  A repeat with the same token is no error.
+        `owner` None is a trusted caller, who must name the `actor`.  `roles` are those in
+        which it acts, for asks whose approvers are roles; as with the owner, it is for the
+        caller to be sure of them.  `message` is what the client sent, kept in the log.  A
+        repeat with the same token is no error.
         `carried` as for `submit`.
 
         Raises:
@@ -349,8 +361,7 @@ class Engine:
             LimitReached, StoreError: as for `submit`.
         """
         said = answer.model_dump(mode="json")
-        data = self._said(said, token, message)
-        data["value"] = said["value"]
+        data = answered(self._said(said, token, message, roles), said)
         who = actor_of(actor, owner)
         kept = carried_of(carried)
         with (
@@ -371,6 +382,7 @@ class Engine:
         *,
         owner: str | None,
         actor: str | None = None,
+        roles: Sequence[str] = (),
         token: str | None = None,
         reason: str | None = None,
         message: Sequence[Part] = (),
@@ -392,7 +404,7 @@ class Engine:
         if problems := text_problems(ask=ask, reason=reason):
             raise InvalidInput(problems)
         said: JsonObject = {"ask": ask, "decline": True, "reason": reason}
-        data = self._said(said, token, message)
+        data = self._said(said, token, message, roles)
         data["reason"] = reason
         data["grace_s"] = self.limits.grace_s
         who = actor_of(actor, owner)
@@ -436,6 +448,7 @@ class Engine:
         *,
         owner: str | None,
         actor: str | None = None,
+        roles: Sequence[str] = (),
         token: str | None = None,
         message: Sequence[Part] = (),
         carried: Mapping[str, str] | None = None,
@@ -450,25 +463,18 @@ class Engine:
             LimitReached, StoreError: as for `submit`.
         """
         said = decision.model_dump(mode="json")
-        data = self._said(said, token, message)
-        data["digest"] = decision.digest
-        data["reason"] = decision.reason
+        spoken_data = self._said(said, token, message, roles)
         who = actor_of(actor, owner)
         kept = carried_of(carried)
         with (
             await self._visible(task_id, owner) as cell,
             self._opened().carrying(cell.record, kept),
         ):
-            if isinstance(decision, Denial):
-                data["grace_s"] = self.limits.grace_s
-                return await self._claimed(cell, Trigger.DENY, data, said, who)
             ask = cell.record.ask(decision.ask)
-            asked = None if ask is None else ask.arguments
-            final = asked if decision.arguments is None else said["arguments"]
-            edited = not same(final, asked)
-            data["arguments"] = final
-            data["edited"] = edited
-            if ask is not None and edited:
+            data = decided(spoken_data, decision, said, ask, grace_s=self.limits.grace_s)
+            if isinstance(decision, Denial):
+                return await self._claimed(cell, Trigger.DENY, data, said, who)
+            if ask is not None and data["edited"]:
                 await self._check_edit(cell.record, ask, said["arguments"])
             return await self._claimed(cell, Trigger.APPROVE, data, said, who)
 
@@ -695,16 +701,71 @@ class Engine:
         A query whose `owner` is None is for all owners: let only trusted callers ask it.
 
         Raises:
-            InvalidInput: the cursor is none of ours.
+            InvalidInput: the cursor is none of ours, or a name or the search can be of no task.
             NotAccepting: the engine is not open.
         """
         self._opened()
         if query.cursor is not None and not is_cursor(query.cursor):
             raise InvalidInput(["the cursor is none that a page gave"])
-        names = {"owner": query.owner, "context_id": query.context_id}
-        if broken := [what for what, name in names.items() if name and not is_unicode(name)]:
-            raise InvalidInput([f"{what} has half a character" for what in broken])
+        if problems := query_problems(query):
+            raise InvalidInput(problems)
         return await self._store.page(query)
+
+    async def counts(self, query: TaskQuery | None = None) -> Mapping[Phase, int]:
+        """How many tasks match, by the phase that each is shown in; no phase has 0 tasks.
+
+        The query's own phases, limit and cursor are not looked at.  As for `page`: without an
+        `owner`, or with a prefix of owners, let only trusted callers ask.
+
+        Raises:
+            InvalidInput: a name or the search can be of no task.
+            NotAccepting: the engine is not open.
+        """
+        self._opened()
+        wanted = query or TaskQuery()
+        if problems := query_problems(wanted):
+            raise InvalidInput(problems)
+        return await self._store.counts(wanted)
+
+    # --- forgetting -------------------------------------------------------------------
+
+    async def forget(self, task_id: str, *, owner: str | None) -> None:
+        """Forget a finalized task: its log, its tokens and its watches, for good.
+
+        Finalized is what is over, and of which nobody has still to be told (`Event`s that a
+        watch has not delivered yet); a task is that a moment after it ended.
+
+        Raises:
+            UnknownTask: this owner has no such task.
+            NotFinalized: it goes on, or somebody is still to be told of its end.
+            StoreError: nothing was forgotten.
+        """
+        with await self._visible(task_id, owner) as cell:
+            if not await self._store.forget(task_id):
+                if await self._store.get(task_id) is None:
+                    raise UnknownTask(task_id)  # Somebody else was quicker.
+                raise NotFinalized(task_id, cell.record.shown)
+            self._opened().writer.forget(task_id)
+
+    async def purge(self, *, older_than_s: float, limit: int = PURGED_MAX) -> list[str]:
+        """Forget finalized tasks (see `forget`) that changed last so many seconds ago or earlier.
+
+        The oldest go first, and at most `limit`: call again until none goes.  With 0 all go.
+        Of all owners: for operators.
+
+        Returns:
+            The ids of those that are gone.
+
+        Raises:
+            InvalidInput: the age or the limit is none.
+            NotAccepting: the engine is not open.
+            StoreError: what is gone by then is gone, and the rest is there.
+        """
+        runtime = self._opened()
+        check_purge(older_than_s, limit)
+        # What changed in this very moment is to go too, if everything is.
+        before = math.nextafter(self.clock.now() - older_than_s, math.inf)
+        return await runtime.sweeper.purged(before, limit)
 
     # --- durable subscriptions --------------------------------------------------------
 
@@ -807,14 +868,15 @@ class Engine:
         return submitted, fingerprint(canonical)
 
     def _said(
-        self, said: JsonObject, token: str | None, message: Sequence[Part]
+        self,
+        said: JsonObject,
+        token: str | None,
+        message: Sequence[Part],
+        roles: Sequence[str] = (),
     ) -> dict[str, JsonValue]:
         """What every answer and decision puts into the log."""
-        if problems := text_problems(token=token):
-            raise InvalidInput(problems)
-        parts: list[JsonValue] = [*stored_parts(message)]
-        self._checked([said, parts, token], "the answer")
-        return {"key": said["ask"], "token": token, "message": parts}
+        bytes_max = self.limits.payload_bytes_max
+        return spoken(said, token=token, message=message, roles=roles, bytes_max=bytes_max)
 
     def _own_copy(self, metadata: Mapping[str, JsonValue]) -> JsonObject:
         bytes_max = self.limits.payload_bytes_max
@@ -826,10 +888,7 @@ class Engine:
 
     def _checked(self, value: object, what: str) -> bytes:
         """The value as canonical JSON, once it is clear that it is JSON and not too large."""
-        try:
-            return encoded(value, what=what, bytes_max=self.limits.payload_bytes_max)
-        except ResultInvalid as error:
-            raise InvalidInput([str(error)]) from None
+        return checked(value, what, self.limits.payload_bytes_max)
 
     async def _repeated(self, claim: Claim, body: str) -> TaskHandle:
         if claim.digest != body:

@@ -31,6 +31,7 @@ from interlock._json import copied, own_copy, same
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
 from interlock._memory import OWN, Called, Ended
+from interlock._observer import code_of
 from interlock._outcome import outcome_of, told_of
 from interlock._payload import Asked, CallAbout
 from interlock._pin import Pin, pin_of, refusal_json, refusal_of
@@ -212,6 +213,8 @@ class Gate:
 
     async def _refuse(self, call: Call, error: EngineError) -> EngineError:
         """Write down why a call is not made; a replay must meet the same."""
+        if self._desk.watch is not None:
+            self._desk.watch.refused(self._known(call.name), code_of(error))
         said = refusal_json(error)
         key = self._desk.memory.note_key(_REFUSED + call.key)
         attempt = self._desk.memory.attempt
@@ -219,6 +222,13 @@ class Gate:
             key, {"fingerprint": call.fingerprint, "attempt": attempt, "error": said}
         )
         return refusal_of(said, call.name)
+
+    def _known(self, name: str) -> str:
+        """`source/name` of a tool, "" where there is none: a model may say anything."""
+        try:
+            return self._desk.toolbox.found(name).tool.qualified
+        except EngineError:
+            return ""
 
     async def _pinned(self, call: Call) -> Pin | None:
         """What was decided of the call in this attempt, by the log."""
@@ -504,7 +514,9 @@ class Gate:
         task = asyncio.current_task()
         assert task is not None
         cancels = task.cancelling()
-        ended = await self._journal.made(call, self._legs.made, (call, leg), {}, waits=False)
+        made, about = self._legs.made, (call, leg)
+        tool = leg.tool.qualified
+        ended = await self._journal.made(call, made, about, {}, waits=False, tool=tool)
         if task.cancelling() > cancels:
             # A tool that has come to its end all the same must not keep that from the agent.
             raise asyncio.CancelledError

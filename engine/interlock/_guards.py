@@ -4,7 +4,7 @@ A guard reads as an assertion and answers True or False, nothing else: `_machine
 treats any other answer as a bug.  `explain` is filled from the signal's data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +18,15 @@ from interlock._schema import problems_of
 
 #: The timers that limit the task itself; those of asks and retries fire other triggers.
 _DEADLINES: Final = frozenset({TimerKind.RUN, TimerKind.TASK})
+
+#: What an approver begins with that is a role.
+ROLE: Final = "role:"
+
+
+def roles_among(approvers: Sequence[str]) -> list[str]:
+    """The roles that are named among approvers, without what marks them."""
+    return [approver.removeprefix(ROLE) for approver in approvers if approver.startswith(ROLE)]
+
 
 Predicate: TypeAlias = Callable[[TaskRecord, Signal], bool]
 Problems: TypeAlias = Callable[[TaskRecord, Signal], list[str]]
@@ -72,11 +81,18 @@ def report_is_current(record: TaskRecord, signal: Signal) -> bool:
 
 @guard("who asks may not answer {key}: its approvers are others")
 def caller_may_answer(record: TaskRecord, signal: Signal) -> bool:
-    """Never the agent itself (I25); without a list of approvers, whoever the adapter let in."""
+    """Never the agent itself (I25); without a list of approvers, whoever the adapter let in.
+
+    An approver `role:NAME` is whoever acts in that role, and never somebody of that name.
+    """
     if signal.actor in MACHINES:
         return False
     ask = _ask_named(record, signal)
-    return ask is not None and (not ask.approvers or signal.actor in ask.approvers)
+    if ask is None or not ask.approvers:
+        return ask is not None
+    if signal.actor in ask.approvers and not signal.actor.startswith(ROLE):
+        return True
+    return any(ROLE + role in ask.approvers for role in signal.data.get("roles", ()))
 
 
 @guard("only a timer may do that")

@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol, Self, cast
 
 from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
 from interlock._event import Data
 from interlock._json import storable
 from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
+from interlock._observer import CallWatch, TurnWatch
 from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger
 from interlock._thread import on_a_thread, tried
@@ -53,6 +54,11 @@ class Desk(Protocol):
     @property
     def task_id(self) -> str:
         """The id of the task."""
+        ...
+
+    @property
+    def watch(self) -> TurnWatch | None:
+        """Who is told of the turn."""
         ...
 
     async def report(self, trigger: Trigger, data: Data) -> None:
@@ -164,16 +170,18 @@ class Journal:
         kwargs: Mapping[str, Any],
         *,
         waits: bool = True,
+        tool: str = "",
     ) -> Ended:
         """Make a call that is begun, on a thread if it is a plain function, and write it down.
 
         Unless it `waits` the agent has the result while it is being written down, and can do
-        nothing with it through its task before that is durable.
+        nothing with it through its task before that is durable.  `tool` is `source/name` where
+        it is one.
         """
         said: CallEnded | None = None
         go_on = True
         try:
-            with self.making(call):
+            with self.making(call, fn, tool) as making:
                 if inspect.iscoroutinefunction(fn):
                     value: object = await fn(*args, **kwargs)
                 else:
@@ -183,7 +191,7 @@ class Journal:
                     value = work.result()()
                     if inspect.isawaitable(value):
                         value = await value
-            ended = call.returned(value)
+                ended = making.ended = call.returned(value)
             said = _said(call, ended)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             ended = raised(error, once=call.once)
@@ -246,9 +254,12 @@ class Journal:
         if (within := self.within()) is not None:
             raise InvalidInput([f"inside of the call {within!r} nothing is asked or called"])
 
-    def making(self, call: Call) -> "_Within":
-        """A block in which a call is made."""
-        return _Within(self, call.key)
+    def making(self, call: Call, fn: object, tool: str = "") -> "_Within":
+        """A block in which a call is made; to be given what it came to."""
+        watch = self._desk.watch
+        if watch is None:
+            return _Within(self, call.key, None)
+        return _Within(self, call.key, watch.call(call.key, call.name, call.arguments, fn, tool))
 
     async def unmade(self, begun: Sequence[Call]) -> None:
         """Write down that calls were begun and not made."""
@@ -301,17 +312,25 @@ class Journal:
 class _Within:
     """A call that is being made, as long as the block."""
 
-    def __init__(self, journal: Journal, key: str) -> None:
+    def __init__(self, journal: Journal, key: str, watch: CallWatch | None) -> None:
         self.journal: Final = journal
         self.key: Final = key
         self.over = False
+        #: What it came to, once that is known.
+        self.ended: Ended | None = None
+        self._watch: Final = watch
         self._before: Token[_Within | None] | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._before = _WITHIN.set(self)
+        if self._watch is not None:
+            self._watch.began()
+        return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.over = True
+        if self._watch is not None:
+            self._watch.ended(error, None if self.ended is None else self.ended.value)
         assert self._before is not None
         _WITHIN.reset(self._before)
 

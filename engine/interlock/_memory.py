@@ -102,6 +102,12 @@ class Memory:
     progressed: list[str] = field(default_factory=list[str])
     _withdrawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was done yet that could be handed back."""
+        done = (self.asked, self.calls, self.notes, self.emitted, self.progressed)
+        return not any(done)
+
     def begin(self) -> None:
         """A turn begins with what is remembered by now."""
         self.spent |= self._withdrawn

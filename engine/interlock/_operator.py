@@ -1,14 +1,31 @@
-"""What an operator does to a store that no engine has open."""
+"""What people do to a store that no engine has open: the next one to open it acts on it.
+
+The store must be open, and nobody else may have it open.  The same is checked as by an engine,
+but for what only the agent and today's policies know: arguments that were edited are judged by
+those at the gate, before the tool is called.
+"""
+
+from collections.abc import Sequence
 
 from interlock._conclusion import OPERATOR_NAME
+from interlock._edge import (
+    actor_of,
+    answered,
+    checked,
+    decided,
+    is_unicode,
+    named,
+    spoken,
+    text_problems,
+)
 from interlock._event import Data, Signal
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._memory import OPERATOR
-from interlock._phases import Trigger
+from interlock._phases import Phase, Trigger
 from interlock._record import Ask, TaskRecord
 from interlock._store import Commit, Store
 from interlock.errors import InvalidInput, UnknownTask
-from interlock.models import JsonValue
+from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Limits
 
 
 def operator_ask_of(record: TaskRecord) -> Ask:
@@ -29,8 +46,7 @@ async def resume_stopped(
 ) -> TaskRecord:
     """Decide how a task goes on (see `Engine.resume`) when the next engine opens the store.
 
-    The store must be open, and nobody else may have it open.  `at` is the time, in seconds
-    since 1970.
+    `at` is the time, in seconds since 1970.
 
     Raises:
         UnknownTask: there is no such task.
@@ -39,9 +55,7 @@ async def resume_stopped(
         Refused: it is too late.
         StoreError: it cannot be read or stored.
     """
-    record = await store.get(task_id)
-    if record is None:
-        raise UnknownTask(task_id)
+    record = await _stored(store, task_id)
     no_message: list[JsonValue] = []
     data: Data = {
         "key": operator_ask_of(record).key,
@@ -49,7 +63,148 @@ async def resume_stopped(
         "message": no_message,
         "value": decision,
     }
-    at = max(at, record.updated_at)
-    move = lifecycle.fire(record, Signal(Trigger.PROVIDE_INPUT, data, OPERATOR_NAME, at))
+    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, OPERATOR_NAME, at, lifecycle)
+
+
+async def answer_stopped(
+    store: Store,
+    task_id: str,
+    answer: Answer,
+    *,
+    actor: str,
+    at: float,
+    roles: Sequence[str] = (),
+    limits: Limits | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
+) -> TaskRecord:
+    """Give the value that an open ask wants (see `Engine.answer`).
+
+    `at` is the time, in seconds since 1970.
+
+    Raises:
+        UnknownTask: there is no such task.
+        InvalidInput: nobody acts, or something is not of its kind, or too large.
+        AnswerInvalid: the value does not fit; the ask stays open.
+        Refused: the ask is closed, or wants something else; nothing changed.
+        StoreError: it cannot be read or stored.
+    """
+    said = answer.model_dump(mode="json")
+    data = answered(_spoken(said, roles, limits), said)
+    who = named(actor_of(actor, None))
+    record = await _stored(store, task_id)
+    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, who, at, lifecycle)
+
+
+async def decline_stopped(
+    store: Store,
+    task_id: str,
+    ask: str,
+    *,
+    actor: str,
+    at: float,
+    reason: str | None = None,
+    roles: Sequence[str] = (),
+    limits: Limits | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
+) -> TaskRecord:
+    """Say that an open ask gets no value (see `Engine.decline`); the rest as `answer_stopped`."""
+    if problems := text_problems(ask=ask, reason=reason):
+        raise InvalidInput(problems)
+    said: JsonObject = {"ask": ask, "decline": True, "reason": reason}
+    data = {**_spoken(said, roles, limits), "reason": reason, "grace_s": _limits(limits).grace_s}
+    who = named(actor_of(actor, None))
+    record = await _stored(store, task_id)
+    return await _fired(store, record, Trigger.DECLINE, data, who, at, lifecycle)
+
+
+async def decide_stopped(
+    store: Store,
+    task_id: str,
+    decision: Approval | Denial,
+    *,
+    actor: str,
+    at: float,
+    roles: Sequence[str] = (),
+    limits: Limits | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
+) -> TaskRecord:
+    """Approve or deny what an open ask names (see `Engine.decide`); else as `answer_stopped`.
+
+    Raises:
+        AnswerInvalid: edited arguments do not fit the tool's schema.
+        Refused: the digest names something else, the arguments may not be edited,
+            the actor is no approver, ...; nothing changed.
+    """
+    said = decision.model_dump(mode="json")
+    data = _spoken(said, roles, limits)
+    who = named(actor_of(actor, None))
+    record = await _stored(store, task_id)
+    ask = record.ask(decision.ask)
+    payload = decided(data, decision, said, ask, grace_s=_limits(limits).grace_s)
+    trigger = Trigger.DENY if isinstance(decision, Denial) else Trigger.APPROVE
+    return await _fired(store, record, trigger, payload, who, at, lifecycle)
+
+
+async def cancel_stopped(
+    store: Store,
+    task_id: str,
+    *,
+    actor: str,
+    at: float,
+    reason: str | None = None,
+    limits: Limits | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
+) -> TaskRecord:
+    """Ask for the task to stop (see `Engine.cancel`); a repeat is accepted and changes nothing.
+
+    `at` is the time, in seconds since 1970.
+
+    Raises:
+        UnknownTask: there is no such task.
+        InvalidInput: nobody acts, or the reason is no text, or too large.
+        IllegalTrigger: it is over.
+        StoreError: it cannot be read or stored.
+    """
+    if problems := text_problems(reason=reason):
+        raise InvalidInput(problems)
+    checked(reason, "the reason", _limits(limits).payload_bytes_max)
+    who = named(actor_of(actor, None))
+    record = await _stored(store, task_id)
+    if record.phase is Phase.CANCELLING:
+        return record
+    data: Data = {"grace_s": _limits(limits).grace_s, "reason": reason}
+    return await _fired(store, record, Trigger.CANCEL, data, who, at, lifecycle)
+
+
+def _limits(limits: Limits | None) -> Limits:
+    return limits or Limits()
+
+
+def _spoken(said: JsonObject, roles: Sequence[str], limits: Limits | None) -> dict[str, JsonValue]:
+    bytes_max = _limits(limits).payload_bytes_max
+    return spoken(said, token=None, message=(), roles=roles, bytes_max=bytes_max)
+
+
+async def _stored(store: Store, task_id: str) -> TaskRecord:
+    """The task; raises UnknownTask if there is none."""
+    record = await store.get(task_id) if is_unicode(task_id) else None
+    if record is None:
+        raise UnknownTask(task_id)
+    return record
+
+
+async def _fired(
+    store: Store,
+    record: TaskRecord,
+    trigger: Trigger,
+    data: Data,
+    actor: str,
+    at: float,
+    lifecycle: Lifecycle,
+) -> TaskRecord:
+    """Fire and commit; nobody waits for what is to follow, which the next start sees to."""
+    # A clock that was set back must not make the log go back in time.
+    signal = Signal(trigger, data, actor, max(at, record.updated_at))
+    move = lifecycle.fire(record, signal)
     await store.commit(Commit(move.record, (move.event,)))
     return move.record

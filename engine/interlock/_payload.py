@@ -24,6 +24,8 @@ class Submitted(TypedDict):
     metadata: NotRequired[JsonObject]
     #: Which of the engine's agents it is for; absent where nobody named one.
     agent: NotRequired[str]
+    #: The W3C `traceparent` of who submitted it, where an observer gave one.
+    trace: NotRequired[str]
 
 
 class Started(TypedDict):
@@ -83,6 +85,8 @@ class Answered(TypedDict):
     value: JsonValue
     token: NotRequired[str | None]
     message: NotRequired[list[JsonObject]]
+    #: The roles that whoever answers acts in; absent where there are none.
+    roles: NotRequired[list[str]]
 
 
 class Declined(TypedDict):
@@ -93,6 +97,8 @@ class Declined(TypedDict):
     reason: NotRequired[str | None]
     token: NotRequired[str | None]
     message: NotRequired[list[JsonObject]]
+    #: As in `Answered`.
+    roles: NotRequired[list[str]]
 
 
 class Approved(TypedDict):
@@ -105,6 +111,8 @@ class Approved(TypedDict):
     reason: NotRequired[str | None]
     token: NotRequired[str | None]
     message: NotRequired[list[JsonObject]]
+    #: As in `Answered`.
+    roles: NotRequired[list[str]]
 
 
 class Denied(TypedDict):
@@ -116,6 +124,8 @@ class Denied(TypedDict):
     reason: NotRequired[str | None]
     token: NotRequired[str | None]
     message: NotRequired[list[JsonObject]]
+    #: As in `Answered`.
+    roles: NotRequired[list[str]]
 
 
 class Expired(TypedDict):

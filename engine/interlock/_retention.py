@@ -7,7 +7,8 @@ engine opens, beside everything else, and again every so often.
 
 import asyncio
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from interlock._clock import Alarm, Clock
@@ -70,18 +71,31 @@ class Sweeper:
         if not self._closed:
             self._alarm = self._clock.call_later(rule.every_s, self._ring)
 
+    async def purged(self, before: float, limit: int) -> list[str]:
+        """Purge at most `limit` tasks that changed last before `before`; which those were.
+
+        Raises:
+            StoreError: the store could not go on.
+        """
+        return [gone async for gone in self._going(before, keep=0, limit=limit)]
+
     async def _purged(self, before: float, *, keep: int) -> int:
-        """Purge a few tasks at a time until none is left to go; how many there were."""
-        count = 0
-        while not self._closed:
-            gone = await self._store.purge(before, keep=keep, limit=TASKS_AT_ONCE)
+        """Purge until none is left to go; how many there were."""
+        return len([gone async for gone in self._going(before, keep=keep)])
+
+    async def _going(
+        self, before: float, *, keep: int, limit: float = math.inf
+    ) -> AsyncGenerator[str]:
+        """Each task that went, a few purged at a time, until none or `limit` is left to go."""
+        while limit > 0 and not self._closed:
+            gone = await self._store.purge(before, keep=keep, limit=int(min(limit, TASKS_AT_ONCE)))
             if not gone:
                 break
             for task_id in gone:
                 self._on_purged(task_id)
-            count += len(gone)
+                yield task_id
+            limit -= len(gone)
             await _a_round()  # A store that never waits must not hold up everybody.
-        return count
 
 
 async def _a_round() -> None:

@@ -35,6 +35,7 @@ from interlock._effects import (
 from interlock._event import AGENT, ENGINE, TIMER, Data, Event, Signal
 from interlock._machine import Lifecycle, Move
 from interlock._memory import OPERATOR, Memory
+from interlock._observer import Told, TurnOutcome, TurnSeen, TurnWatch, committed
 from interlock._outbox import Courier, Deliverer
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
@@ -51,6 +52,9 @@ from interlock.models import Limits
 #: Rounds of the event loop from the answer to a submission until its agent begins: what the
 #: agent does at first would keep the answer from being sent.
 ANSWER_ROUNDS: Final = 6
+
+#: Tasks that an observer is told of at once when the engine opens.
+FOUND_AT_ONCE: Final = 500
 
 _log: Final = logging.getLogger("interlock.engine")
 
@@ -70,7 +74,9 @@ class Runtime:
         deliverers: Mapping[str, Deliverer],
         toolbox: Toolbox,
         lifecycle: Lifecycle,
+        told: Told | None = None,
     ) -> None:
+        self.told: Final = told
         self.lifecycle: Final = lifecycle
         self.toolbox: Final = toolbox
         self.limits: Final = limits
@@ -84,12 +90,14 @@ class Runtime:
             act=self.act,
             follow=self._follow,
             fire=lifecycle.fire,
+            told=told,
         )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
         self.abandoned: Final[dict[Turn, None]] = {}
         self._agents: Final = agents
         self._alarms: Final = Alarms(store, clock, self._fire_due)
-        self._sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
+        #: Forgets what is over, by age and number.
+        self.sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
         #: Deadlines that the store does not know; see `_time_out_later`.
         self._late: Final[dict[str, Alarm]] = {}
         #: What requests of each unfinished task carried; never stored.
@@ -107,8 +115,10 @@ class Runtime:
         await self.courier.start()
         await self._look_for_strangers()
         await self._recover()
+        if self.told is not None:
+            self._spawn(partial(self._tell_who_waits, self.told))
         self._alarms.start()
-        self._sweeper.start()
+        self.sweeper.start()
 
     async def _look_for_strangers(self) -> None:
         """Say so where tasks wait in phases that the engine's lifecycle does not have.
@@ -130,7 +140,7 @@ class Runtime:
             if cell.turn is not None:
                 cell.turn.drain()
         await self._alarms.close()
-        await self._sweeper.close()
+        await self.sweeper.close()
         await self._turns_at_rest()
 
     async def close(self) -> None:
@@ -141,7 +151,7 @@ class Runtime:
         """
         self._closing = True
         await self._alarms.close()
-        await self._sweeper.close()
+        await self.sweeper.close()
         for alarm in self._late.values():
             alarm.cancel()
         left = await self._cut_off_turns()
@@ -151,6 +161,8 @@ class Runtime:
         await self.writer.close()
         for turn in left:
             turn.fenced = True
+            if turn.watch is not None:
+                turn.watch.ended("abandoned")
 
     def carried(self, task_id: str) -> Mapping[str, str]:
         """What the requests of a task carried."""
@@ -219,7 +231,8 @@ class Runtime:
         moves = (move, *self._started_at_once(move))
         record, events = moves[-1].record, tuple(move.event for move in moves)
         try:
-            await self.store.commit(replace(commit, record=record, events=events))
+            stored = replace(commit, record=record, events=events)
+            await committed(self.store, None, stored, self.told)
         except BaseException:
             if len(moves) > 1:
                 self.admission.vanished(record.task_id, record.owner)
@@ -247,6 +260,8 @@ class Runtime:
         last = ""
         queued: list[tuple[float, str]] = []
         while records := await self.store.unfinished(last):
+            if self.told is not None:
+                self.told.tell(self.told.to.found, records, last=False)
             for record in records:
                 last = record.task_id
                 match record.phase:
@@ -266,6 +281,16 @@ class Runtime:
         for _, task_id in sorted(queued):  # First come, first served, also after a restart.
             self.admission.enqueue(task_id)
         self._admit()
+
+    async def _tell_who_waits(self, told: Told) -> None:
+        """There may be many: whoever opens the engine does not wait for that."""
+        query = TaskQuery(shown=frozenset(WAITING), limit=FOUND_AT_ONCE)
+        while not self._closing:
+            page = await self.store.page(query)
+            told.tell(told.to.found, page.records, last=page.next_cursor is None)
+            if page.next_cursor is None:
+                break
+            query = replace(query, cursor=page.next_cursor)
 
     def _recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
         """Bring a turn back, or ask an operator about a task that takes its process down."""
@@ -333,6 +358,8 @@ class Runtime:
 
     def ended(self, turn: Turn, end: TurnEnd) -> None:
         """A turn is over: its conclusion is the task's, unless it was cut off."""
+        if turn.watch is not None:
+            turn.watch.ended(*_outcome(turn, end))
         if turn.fenced:
             self.abandoned.pop(turn, None)
             return
@@ -421,6 +448,8 @@ class Runtime:
             _log.warning("task %s: its turn %s and was abandoned", turn.task_id, because)
             if not turn.over:
                 self.abandoned[turn] = None
+                if turn.watch is not None:
+                    turn.watch.ended("abandoned")  # It may never end.
         turn.fence()
 
     def _do(self, cell: Cell, effect: Effect) -> None:
@@ -472,8 +501,23 @@ class Runtime:
             _log.error("task %s: the engine has no agent %r", cell.record.task_id, name)
             self.writer.post(cell, Post(partial(_without_agent, name), ENGINE, insists=True))
             return
-        cell.turn = Turn(self, cell.record, *agent, memory, name=name)
+        watch = None if self.told is None else self._watch(self.told, cell.record, memory, name)
+        cell.turn = Turn(self, cell.record, *agent, memory, name=name, watch=watch)
         cell.turn.start(self._context.copy())
+
+    @staticmethod
+    def _watch(told: Told, record: TaskRecord, memory: Memory, name: str) -> TurnWatch:
+        seen = TurnSeen(
+            task_id=record.task_id,
+            owner=record.owner,
+            context_id=record.context_id,
+            agent=name,
+            epoch=record.epoch,
+            attempt=record.attempt,
+            replay=not memory.is_new,
+            trace=memory.request.get("trace"),
+        )
+        return TurnWatch(told, seen)
 
     def _stop_turn(self, cell: Cell) -> None:
         if cell.record.phase is not Phase.CANCELLING:
@@ -624,6 +668,18 @@ def _passing_by() -> Generator[None]:
         yield
     except StoreCorrupt as error:
         _log.error("left as it is: %s", error)
+
+
+def _outcome(turn: Turn, end: TurnEnd) -> tuple[TurnOutcome, BaseException | None]:
+    """How a turn ended, for whoever observes."""
+    error = end.error if isinstance(end, Raised) else None
+    if turn.put_aside:
+        return "parked", None
+    if turn.fenced:
+        return "abandoned", None
+    if turn.stopping:
+        return "stopped", None
+    return ("returned", None) if error is None else ("failed", error)
 
 
 def _has_a_live_turn(cell: Cell) -> bool:

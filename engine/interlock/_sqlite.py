@@ -17,6 +17,7 @@ from interlock import _sqlite_reader as reading
 from interlock import _sqlite_verify as verifying
 from interlock._event import Event
 from interlock._machine import LIFECYCLE, Lifecycle
+from interlock._phases import Phase
 from interlock._record import TaskRecord
 from interlock._sqlite_batch import CommitJob, DropWatch, Job, Outcome, Purge, PutWatch
 from interlock._sqlite_reader import Note, Readers
@@ -164,6 +165,10 @@ class SqliteStore:
         """See `Store.page`."""
         return await self._list(reading.page, query)
 
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """See `Store.counts`."""
+        return await self._read(reading.counts, query)
+
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
         return await self._list(reading.unfinished, after, limit)
@@ -204,6 +209,10 @@ class SqliteStore:
         """See `Store.purge`."""
         old = await self._list(reading.purgeable, before, keep, limit)
         return await self._write(partial(Purge.of, old)) if old else []
+
+    async def forget(self, task_id: str) -> bool:
+        """See `Store.forget`."""
+        return bool(await self._write(partial(Purge.of, [task_id])))
 
     def quarantined(self) -> Mapping[str, str]:
         """See `Store.quarantined`: since it was opened."""

@@ -97,8 +97,8 @@ class Purge(NamedTuple):
 
     @classmethod
     def of(cls, task_ids: Sequence[str], done: asyncio.Future[list[str]]) -> "Purge":
-        """Name them; they were read from the file, so that it can hold the names."""
-        return cls(task_ids, done)
+        """Name them; raises ValueError if a name holds what no file can."""
+        return cls([unicode(task_id) for task_id in task_ids], done)
 
 
 #: What is about one task.

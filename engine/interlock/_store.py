@@ -86,7 +86,12 @@ class TaskQuery:
     """Which tasks, newest change first.  None means: do not care."""
 
     owner: str | None = None
+    #: Only of owners that begin so; every owner begins with "".
+    owner_prefix: str | None = None
     context_id: str | None = None
+    #: The id of the task begins so, or its context id is this, or its owner holds it.  As it
+    #: stands: letters are told apart by case, and no character means anything but itself.
+    search: str | None = None
     #: As shown: a finalized task counts under its outcome.
     shown: AbstractSet[Phase] | None = None
     #: Only tasks changed at or after this time, seconds since 1970.
@@ -153,6 +158,14 @@ class Store(Protocol):
         """
         ...
 
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """How many tasks match, by the phase that each is shown in; no phase has 0 tasks.
+
+        The query's own phases, limit and cursor are not looked at.  Tasks that cannot be read
+        count too, as in a page's `total`, unless nobody here has heard of their phase.
+        """
+        ...
+
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """Tasks that neither wait nor are finalized, by ascending id beyond `after`: for recovery.
 
@@ -209,6 +222,14 @@ class Store(Protocol):
 
         Returns:
             Their ids.
+        """
+        ...
+
+    async def forget(self, task_id: str) -> bool:
+        """Forget this task as `purge` does, however young it is.
+
+        Returns:
+            False if it is not finalized, or not there: then nothing was changed.
         """
         ...
 
@@ -317,6 +338,12 @@ class MemoryStore:
         more = len(after) > len(shown)
         return TaskPage(tuple(shown), len(matching), _place(shown[-1]) if more and shown else None)
 
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """See `Store.counts`."""
+        every = replace(query, shown=None)
+        records = (kept.record for kept in self._tasks.values())
+        return Counter(record.shown for record in records if _matches(record, every))
+
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
         records = (kept.record for kept in self._tasks.values())
@@ -374,10 +401,22 @@ class MemoryStore:
         gone = [task_id for _, task_id in self._finalized[:end]]
         del self._finalized[:end]
         for task_id in gone:
-            for key in self._tasks.pop(task_id).claims:
-                del self._claims[key]
-            self._watches.pop(task_id, None)
+            self._drop(task_id)
         return gone
+
+    async def forget(self, task_id: str) -> bool:
+        """See `Store.forget`."""
+        kept = self._tasks.get(task_id)
+        if kept is None or kept.record.phase is not Phase.FINALIZED:
+            return False
+        del self._finalized[bisect.bisect_left(self._finalized, _place(kept.record))]
+        self._drop(task_id)
+        return True
+
+    def _drop(self, task_id: str) -> None:
+        for key in self._tasks.pop(task_id).claims:
+            del self._claims[key]
+        self._watches.pop(task_id, None)
 
     def quarantined(self) -> Mapping[str, str]:
         """See `Store.quarantined`: everything here can be read."""
@@ -420,9 +459,17 @@ def findings(
 def _matches(record: TaskRecord, query: TaskQuery) -> bool:
     return (
         (query.owner is None or record.owner == query.owner)
+        and (query.owner_prefix is None or record.owner.startswith(query.owner_prefix))
+        and (query.search is None or _is_found_by(record, query.search))
         and (query.context_id is None or record.context_id == query.context_id)
         and (query.shown is None or record.shown in query.shown)
         and (query.updated_since is None or record.updated_at >= query.updated_since)
+    )
+
+
+def _is_found_by(record: TaskRecord, search: str) -> bool:
+    return (
+        record.task_id.startswith(search) or record.context_id == search or search in record.owner
     )
 
 

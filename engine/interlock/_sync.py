@@ -272,11 +272,11 @@ class SyncTaskContext:
         """Make a call that is begun, here, and write down what it came to."""
         said: Ended | None = None
         try:
-            with self._context.journal.making(call):
+            with self._context.journal.making(call, work) as making:
                 value = work()
                 if inspect.isawaitable(value):
                     value = self._run(_awaited(value))
-            ended = said = call.returned(value)
+                ended = said = making.ended = call.returned(value)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             ended = said = raised(error)
         finally:

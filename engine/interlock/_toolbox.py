@@ -2,18 +2,25 @@
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from interlock._local_tools import LocalTools
 from interlock._plugins import Plugins
 from interlock._schema import check_schema, problems_of
-from interlock.errors import AmbiguousTool, EngineError, InvalidInput, UnknownTool
+from interlock.errors import (
+    AmbiguousTool,
+    EngineError,
+    InvalidInput,
+    UnknownSource,
+    UnknownTool,
+)
 from interlock.models import JsonObject
 from interlock.policy import Policies, Policy, Refuse, RequiredInput
-from interlock.tools import LOCAL, Tool, ToolSource
+from interlock.tools import LOCAL, Refreshable, Tool, ToolSource
 
 _log: Final = logging.getLogger("interlock.toolbox")
 
@@ -34,6 +41,19 @@ class Found:
 
     tool: Tool
     source: ToolSource
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source as it is just now."""
+
+    name: str
+    #: Whether it can be reached, as far as it knows.
+    available: bool
+    #: Whether it can be asked anew what it has; others always say what they have.
+    refreshable: bool
+    #: All that it has, what is not enabled too.
+    tools: tuple[Tool, ...]
 
 
 class Toolbox:
@@ -87,9 +107,7 @@ class Toolbox:
             for source in self._sources.values():
                 stack.push_async_callback(source.close)
                 await source.open()
-            self._check_names()
-            away = {name for name, source in self._sources.items() if not source.tools()}
-            self.policies.know((*self._all(), *self._brought), away)
+            self._check({name: source.tools() for name, source in self._sources.items()})
             self._opened = stack.pop_all()
 
     async def close(self) -> None:
@@ -100,6 +118,36 @@ class Toolbox:
     def tools(self) -> list[Tool]:
         """The tools that are enabled now."""
         return [tool for tool in self._all() if self.policies.of(tool).policy.enabled]
+
+    @property
+    def sources(self) -> Mapping[str, SourceState]:
+        """Where tools come from, by name, each as it is just now: for who looks after it."""
+        return MappingProxyType({name: _state(source) for name, source in self._sources.items()})
+
+    async def rediscover(self, source: str) -> SourceState:
+        """Ask a source anew what tools it has; they count from the next call on.
+
+        Calls that are under way go on as they began.
+
+        Raises:
+            UnknownSource: there is no such source.
+            SourceUnavailable: it cannot be reached; its tools stay as they were.
+            InvalidInput: two tools would have one name; the tools stay as they were.
+            UnknownTool, AmbiguousTool: a rule would name no tool, or several; likewise.
+        """
+        found = self._sources.get(source)
+        if found is None:
+            raise UnknownSource(source, sorted(self._sources))
+
+        def check(tools: Sequence[Tool]) -> None:
+            others = {name: other.tools() for name, other in self._sources.items()}
+            self._check({**others, source: tools})
+
+        if isinstance(found, Refreshable):
+            await found.refresh(check)
+        else:
+            check(found.tools())
+        return _state(found)
 
     def find(self, name: str) -> Tool:
         """The tool that `source/name`, the name that agents see, or a bare name means.
@@ -176,7 +224,19 @@ class Toolbox:
     def _all(self) -> list[Tool]:
         return [tool for source in self._sources.values() for tool in source.tools()]
 
-    def _check_names(self) -> None:
+    def _check(self, tools: Mapping[str, Sequence[Tool]]) -> None:
+        """Take what each source has for what rules may name, if names and rules mean one each.
+
+        Raises:
+            InvalidInput: two tools have one name.
+            UnknownTool, AmbiguousTool: a rule names no tool, or several.
+        """
+        every = [tool for found in tools.values() for tool in found]
+        self._check_names(every)
+        away = {name for name, found in tools.items() if not found}
+        self.policies.know((*every, *self._brought), away)
+
+    def _check_names(self, every: Sequence[Tool]) -> None:
         """Refuse tools that agents, or rules, could not tell apart.
 
         Raises:
@@ -184,7 +244,7 @@ class Toolbox:
         """
         problems: list[str] = []
         by_name: dict[str, list[Tool]] = {}
-        for tool in self._all():
+        for tool in every:
             by_name.setdefault(self.name_of(tool), []).append(tool)
         for name, tools in by_name.items():
             if len(tools) > 1:
@@ -193,6 +253,12 @@ class Toolbox:
                 problems.append(f"several tools are called {name!r}: {whose}{again}")
         if problems:
             raise InvalidInput(problems)
+
+
+def _state(source: ToolSource) -> SourceState:
+    available = bool(getattr(source, "available", True))
+    refreshable = isinstance(source, Refreshable)
+    return SourceState(source.name, available, refreshable, tuple(source.tools()))
 
 
 def _qualified(tool: Tool) -> str:

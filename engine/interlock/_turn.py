@@ -28,6 +28,7 @@ from interlock._event import Data, Event
 from interlock._form import Form
 from interlock._machine import Lifecycle
 from interlock._memory import Memory, Reply
+from interlock._observer import TurnWatch
 from interlock._payload import CallBegun, CallEnded
 from interlock._phases import WAITING, Phase, Trigger
 from interlock._record import TaskRecord
@@ -97,6 +98,7 @@ class Turn:
         memory: Memory,
         *,
         name: str = THE_AGENT,
+        watch: TurnWatch | None = None,
     ) -> None:
         #: The task as of its last commit; kept current by the engine.
         self.record = record
@@ -106,6 +108,8 @@ class Turn:
         self.memory: Final = memory
         #: By which the engine knows the agent.
         self.agent_name: Final = name
+        #: Who is told of it.
+        self.watch: Final = watch
         self.stopping = False
         #: Cut off: nothing that it reports counts any more.
         self.fenced = False
@@ -142,6 +146,8 @@ class Turn:
     def start(self, context: contextvars.Context) -> None:
         """Run the agent with these context variables; `Host.ended` follows."""
         self.memory.begin()
+        if self.watch is not None:
+            self.watch.began(context)
         thread = self._kind is AgentKind.THREAD
         run = self._on_a_thread() if thread else self._on_the_loop()
         loop = asyncio.get_running_loop()

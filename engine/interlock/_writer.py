@@ -18,6 +18,7 @@ from interlock._clock import Alarm, Clock
 from interlock._event import Event, Signal
 from interlock._json import is_small
 from interlock._machine import Move, fire
+from interlock._observer import Told, committed
 from interlock._phases import OVER, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, Store, TokenTaken
@@ -76,8 +77,10 @@ class Writer:
         act: Act,
         follow: Follow = lambda _cell, _move: (),
         fire: Fire = fire,
+        told: Told | None = None,
     ) -> None:
         self._fire: Final = fire
+        self._told: Final = told
         self._store: Final = store
         self._clock: Final = clock
         self._inbox_max: Final = inbox_max
@@ -296,7 +299,7 @@ class Writer:
         claims = tuple(post.claim for post in accepted if post.claim is not None)
         posts = [*accepted, *(post for post, _ in refused)]
         try:
-            await self._store.commit(Commit(record, events, claims))
+            await committed(self._store, cell.record, Commit(record, events, claims), self._told)
         except Conflict:
             cell.inbox.extendleft(reversed(_unique(posts)))
             raise

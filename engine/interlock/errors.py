@@ -9,6 +9,7 @@ It is long because there is one for each thing that a caller would do something 
             * `AnswerInvalid`       the answer does not fit the ask's schema (`problems`)
     * `InvalidInput`        the caller's data is not acceptable (`problems`)
     * `UnknownTask`         no task of this owner has that id
+    * `NotFinalized`        the task cannot be forgotten yet
     * `TokenReused`         the idempotency token came before with another body
     * `LimitReached`        a bound of ours; try again after `retry_after_s`
     * `NotAccepting`        the engine is draining or closed; try elsewhere or later
@@ -28,6 +29,7 @@ It is long because there is one for each thing that a caller would do something 
     * `ToolError`           raised by a tool, with words that the agent may be told
         * `ToolTimedOut`        it did not answer in time
     * `UnknownTool`         no tool has that name
+    * `UnknownSource`       no source of tools has that name
     * `AmbiguousTool`       several tools have it
     * `SourceUnavailable`   where tools come from cannot be reached
     * `CallInDoubt`         a person let the task fail: nobody knows whether a call was done
@@ -41,7 +43,7 @@ It is long because there is one for each thing that a caller would do something 
 
 from collections.abc import Iterable, Sequence
 
-from interlock._phases import Phase, Trigger
+from interlock._phases import OUTCOMES, Phase, Trigger
 
 __all__ = [
     "AmbiguousTool",
@@ -57,6 +59,7 @@ __all__ = [
     "InvalidInput",
     "LimitReached",
     "NotAccepting",
+    "NotFinalized",
     "PluginFailed",
     "Refused",
     "Rejected",
@@ -75,6 +78,7 @@ __all__ = [
     "ToolError",
     "ToolRefused",
     "ToolTimedOut",
+    "UnknownSource",
     "UnknownTask",
     "UnknownTool",
     "Unstorable",
@@ -183,6 +187,21 @@ class UnknownTask(EngineError):
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         super().__init__(f"no task {task_id!r}")
+
+
+class NotFinalized(EngineError):
+    """The task cannot be forgotten: it goes on, or somebody is still to be told of its end."""
+
+    code = "not_finalized"
+
+    def __init__(self, task_id: str, shown: Phase) -> None:
+        self.task_id = task_id
+        #: The phase that it is in, as a client is shown it.
+        self.shown = shown
+        more = (
+            "somebody has still to be told of its end" if shown in OUTCOMES else "cancel it first"
+        )
+        super().__init__(f"task {task_id!r} is {shown} and cannot be forgotten: {more}")
 
 
 class TokenReused(EngineError):
@@ -369,6 +388,19 @@ class UnknownTool(EngineError):
         self.known = tuple(known)
         more = f"; {hint}" if hint else ""
         super().__init__(f"no tool {name!r:.80}; there are: {', '.join(known) or 'none'}{more}")
+
+
+class UnknownSource(EngineError):
+    """No source of tools has that name."""
+
+    code = "unknown_source"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(
+            f"no source of tools {name!r:.80}; there are: {', '.join(known) or 'none'}"
+        )
 
 
 class AmbiguousTool(EngineError):

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from interlock._form import faults_of
+from interlock._guards import ROLE
 from interlock._json import digest
 from interlock._record import OnDeny, OnExpire
 from interlock._schema import check_schema, problems_of
@@ -122,7 +123,8 @@ class Policy(Value):
     timeout_s: Annotated[float, Field(gt=0)] | None = 300.0
     #: Whether it may be called again when nobody knows if it was; None is as its source says.
     idempotent: bool | None = None
-    #: Who may answer and confirm; empty is whoever may see the task.
+    #: Who may answer and confirm: names, and `role:NAME` for whoever acts in that role; empty is
+    #: whoever may see the task.
     approvers: tuple[str, ...] = ()
     #: Whether plain words may confirm it, where an adapter has a vocabulary.
     by_text: bool = False
@@ -144,7 +146,7 @@ class Policy(Value):
             raise ValueError("two required inputs have one name, or fill one argument")
         if self.on_expire == "default" and not all(w.has_default for w in self.required_inputs):
             raise ValueError("on_expire is 'default', and a required input has none")
-        if any(not approver for approver in self.approvers):
+        if any(approver in {"", ROLE} for approver in self.approvers):
             raise ValueError("an approver has a name")
         return self
 

@@ -15,6 +15,7 @@ from interlock.models import JsonObject, JsonValue, Part, Value
 
 __all__ = [
     "Question",
+    "Refreshable",
     "Tool",
     "ToolCall",
     "ToolOutcome",
@@ -178,7 +179,11 @@ class ToolSource(Protocol):
         """Let go of everything."""
 
     def tools(self) -> Sequence[Tool]:
-        """What it offers as far as it knows; may change between two calls."""
+        """What it offers as far as it knows; may change between two calls.
+
+        A source that may be away says so with an attribute `available`, and one that can be
+        asked anew is `Refreshable`.
+        """
         ...
 
     async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
@@ -195,6 +200,21 @@ class ToolSource(Protocol):
     ) -> ToolOutcome:
         """The next leg, with the answers to the questions of the one before, by their names."""
         ...
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    """A source that can be asked anew what it has, besides of what it notices by itself."""
+
+    async def refresh(self, check: Callable[[Sequence[Tool]], None]) -> None:
+        """Find out anew what tools there are, and have them from the next call on.
+
+        `check` is told them at once before; if it raises, they stay as they were.
+
+        Raises:
+            SourceUnavailable: it cannot be reached; the tools stay as they were.
+            Exception: what `check` raises.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,10 @@ from interlock_adapters._ink import BOLD, wants_colour
 RUN_S: Final = 60
 
 
-COMMANDS: Final = ("demo", "diagram", "check", "crosscheck", "verify", "doctor", "resume")
+COMMANDS: Final = (
+    *("demo", "init", "serve", "token", "diagram", "check", "crosscheck", "verify", "doctor"),
+    *("tasks", "show", "answer", "approve", "deny", "cancel", "resume", "purge", "backup"),
+)
 
 
 def interlock(

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interlock._event import Event
-from interlock._phases import OUTCOMES, OVER
+from interlock._phases import OUTCOMES, OVER, Phase
 from interlock._record import TaskRecord
 from interlock._sqlite import SqliteStore
 from interlock._store import (
@@ -193,6 +195,51 @@ class FiltersNothing(MemoryStore):
         return await super().page(replace(query, owner=None))
 
 
+class SearchesInLowerCase(MemoryStore):
+    """Takes upper and lower case for the same, as SQLite's LIKE does."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Look in lower case."""
+        search = query.search
+        return await super().page(replace(query, search=search and search.lower()))
+
+
+class SearchesAnywhere(MemoryStore):
+    """Takes the end of an owner for its beginning."""
+
+    async def page(self, query: TaskQuery) -> TaskPage:
+        """Search for what an owner should begin with."""
+        if query.owner_prefix is None or query.search is not None:
+            return await super().page(query)
+        return await super().page(replace(query, owner_prefix=None, search=query.owner_prefix))
+
+
+class CountsWhatIsWanted(MemoryStore):
+    """Counts only the phases that a page would show."""
+
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """Leave the others out."""
+        found = await super().counts(query)
+        return {p: n for p, n in found.items() if query.shown is None or p in query.shown}
+
+
+class CountsOutcomesAsFinalized(MemoryStore):
+    """Counts by the phase that a task is in, and not by the one that is shown."""
+
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """Of all of a page."""
+        page = await super().page(replace(query, shown=None, limit=1_000, cursor=None))
+        return Counter(record.phase for record in page.records)
+
+
+class ForgetsAnything(MemoryStore):
+    """Forgets what still goes on."""
+
+    async def forget(self, task_id: str) -> bool:
+        """Whatever it is."""
+        return await super().forget(task_id) or self._tasks.pop(task_id, None) is not None
+
+
 class LeavesOutcomesUnfinished(MemoryStore):
     """Forgets tasks that are over and not finalized yet."""
 
@@ -307,6 +354,11 @@ class PurgesTheNewest(MemoryStore):
         CountsThePage,
         NeverEnds,
         FiltersNothing,
+        SearchesInLowerCase,
+        SearchesAnywhere,
+        CountsWhatIsWanted,
+        CountsOutcomesAsFinalized,
+        ForgetsAnything,
         LeavesOutcomesUnfinished,
         CountsEverybody,
         RingsTooLate,

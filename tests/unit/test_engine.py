@@ -47,6 +47,7 @@ from interlock.errors import (
     InvalidInput,
     LimitReached,
     NotAccepting,
+    NotFinalized,
     StoreError,
     TokenReused,
     UnknownTask,
@@ -1013,6 +1014,12 @@ async def resumed(engine: Engine, task_id: str, owner: str | None) -> None:
         await engine.resume(task_id, "again", owner=owner)
 
 
+async def forgotten(engine: Engine, task_id: str, owner: str | None) -> None:
+    """Forgotten, if it were over."""
+    with suppress(NotFinalized):
+        await engine.forget(task_id, owner=owner)
+
+
 CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
     "task": lambda e, t, o: e.task(t, owner=o),
     "record": lambda e, t, o: e.record(t, owner=o),
@@ -1033,9 +1040,10 @@ CALLS: dict[str, Callable[[Engine, str, str | None], Awaitable[object]]] = {
     "add_watch": lambda e, t, o: e.add_watch(t, NewWatch("w", "hook", {}), owner=o),
     "drop_watch": lambda e, t, o: e.drop_watch(t, "w", owner=o),
     "watches": lambda e, t, o: e.watches(t, owner=o),
+    "forget": forgotten,
 }
 #: What is not about one task.
-OTHER_CALLS = {"start", "drain", "statistics", "submit", "page"}
+OTHER_CALLS = {"start", "drain", "statistics", "submit", "page", "counts", "purge"}
 
 
 def test_every_call_about_a_task_is_in_the_table() -> None:
@@ -1082,9 +1090,12 @@ async def test_a_name_that_no_task_can_have_is_unknown(name: str, tmp_path: Path
 async def test_a_name_that_nobody_can_have_is_refused_by_a_list(tmp_path: Path) -> None:
     """Half a character is no fault of the store.  Source: T9."""
     async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
-        for query in (TaskQuery(owner="\ud800"), TaskQuery(context_id="\ud800")):
-            with pytest.raises(InvalidInput, match="half a character"):
-                await engine.page(query)
+        for what in ("owner", "owner_prefix", "context_id", "search"):
+            names: dict[str, Any] = {what: "\ud800"}
+            query = TaskQuery(**names)
+            for asked in (engine.page, engine.counts):
+                with pytest.raises(InvalidInput, match=f"{what} has half a character"):
+                    await asked(query)
 
 
 @pytest.mark.parametrize(

@@ -194,11 +194,26 @@ async def test_reading_uses_the_indexes(store: SqliteStore, path: Path) -> None:
         ("SELECT n FROM task WHERE owner = 'ada' ORDER BY updated_at DESC, task_id DESC", "page"),
         ("SELECT count(*) FROM task WHERE owner = 'ada' AND shown NOT IN ('failed')", "page"),
         ("SELECT snapshot FROM task WHERE due IS NOT NULL AND due <= 1 ORDER BY due", "due"),
+        ("SELECT n FROM task WHERE owner >= 'a/' AND owner < CAST(x'612fff' AS TEXT)", "page"),
         ("SELECT min(due) FROM task WHERE due > 1", "due"),
         (f"SELECT n FROM task WHERE {AT_WORK} AND task_id > ''", "unfinished"),
     ):
         (plan,) = asked(path, f"EXPLAIN QUERY PLAN {question}")
         assert f"INDEX task_{index}" in str(plan), plan
+
+
+async def test_counting_reads_an_index_alone(store: SqliteStore, path: Path) -> None:
+    """One look through `task_page`, at the most, and no task.  Source: R-SVC-01."""
+    await store.commit(commit_of(submitted("t")))
+    for where, how in (
+        ("true", "SCAN task USING COVERING INDEX task_page"),
+        ("owner = 'a'", "SEARCH task USING COVERING INDEX task_page"),
+        ("owner >= 'a' AND owner < CAST(x'61ff' AS TEXT)", "SEARCH task USING COVERING INDEX"),
+        (_sqlite_reader._FOUND.replace("?", "'a'"), "SCAN task USING COVERING INDEX task_page"),
+    ):
+        question = f"SELECT shown, count(*) FROM task WHERE {where} GROUP BY shown"
+        plan = asked(path, f"EXPLAIN QUERY PLAN {question}")
+        assert how in str(plan[0]), plan
 
 
 @pytest.mark.parametrize("name", ["tasks.db", "alias.db", "sub/../tasks.db"])

@@ -15,6 +15,7 @@ the promises are many; each check is short and stands alone.
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
@@ -239,6 +240,8 @@ async def check_an_empty_store_has_nothing(make_store: StoreMaker) -> None:
         assert await store.verify() == []
         page = await store.page(TaskQuery())
         assert (page.records, page.total, page.next_cursor) == ((), 0, None)
+        assert dict(await store.counts(TaskQuery())) == {}
+        assert not await store.forget("t")
 
 
 async def check_what_was_committed_is_read_back(make_store: StoreMaker) -> None:
@@ -509,6 +512,112 @@ async def check_pages_are_filtered(make_store: StoreMaker) -> None:
                 assert record.updated_at >= (query.updated_since or 0)
 
 
+#: Owners and ids of which each begins a little otherwise, for patterns, bytes and cases.
+_NAMES: Final = (
+    "ada", "Ada", "ada/", "ada/x", "ad%", "adb", "ad\U0010ffffx", "ad\ud7ff", "a_a", "é", "e\u0301",
+    "ad\x00a", "*", "a[d]a", "a\\%",
+)  # fmt: skip
+
+
+async def check_owners_are_found_by_their_beginning(make_store: StoreMaker) -> None:
+    """Letter by letter as it stands: case counts, and no character is a pattern."""
+    async with opened(make_store) as store:
+        for owner in _NAMES:
+            await store.commit(commit_of(submitted(f"of {owner}", owner=owner)))
+        for prefix in (
+            "",
+            "a",
+            "ad",
+            "ada",
+            "ada/",
+            "a_",
+            "ad%",
+            "ad\U0010ffff",
+            "é",
+            "e",
+            "A",
+            "x",
+        ):
+            expected = sorted(f"of {owner}" for owner in _NAMES if owner.startswith(prefix))
+            query = TaskQuery(owner_prefix=prefix, limit=4)
+            assert sorted(_ids(await _walk(store, query, len(expected)))) == expected, prefix
+        both = TaskQuery(owner="ada/x", owner_prefix="ada/")
+        assert _ids((await store.page(both)).records) == ["of ada/x"]
+        assert (await store.page(replace(both, owner_prefix="bob"))).total == 0
+
+
+async def check_tasks_are_searched(make_store: StoreMaker) -> None:
+    """By how the id begins, the whole context id, or any piece of the owner; all as it stands."""
+    async with opened(make_store) as store:
+        tasks = [
+            submitted(task_id, owner=owner, context_id=context_id)
+            for task_id, owner, context_id in (
+                *((name, "nobody", "none") for name in _NAMES),
+                *((f"#{n}", f"<{name}>", "none") for n, name in enumerate(_NAMES)),
+                *((f"@{n}", "nobody", name) for n, name in enumerate(_NAMES)),
+            )
+        ]
+        for task in tasks:
+            await store.commit(commit_of(task))
+        for search in (
+            *_NAMES,
+            "",
+            "a",
+            "ad",
+            "A",
+            "%",
+            "_",
+            "d",
+            "<",
+            "body",
+            "none",
+            "non",
+            "@1",
+        ):
+            found = [
+                task.record.task_id
+                for task in tasks
+                if task.record.task_id.startswith(search)
+                or task.record.context_id == search
+                or search in task.record.owner
+            ]
+            query = TaskQuery(search=search, limit=7)
+            seen = await _walk(store, query, len(found))
+            assert sorted(_ids(seen)) == sorted(found), search
+        narrowed = TaskQuery(search="ada", owner_prefix="nob", context_id="none")
+        assert sorted(_ids((await store.page(narrowed)).records)) == ["ada", "ada/", "ada/x"]
+
+
+async def check_tasks_are_counted_by_phase(make_store: StoreMaker) -> None:
+    """Of what a query matches, as shown; its phases, limit and cursor do not matter."""
+    lives = every_phase()
+    async with opened(make_store) as store:
+        for moves in lives:
+            await stored(store, moves)
+        for number, owner in enumerate(("bob/1", "bob/2", "bob/2")):
+            move = submitted(f"b{number}", owner=owner, context_id="d", at=AT + 1_000)
+            await store.commit(commit_of(move))
+        everything = (await store.page(TaskQuery(limit=99))).records
+        for query in (
+            TaskQuery(),
+            TaskQuery(limit=1, cursor=(AT, "a"), shown=frozenset({Phase.RUNNING})),
+            TaskQuery(shown=frozenset()),
+        ):
+            counts = dict(await store.counts(query))
+            assert counts == Counter(record.shown for record in everything), query
+            assert Phase.FINALIZED not in counts
+        for query, number in (
+            (TaskQuery(owner="bob/2"), 2),
+            (TaskQuery(owner_prefix="bob"), 3),
+            (TaskQuery(context_id="d"), 3),
+            (TaskQuery(updated_since=AT + 999), 3),
+            (TaskQuery(search="b1"), 1),
+            (TaskQuery(search="/1", owner_prefix="bob/"), 1),
+        ):
+            assert dict(await store.counts(query)) == {Phase.SUBMITTED: number}, query
+        assert dict(await store.counts(TaskQuery(owner="nobody"))) == {}
+
+
 async def check_a_finalized_task_is_shown_as_its_outcome(make_store: StoreMaker) -> None:
     """Nobody asks for finalized tasks: they count under how they ended."""
     async with opened(make_store) as store:
@@ -750,6 +859,34 @@ async def check_the_oldest_are_purged_first(make_store: StoreMaker) -> None:
         assert await store.verify() == []
 
 
+async def check_one_task_is_forgotten(make_store: StoreMaker) -> None:
+    """With all it had, if it is finalized; otherwise nothing happens."""
+    lives = every_phase()
+    done = whole_life("done", token=_M1)
+    claim, watch = claim_of(done[0]), Watch("w", "done", "web", {}, 0)
+    async with opened(make_store) as store:
+        for moves in lives:
+            await stored(store, moves)
+        await store.commit(commit_of(*done, claims=[claim], watches=[watch]))
+        for moves in lives:
+            record = moves[-1].record
+            is_finalized = record.phase is Phase.FINALIZED
+            assert await store.forget(record.task_id) == is_finalized, record
+            kept = None if is_finalized else record
+            assert await store.get(record.task_id) == kept
+        assert await store.get("done") == done[-1].record
+        assert await store.forget("done")
+        assert not await store.forget("done")
+        assert await store.events("done") == []
+        assert await store.claim(_OWNER, _M1) is None
+        assert await store.watches("done") == []
+        assert (await store.page(TaskQuery(limit=0))).total == len(lives) - 1
+        assert await store.purge(AT + 1e9) == []
+        # The id and the token are free again.
+        await store.commit(commit_of(*done, claims=[claim]))
+        assert await store.verify() == []
+
+
 async def check_purging_and_committing_go_together(make_store: StoreMaker) -> None:
     """Neither waits for the other's end, and what comes meanwhile is kept."""
     async with opened(make_store) as store:
@@ -911,6 +1048,9 @@ STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     check_pages_are_walked_without_gap_or_repeat,
     check_a_walk_is_not_confused_by_changes,
     check_pages_are_filtered,
+    check_owners_are_found_by_their_beginning,
+    check_tasks_are_searched,
+    check_tasks_are_counted_by_phase,
     check_a_finalized_task_is_shown_as_its_outcome,
     check_unfinished_tasks_are_found,
     check_open_tasks_are_counted,
@@ -922,6 +1062,7 @@ STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     check_finalized_tasks_are_purged_with_all_they_had,
     check_nothing_but_finalized_tasks_is_purged,
     check_the_oldest_are_purged_first,
+    check_one_task_is_forgotten,
     check_purging_and_committing_go_together,
     check_closing_is_harmless,
     check_a_healthy_store_verifies,

@@ -8,11 +8,12 @@ real thread, and is given some real milliseconds after every step.
 import asyncio
 import itertools
 from collections.abc import Coroutine
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypedDict, TypeVar, cast
 
 from interlock._agent import AgentKind, Content, kind_of
 from interlock._engine import Engine, Resumption
 from interlock._event import Event
+from interlock._guards import ROLE, roles_among
 from interlock._memory import OPERATOR
 from interlock._phases import OVER, Phase
 from interlock._record import Ask, AskKind, TaskRecord
@@ -204,7 +205,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         before = len(self.log(record.task_id))
         said = Answer(ask=ask.key, value=made[0])
-        took = self._took(self.engine.answer(record.task_id, said, owner=_OWNER, actor=_who(ask)))
+        took = self._took(self.engine.answer(record.task_id, said, **_acting(ask)))
         if not good:
             assert not took, f"a value that does not fit {ask.key} was taken"
             assert len(self.log(record.task_id)) == before, "I35: a refusal changed something"
@@ -225,7 +226,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             if yes
             else Denial(ask=ask.key, digest=ask.digest, decision="deny")
         )
-        if self._took(self.engine.decide(record.task_id, said, owner=_OWNER, actor=_who(ask))):
+        if self._took(self.engine.decide(record.task_id, said, **_acting(ask))):
             self.accepted.append((record.task_id, ask.key))
 
     @rule(data=st.data())
@@ -233,7 +234,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     def decline(self, data: st.DataObject) -> None:
         """Somebody will not say."""
         record, ask = data.draw(st.sampled_from(self.asks(AskKind.INPUT)))
-        declined = self.engine.decline(record.task_id, ask.key, owner=_OWNER, actor=_who(ask))
+        declined = self.engine.decline(record.task_id, ask.key, **_acting(ask))
         if self._took(declined):
             self.accepted.append((record.task_id, ask.key))
 
@@ -327,5 +328,17 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-def _who(ask: Ask) -> str:
-    return ask.approvers[0] if ask.approvers else _OWNER
+class _Acting(TypedDict):
+    owner: str
+    actor: str
+    roles: list[str]
+
+
+def _acting(ask: Ask) -> _Acting:
+    """Somebody who may answer."""
+    named = [approver for approver in ask.approvers if not approver.startswith(ROLE)]
+    return {
+        "owner": _OWNER,
+        "actor": named[0] if named else _OWNER,
+        "roles": roles_among(ask.approvers),
+    }

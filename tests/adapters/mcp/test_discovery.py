@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import mcp_types as wire
@@ -11,6 +12,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import Context
 
+from interlock import Tool
 from interlock.errors import InvalidInput, SourceUnavailable, ToolError
 from interlock_adapters._mcp_content import tool_of
 from interlock_adapters.mcp_testing import ScriptedMcp
@@ -310,3 +312,40 @@ async def test_a_caller_that_is_cancelled_leaves_the_connecting_to_the_others() 
         await pause(1)
         impatient.cancel()
         assert (await soon(patient)).text == "paid"
+
+
+@each_era
+async def test_a_server_is_asked_anew_on_request(era: Era) -> None:
+    """What it has by then is taken if it may be, all of it or nothing.  Source: R-SVC-06."""
+    first, second = [described("pay")], [described("pay"), described("sell")]
+    listing = Listing(first, second, [described("steal")], [described("x"), described("x")])
+    async with opened(McpServer("bank", server=listing.server, era=era)) as source:
+        assert source.available
+        told: list[list[str]] = []
+
+        def check(tools: Sequence[Tool]) -> None:
+            told.append([one.name for one in tools])
+            assert names(source) != told[-1], "it was told before they were taken"
+            if "steal" in told[-1]:
+                raise InvalidInput(["not that"])
+
+        await soon(source.refresh(check))
+        assert names(source) == ["pay", "sell"]
+        with pytest.raises(InvalidInput, match="not that"):
+            await soon(source.refresh(check))
+        with pytest.raises(InvalidInput):
+            await soon(source.refresh(check))
+        assert names(source) == ["pay", "sell"]
+        assert told == [["pay", "sell"], ["steal"]]
+    assert not source.available
+    with pytest.raises(SourceUnavailable, match="it is closed"):
+        await soon(source.refresh(check))
+
+
+async def test_a_server_that_is_gone_keeps_its_tools_when_it_is_asked_anew() -> None:
+    """It may be there for the next call.  Source: R-SVC-06."""
+    listing = Listing([described("pay")], RuntimeError("it broke"))
+    async with opened(McpServer("bank", server=listing.server, era="modern")) as source:
+        with pytest.raises(SourceUnavailable):
+            await soon(source.refresh(lambda _tools: None))
+        assert names(source) == ["pay"]

@@ -1,12 +1,13 @@
 """What goes wrong around an engine: a store that is slow, fails or dies, and a clock set back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from interlock._clock import Alarm, Clock
 from interlock._event import Event
 from interlock._machine import LIFECYCLE, Lifecycle
+from interlock._phases import Phase
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, MemoryStore, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreError
@@ -139,6 +140,11 @@ class FaultyStore:
         await self._pass()
         return await self._disk.page(query)
 
+    async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
+        """See `Store.counts`."""
+        await self._pass()
+        return await self._disk.counts(query)
+
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
         await self._pass()
@@ -188,6 +194,11 @@ class FaultyStore:
         """Forget nothing: a run looks at every log once more at its end."""
         del before, keep, limit
         return []
+
+    async def forget(self, task_id: str) -> bool:
+        """Forget nothing, as above."""
+        del task_id
+        return False
 
     def quarantined(self) -> dict[str, str]:
         """See `Store.quarantined`: everything here can be read."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from interlock._guards import ROLE, roles_among
 from interlock._phases import Trigger
 from interlock._record import Ask, AskKind, TaskRecord
 from interlock.models import Answer, Approval, Denial, JsonObject
@@ -34,19 +35,31 @@ def _pick(run: "World", kind: AskKind) -> tuple[TaskRecord, Ask] | None:
 
 
 def _who(record: TaskRecord, ask: Ask) -> str:
-    return ask.approvers[0] if ask.approvers else record.owner
+    named = [approver for approver in ask.approvers if not approver.startswith(ROLE)]
+    return named[0] if named else record.owner
 
 
 def _sent(
-    run: "World", record: TaskRecord, said: Said, actor: str, *, owner: str, token: str | None
+    run: "World",
+    record: TaskRecord,
+    said: Said,
+    actor: str,
+    *,
+    roles: list[str],
+    owner: str,
+    token: str | None,
 ) -> Callable[[], Awaitable[TaskRecord]]:
     task_id = record.task_id
 
     async def send() -> TaskRecord:
         engine = run.process.engine
         if isinstance(said, Answer):
-            return await engine.answer(task_id, said, owner=owner, actor=actor, token=token)
-        return await engine.decide(task_id, said, owner=owner, actor=actor, token=token)
+            return await engine.answer(
+                task_id, said, owner=owner, actor=actor, roles=roles, token=token
+            )
+        return await engine.decide(
+            task_id, said, owner=owner, actor=actor, roles=roles, token=token
+        )
 
     return send
 
@@ -87,7 +100,9 @@ def _say(
 ) -> None:
     who = actor or _who(record, ask)
     step = run.say(f"{who} {_text(said)} of {record.task_id}")
-    send = _sent(run, record, said, who, owner=owner or record.owner, token=token)
+    # Whoever is named has no role: only who may answer acts in one.
+    roles = [] if actor else roles_among(ask.approvers)
+    send = _sent(run, record, said, who, roles=roles, owner=owner or record.owner, token=token)
     promise = _promise(record, ask, said, token)
     run.request(step, send, promise=promise, must_fail=must_fail)
 

@@ -1,0 +1,155 @@
+"""The engine of a configuration: its agent, its tools under their policies, its store."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from interlock import Deliverer, Engine, Observer, Policies, Policy, Toolbox, ToolSource
+from interlock.errors import InvalidInput
+from interlock_adapters._config_parts import McpSourceConfig
+from interlock_adapters._service_agent import Instructions, agent_of, lifecycle_of, needs, resolved
+from interlock_adapters.config import Config
+from interlock_adapters.policies import load_policies
+
+
+def engine_of(
+    config: Config,
+    instructions: Instructions,
+    deliverers: Mapping[str, Deliverer],
+    observer: Observer | None = None,
+) -> Engine:
+    """The engine, not started; nothing is connected to.
+
+    Raises:
+        InvalidInput: something cannot be found or made; every fault, with its place.
+    """
+    problems: list[str] = []
+
+    def tried(make: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever it makes
+        try:
+            return make()
+        except InvalidInput as error:
+            problems.extend(error.problems)
+        return None
+
+    agent = tried(lambda: agent_of(config))
+    lifecycle = tried(lambda: lifecycle_of(config))
+    tools = tried(lambda: _toolbox_of(config, instructions))
+    if problems:
+        raise InvalidInput(problems)
+    further = {} if lifecycle is None else {"lifecycle": lifecycle}
+    return Engine(
+        agent,
+        tools=tools,
+        store=config.store_url,
+        limits=config.limits,
+        deliverers=deliverers,
+        observer=observer,
+        **further,
+    )
+
+
+def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
+    problems: list[str] = []
+    sources: list[ToolSource | Callable[..., Any]] = []
+    plugins: list[object] = [instructions]
+    rules: dict[str, Policy] = {}
+    for number, named in enumerate(config.tools):
+        with _noted(problems):
+            found = resolved(config, named, "tools", number)
+            sources.append(cast("Callable[..., Any]", found))
+    for number, named in enumerate(config.plugins):
+        with _noted(problems):
+            plugins.append(resolved(config, named, "plugins", number))
+    for name, source in config.mcp.items():
+        with _noted(problems):
+            sources.append(_mcp_server(config, name, source))
+        with _noted(problems):
+            of_source = _rules_of(config, source.policies)
+            clash = sorted(rules.keys() & {f"{name}/{rule}" for rule in of_source})
+            assert not clash, "names of sources have no slash"
+            rules |= {_qualified(name, rule): policy for rule, policy in of_source.items()}
+    with _noted(problems):
+        general = _rules_of(config, config.policies)
+        problems += [
+            f"{config.at('policies')}: {rule}: mcp has that rule as well; one is accepted"
+            for rule in sorted(general.keys() & rules.keys())
+        ]
+        rules |= general
+    if problems:
+        raise InvalidInput(problems)
+    return Toolbox(
+        sources,
+        policies=Policies(rules),
+        plugins=plugins,
+        qualified=config.qualified,
+        agent_tools=config.agent_tools,
+    )
+
+
+class _noted:  # noqa: N801  it reads as a statement
+    """A block whose faults are collected, so that all of them are told at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self._problems: Final = problems
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        """Keep the faults."""
+        if isinstance(error, InvalidInput):
+            self._problems.extend(error.problems)
+            return True
+        return False
+
+
+def _qualified(source: str, rule: str) -> str:
+    return rule if rule.startswith(f"{source}/") else f"{source}/{rule}"
+
+
+def _rules_of(config: Config, policies: "Path | dict[str, Policy]") -> Mapping[str, Policy]:
+    if not isinstance(policies, Path):
+        return policies
+    path = config.path(policies)
+    try:
+        return load_policies(path, environ=config.environ).rules
+    except OSError as error:
+        raise InvalidInput([f"{path}: {error.strerror}"]) from None
+
+
+def _mcp_server(config: Config, name: str, source: McpSourceConfig) -> ToolSource:
+    at = config.at("mcp", name)
+    try:
+        from mcp import StdioServerParameters  # noqa: PLC0415  an extra
+
+        from interlock_adapters.mcp_tools import McpLimits, McpServer  # noqa: PLC0415  as above
+    except ModuleNotFoundError as missing:
+        raise needs(at, "mcp", missing) from None
+    command = None
+    if source.command is not None:
+        program, *arguments = source.command
+        environ = {key: value.get_secret_value() for key, value in source.env.items()}
+        command = StdioServerParameters(
+            command=program, args=arguments, env=environ or None, cwd=config.base
+        )
+    try:
+        return McpServer(
+            name,
+            url=source.url,
+            command=command,
+            headers={key: value.get_secret_value() for key, value in source.headers.items()},
+            pass_through=source.pass_through,
+            shared=source.shared,
+            optional=source.optional,
+            era=source.era,
+            limits=McpLimits(**source.retry.model_dump()),
+        )
+    except InvalidInput as error:
+        raise InvalidInput([f"{at}: {problem}" for problem in error.problems]) from None
+
+
+def passed_on(config: Config) -> Iterator[str]:
+    """The headers of requests that some source of tools is given."""
+    for source in config.mcp.values():
+        yield from source.pass_through

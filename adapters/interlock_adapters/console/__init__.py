@@ -1,0 +1,29 @@
+"""The console: pages on which people see tasks, answer and approve, and operators act.
+
+    sessions = Sessions(authenticator)
+    Starlette(routes=console_routes(managed, sessions=sessions, url="https://tasks.example"))
+
+Pages are rendered here and work without JavaScript; with it they change while one looks.  They
+load nothing from elsewhere.  Everything that a task or a caller said is escaped, and what people
+may see and do goes through `Access`.
+"""
+
+from interlock_adapters._console_pulse import Pulse
+from interlock_adapters._console_routes import (
+    PUBLIC_PATHS,
+    SIGN_IN_PATH,
+    HasEngine,
+    console_routes,
+)
+from interlock_adapters._console_sessions import COOKIE, Session, Sessions
+
+__all__ = [
+    "COOKIE",
+    "PUBLIC_PATHS",
+    "SIGN_IN_PATH",
+    "HasEngine",
+    "Pulse",
+    "Session",
+    "Sessions",
+    "console_routes",
+]

@@ -1,0 +1,401 @@
+"""What a principal sees and may do: roles, own and others' tasks.  R-SVC-50 to 53; T1, T5.
+
+Also T4: what somebody may not see cannot be told from what is not there.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from interlock import Engine, Limits, Phase, TaskContext, TaskHandle
+from interlock.errors import (
+    AnswerInvalid,
+    EngineError,
+    InvalidInput,
+    NotFinalized,
+    Refused,
+    UnknownTask,
+)
+from interlock.errors import TokenReused as Reused
+from interlock_adapters._access import INBOX_SCANNED_MAX, PAGE_MAX, Access, NotAllowed
+from interlock_adapters._principal import Principal, Role
+from support import World, log_of, opened, soon, until
+
+#: An idempotency token.
+ONCE: Final = "once"
+
+ADA: Final = Principal("ada", "https://id", "acme")
+PEER: Final = replace(ADA, subject="bob")
+TWIN: Final = replace(ADA, tenant="other")
+ANYBODY: Final = Principal("ada")
+
+
+def in_role(*roles: Role, tenant: str = "acme") -> Principal:
+    """Somebody with roles."""
+    return Principal("eve", "https://id", tenant, frozenset(roles))
+
+
+APPROVER: Final = in_role(Role.APPROVER)
+OPERATOR: Final = in_role(Role.OPERATOR)
+AUDITOR: Final = in_role(Role.AUDITOR)
+ROOT: Final = in_role(*Role, tenant="")
+
+#: Who: what of a waiting task of Ada's, and of one that is over, is there; may it be answered,
+#: cancelled, resumed.
+MATRIX: Final[dict[str, tuple[Principal, bool, bool, bool, bool, bool]]] = {
+    "owner": (ADA, True, True, True, True, False),
+    "same tenant": (PEER, False, False, False, False, False),
+    "other tenant, same name": (TWIN, False, False, False, False, False),
+    "no tenant, same name": (ANYBODY, False, False, False, False, False),
+    "approver": (APPROVER, True, False, True, False, False),
+    "operator": (OPERATOR, True, True, False, True, True),
+    "auditor": (AUDITOR, True, True, False, False, False),
+    "approver of another tenant": (
+        in_role(Role.APPROVER, tenant="other"),
+        False,
+        False,
+        False,
+        False,
+        False,
+    ),
+    "operator of another tenant": (
+        in_role(Role.OPERATOR, tenant="acm"),
+        False,
+        False,
+        False,
+        False,
+        False,
+    ),
+    "auditor of another tenant": (
+        in_role(Role.AUDITOR, tenant="acme2"),
+        False,
+        False,
+        False,
+        False,
+        False,
+    ),
+    "everything, of the deployment": (ROOT, True, True, True, True, True),
+}
+
+
+async def agent(task: TaskContext) -> str:
+    """Does what its input says."""
+    match task.input.text:
+        case "ask":
+            return await task.ask("Which?", str)
+        case "ask a role":
+            return await task.ask("Which?", str, approvers=["role:approver"])
+        case "ask zoe":
+            return await task.ask("Which?", str, approvers=["zoe"])
+        case "authorize":
+            arguments = await task.authorize("pay", {"euro": 1}, allow_edit=True)
+            return str(arguments["euro"])
+        case _:
+            return "done"
+
+
+@asynccontextmanager
+async def world(limits: Limits | None = None) -> AsyncGenerator[World]:
+    """An engine."""
+    async with opened(agent, limits=limits) as made:
+        yield made
+
+
+async def submitted(here: World, text: str, who: Principal = ADA) -> TaskHandle:
+    """A task that has come to a rest."""
+    handle = await here.engine.submit(text, owner=who.owner)
+    await handle.rest()
+    return handle
+
+
+async def refused(act: Awaitable[object]) -> type[EngineError] | None:
+    """As what it is refused."""
+    try:
+        await soon(act)
+    except EngineError as error:
+        return type(error)
+    return None
+
+
+def reads(access: Access, task_id: str) -> list[Awaitable[object]]:
+    """Every way to look at a task."""
+
+    async def first() -> object:
+        return await anext(access.subscribe(task_id))
+
+    return [access.record(task_id), access.view(task_id), access.events(task_id), first()]
+
+
+@pytest.mark.parametrize("name", MATRIX)
+async def test_who_sees_what_and_may_do_what(name: str) -> None:
+    """Whatever is refused changes nothing; what is done is done in one's own name.  Source: T1."""
+    who, waiting, over, answers, cancels, resumes = MATRIX[name]
+    async with world() as here:
+        asks, done = await submitted(here, "ask"), await submitted(here, "done")
+        access = Access(here.engine, who)
+        for task_id, seen in ((asks.task_id, waiting), (done.task_id, over)):
+            ways = reads(access, task_id)
+            assert [await refused(way) for way in ways] == [None if seen else UnknownTask] * 4
+        record = await here.engine.record(asks.task_id, owner=None)
+        assert access.may_answer(record, record.asks[0]) is answers
+        assert access.may_cancel(record) is cancels
+        assert access.may_resume(record) is resumes
+        gone = NotAllowed if waiting else UnknownTask
+        key = record.asks[0].key
+        if not answers:
+            assert await refused(access.answer(asks.task_id, key, "x")) is gone
+            assert await refused(access.decline(asks.task_id, key)) is gone
+            assert await refused(access.approve(asks.task_id, key, "d")) is gone
+            assert await refused(access.deny(asks.task_id, key, "d")) is gone
+        if not cancels:
+            assert await refused(access.cancel(asks.task_id)) is gone
+        wanted = InvalidInput if resumes else gone
+        assert await refused(access.resume(asks.task_id, "again")) is wanted
+        assert await here.engine.record(asks.task_id, owner=None) == record  # I35
+        if answers:
+            given = await access.answer(asks.task_id, key, "x")
+            assert given.phase is Phase.RUNNING
+            event = (await here.engine.events(asks.task_id, owner=None))[given.seq - 1]
+            assert event.actor == who.owner
+        elif cancels:
+            assert (await access.cancel(asks.task_id, "enough")).phase is Phase.CANCELLING
+            event = (await here.engine.events(asks.task_id, owner=None))[record.seq]
+            assert (event.actor, event.data["reason"]) == (who.owner, "enough")
+
+
+@pytest.mark.parametrize("name", MATRIX)
+async def test_lists_and_counts_hold_what_is_seen(name: str) -> None:
+    """No list, count or inbox has more in it.  Source: T1."""
+    who, waiting, over, answers, *_ = MATRIX[name]
+    async with world() as here:
+        asks, done = await submitted(here, "ask"), await submitted(here, "done")
+        access = Access(here.engine, who)
+        page = await access.page(phases={Phase.WAITING_INPUT})
+        assert [r.task_id for r in page.records] == [asks.task_id] * waiting
+        page = await access.page(phases={Phase.COMPLETED})
+        assert [r.task_id for r in page.records] == [done.task_id] * over
+        whole = await access.page()
+        assert {r.task_id for r in whole.records} == (
+            {asks.task_id, done.task_id} if over else set()
+        )
+        counts: dict[Phase, int] = {}
+        if waiting:
+            counts[Phase.WAITING_INPUT] = 1
+        if over:
+            counts[Phase.COMPLETED] = 1
+        assert await access.counts() == counts
+        inbox = await access.inbox()
+        assert [e.record.task_id for e in inbox.entries] == [asks.task_id] * answers
+        assert inbox.next_cursor is None
+
+
+async def test_a_foreign_task_cannot_be_told_from_none() -> None:
+    """The error says the same.  Source: T4."""
+    async with world() as here:
+        asks = await submitted(here, "ask")
+        access = Access(here.engine, PEER)
+        said: list[str] = []
+        for task_id in (asks.task_id, "0" * 32):
+            with pytest.raises(UnknownTask) as error:
+                await access.record(task_id)
+            said.append(str(error.value).replace(task_id, "ID"))
+        assert said[0] == said[1]
+
+
+async def test_approvers_may_be_roles_and_nobody_is_called_like_one() -> None:
+    """The owner is no approver by that.  Source: T5, R-SVC-51."""
+    async with world() as here:
+        asks = await submitted(here, "ask a role")
+        record = await here.engine.record(asks.task_id, owner=None)
+        key = record.asks[0].key
+        for who in (ADA, OPERATOR, Principal("role:approver")):
+            assert not Access(here.engine, who).may_answer(record, record.asks[0])
+        assert await refused(Access(here.engine, ADA).answer(asks.task_id, key, "x")) is NotAllowed
+        assert (await Access(here.engine, ADA).inbox()).entries == ()
+        given = await Access(here.engine, APPROVER).answer(asks.task_id, key, "x")
+        assert given.phase is Phase.RUNNING
+
+
+async def test_a_named_approver_needs_to_see_the_task() -> None:
+    """The name alone opens nothing.  Source: T5, R-SVC-51."""
+    async with world() as here:
+        asks = await submitted(here, "ask zoe")
+        record = await here.engine.record(asks.task_id, owner=None)
+        key = record.asks[0].key
+        zoe = Principal("zoe")
+        assert await refused(Access(here.engine, zoe).answer(asks.task_id, key, "x")) is UnknownTask
+        assert await refused(Access(here.engine, ROOT).answer(asks.task_id, key, "x")) is NotAllowed
+        zoe = replace(zoe, roles=frozenset({Role.APPROVER}))
+        await Access(here.engine, zoe).answer(asks.task_id, key, "x")
+
+
+async def test_decisions_of_an_approver() -> None:
+    """Edited and approved, or denied; then the task is not his to see.  Source: T5, R-SVC-51."""
+    async with world() as here:
+        access = Access(here.engine, APPROVER)
+        edited, denied = [await submitted(here, "authorize") for _ in range(2)]
+        ask = (await access.record(edited.task_id)).asks[0]
+        assert ask.digest is not None
+        await access.approve(edited.task_id, ask.key, ask.digest, {"euro": 2}, "less")
+        assert (await log_of(edited))[-1].dest is Phase.COMPLETED
+        ask = (await access.record(denied.task_id)).asks[0]
+        assert ask.digest is not None
+        record = await access.deny(denied.task_id, ask.key, ask.digest, "no")
+        assert record.phase is Phase.CANCELLING
+        assert (await log_of(denied))[-1].dest is Phase.CANCELLED
+        assert await refused(access.record(edited.task_id)) is UnknownTask
+
+
+async def test_a_repeat_of_an_answer_is_told_so_although_the_task_went_on() -> None:
+    """Else a lost response would look like a task that is gone.  Source: R-SVC-52."""
+    async with world() as here:
+        access = Access(here.engine, APPROVER)
+        asks = await submitted(here, "ask")
+        key = (await access.record(asks.task_id)).asks[0].key
+        await access.answer(asks.task_id, key, "x", token=ONCE)
+        await asks.over()
+        again = await access.answer(asks.task_id, key, "x", token=ONCE)
+        assert again.shown is Phase.COMPLETED
+        with pytest.raises(Reused, match=f"{ONCE!r}"):
+            await access.answer(asks.task_id, key, "y", token=ONCE)
+        # Another's token is none of his, and without one the task is not there any more.
+        for token in ("twice", None):
+            act = access.answer(asks.task_id, key, "x", token=token)
+            assert await refused(act) is UnknownTask
+        assert await refused(Access(here.engine, PEER).answer(asks.task_id, key, "x", token=ONCE))
+
+
+async def test_the_tokens_of_an_approver_are_not_the_owners() -> None:
+    """Nobody can use up the tokens of another.  Source: T26, R-SVC-52."""
+    async with world() as here:
+        asks = await submitted(here, "ask")
+        key = (await here.engine.record(asks.task_id, owner=None)).asks[0].key
+        await Access(here.engine, APPROVER).answer(asks.task_id, key, "x", token=ONCE)
+        # The owner's request of the same token is another one, and meets a closed ask.
+        act = Access(here.engine, ADA).answer(asks.task_id, key, "x", token=ONCE)
+        with pytest.raises(Refused):
+            await act
+
+
+async def test_an_approvers_stream_of_anothers_task_ends_when_it_waits_no_more() -> None:
+    """The owner's goes on to the end.  Source: T1, R-SVC-53."""
+    async with world() as here:
+        asks = await submitted(here, "ask")
+        access = Access(here.engine, APPROVER)
+        key = (await access.record(asks.task_id)).asks[0].key
+        stream = access.subscribe(asks.task_id)
+        seen = [await soon(anext(stream)) for _ in range(3)]
+        await access.answer(asks.task_id, key, "x")
+        await asks.over()
+        seen += [event async for event in stream]
+        assert [e.trigger.value for e in seen] == ["submit", "start", "ask", "provide_input"]
+        owners = [event async for event in Access(here.engine, ADA).subscribe(asks.task_id)]
+        assert owners[-1].dest is Phase.COMPLETED
+
+
+async def test_what_an_operator_is_asked_is_in_his_inbox_and_nobody_elses() -> None:
+    """It is not answered, whoever one is called like.  Source: R-SVC-53."""
+    runs: list[int] = []
+
+    async def diverging(task: TaskContext) -> str:
+        runs.append(1)
+        return await task.ask(f"Which {len(runs)}?", str)
+
+    async with opened(diverging, limits=Limits(park_after_s=0)) as here:
+        asks = await submitted(here, "")
+        owner, operator = Access(here.engine, ADA), Access(here.engine, OPERATOR)
+        key = (await owner.record(asks.task_id)).asks[0].key
+        await owner.answer(asks.task_id, key, "x")
+        record = await asks.rest()
+        ask = record.asks[0]
+        now = await here.engine.record(asks.task_id, owner=None)
+        entries = (await operator.inbox()).entries
+        assert [(e.ask.key, e.for_operator) for e in entries] == [(ask.key, True)]
+        assert not operator.may_answer(now, ask)
+        assert (await owner.inbox()).entries == ()
+        assert (await Access(here.engine, APPROVER).inbox()).entries == ()
+        called_so = Access(here.engine, Principal("interlock:operator", roles=frozenset(Role)))
+        for access in (owner, operator, called_so):
+            assert await refused(access.answer(asks.task_id, ask.key, "again")) is NotAllowed
+        assert await refused(operator.resume(asks.task_id, "sideways")) is AnswerInvalid  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        resumed = await operator.resume(asks.task_id, "from_scratch")
+        assert resumed.phase is Phase.RUNNING
+
+
+async def test_the_inbox_goes_on_page_by_page_and_leaves_nothing_out() -> None:
+    """Source: R-SVC-53."""
+    async with world() as here:
+        tasks = [await submitted(here, "ask") for _ in range(5)]
+        access = Access(here.engine, APPROVER)
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = await access.inbox(limit=2, cursor=cursor)
+            found += [entry.record.task_id for entry in page.entries]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert sorted(found) == sorted(task.task_id for task in tasks)
+
+
+async def test_a_limit_beyond_what_a_page_has_is_refused() -> None:
+    """With what would be accepted.  Source: T22."""
+    async with world() as here:
+        access = Access(here.engine, ADA)
+        for limit in (0, PAGE_MAX + 1):
+            with pytest.raises(InvalidInput, match="1 to 200"):
+                await access.page(limit=limit)
+            with pytest.raises(InvalidInput, match="1 to 200"):
+                await access.inbox(limit=limit)
+    assert PAGE_MAX < INBOX_SCANNED_MAX
+
+
+async def test_an_ask_or_digest_without_a_name_is_refused() -> None:
+    """Before the engine hears of it.  Source: ours."""
+    async with world() as here:
+        asks = await submitted(here, "ask")
+        access = Access(here.engine, ADA)
+        for act in (
+            access.answer(asks.task_id, "", "x"),
+            access.approve(asks.task_id, "a", ""),
+            access.deny(asks.task_id, "a", ""),
+        ):
+            with pytest.raises(InvalidInput, match="is empty"):
+                await act
+
+
+@pytest.mark.parametrize("who", [OPERATOR, AUDITOR, ADA, in_role(*Role)])
+def test_what_concerns_all_tenants_is_for_nobody_of_one(who: Principal) -> None:
+    """Nor for who has no such role.  Source: T1, T17, R-SVC-50."""
+    access = Access(Engine(agent, store="memory:"), who)
+    assert not access.is_of_service
+    with pytest.raises(NotAllowed):
+        access.require_of_service(Role.OPERATOR, Role.AUDITOR)
+    root = Access(Engine(agent, store="memory:"), ROOT)
+    root.require_of_service(Role.OPERATOR)
+    assert root.is_of_service
+
+
+async def test_only_an_operator_forgets_a_task() -> None:
+    """And only one that is over.  Source: R-SVC-50."""
+    async with world() as here:
+        asks, done = await submitted(here, "ask"), await submitted(here, "done")
+        await until(lambda: here.stored(done).phase is Phase.FINALIZED)
+        for who, error in ((ADA, NotAllowed), (AUDITOR, NotAllowed), (APPROVER, UnknownTask)):
+            assert await refused(Access(here.engine, who).forget(done.task_id)) is error
+        operator = Access(here.engine, OPERATOR)
+        assert await refused(operator.forget(asks.task_id)) is NotFinalized
+        await operator.forget(done.task_id)
+        assert await refused(operator.forget(done.task_id)) is UnknownTask
+
+
+def test_a_role_is_required() -> None:
+    """And named in the refusal.  Source: R-SVC-50."""
+    access = Access(Engine(agent, store="memory:"), OPERATOR)
+    access.require(Role.OPERATOR)
+    with pytest.raises(NotAllowed, match="'auditor'"):
+        access.require(Role.AUDITOR)
+    assert NotAllowed.code == "not_allowed"

@@ -1,0 +1,349 @@
+"""JWTs: forged, expired, for others, without what they need; and how keys are come by.
+
+Requirements: R-SVC-13 (JWT and OIDC), R-SVC-14 (keys are fetched within bounds).
+Threats: T1, T3, T14, T20.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import RSAAlgorithm
+
+from identities import AUDIENCE, CLAIMS, CURVE, FUTURE, ISSUER, KEY, KEYS, OTHER, PAST, jwk, token
+from interlock.errors import InvalidInput
+from interlock_adapters._auth_base import AuthenticationUnavailable
+from interlock_adapters._auth_jwks import Jwks, keys_of
+from interlock_adapters.auth import (
+    AnyOf,
+    AuthenticationFailed,
+    BearerTokens,
+    Jwt,
+    JwtSettings,
+    Keeping,
+    Principal,
+    Role,
+)
+from support import soon
+
+
+def settings(**said: Any) -> JwtSettings:  # noqa: ANN401
+    """Whose tokens are taken."""
+    given = {"issuer": ISSUER, "audience": [AUDIENCE], "keys": KEYS, **said}
+    return JwtSettings.model_validate(given)
+
+
+def raw(header: object, payload: object, signature: bytes = b"") -> str:
+    """A token by its parts."""
+    parts = (json.dumps(header).encode(), json.dumps(payload).encode(), signature)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def shown(text: str) -> dict[str, str]:
+    """The header that shows it."""
+    return {"authorization": f"Bearer {text}"}
+
+
+NO_ROLES: Final[set[Role]] = set()
+ROLES: Final[list[tuple[dict[str, Any], set[Role]]]] = [
+    ({"https://x.test/roles": ["Boss"]}, {Role.OPERATOR}),
+    ({"https://x.test/roles": "Boss Clerk"}, {Role.OPERATOR, Role.AUDITOR}),
+    ({"https://x.test/roles": ["operator", {}, 7]}, NO_ROLES),
+    ({"https://x.test/roles": {"Boss": True}}, NO_ROLES),
+    ({}, NO_ROLES),
+]
+
+
+async def test_a_good_token_says_who_calls() -> None:
+    """Roles that are none of ours say nothing."""
+    who = await Jwt(settings()).authenticate(shown(token()))
+    assert who == Principal("ada", ISSUER, roles=frozenset({Role.APPROVER}), name="Ada L.")
+    assert who is not None
+    assert who.owner == f"{ISSUER} ada"
+    curved = token(key=CURVE, kid="curve", alg="ES256")
+    assert await Jwt(settings()).authenticate(shown(curved)) == who
+
+
+def _hmac_by_public_key() -> str:
+    """The old trick: the public key, which everybody has, as the secret of an HMAC."""
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    unsigned = raw({"alg": "HS256", "typ": "JWT", "kid": "one"}, CLAIMS).rsplit(".", 1)[0]
+    signature = hmac.digest(public, unsigned.encode(), hashlib.sha256)
+    return f"{unsigned}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+BAD: Final[dict[str, Callable[[], str]]] = {
+    "expired": lambda: token(exp=PAST),
+    "not yet": lambda: token(nbf=FUTURE),
+    "issued in the future": lambda: token(iat=FUTURE),
+    "for another": lambda: token(aud="others"),
+    "for nobody": lambda: token(aud=None),
+    "without an end": lambda: token(exp=None),
+    "of nobody": lambda: token(sub=None),
+    "of an empty subject": lambda: token(sub=""),
+    "of a number": lambda: token(sub=7),
+    "of the anonymous": lambda: token(sub="anonymous"),
+    "of too long a name": lambda: token(sub="a" * 257),
+    "of a name that is not printable": lambda: token(sub="a\nb"),
+    "signed by another": lambda: token(key=OTHER),
+    "of an unknown key": lambda: token(kid="two"),
+    "without a key among several": lambda: token(kid=None),
+    "by another algorithm than its key's": lambda: token(kid="curve"),
+    "by an algorithm that is not listed": lambda: token(alg="PS256"),
+    "not signed": lambda: raw({"alg": "none", "kid": "one"}, CLAIMS),
+    "not signed, in another spelling": lambda: raw({"alg": "nOnE", "kid": "one"}, CLAIMS),
+    "by an HMAC with the public key": _hmac_by_public_key,
+    "with its claims changed": lambda: ".".join(
+        part if number != 1 else raw({}, {**CLAIMS, "sub": "eve"}).split(".")[1]
+        for number, part in enumerate(token().split("."))
+    ),
+    "with a key of its own": lambda: jwt.encode(
+        CLAIMS, OTHER, algorithm="RS256", headers={"jwk": jwk(OTHER, "own"), "kid": "own"}
+    ),
+    "with what must be understood": lambda: jwt.encode(
+        CLAIMS, KEY, algorithm="RS256", headers={"kid": "one", "crit": ["x"], "x": 1}
+    ),
+    "with a key id that is none": lambda: raw({"alg": "RS256", "kid": {"a": 1}}, CLAIMS, b"x"),
+    "with an end that is none": lambda: token(exp="soon"),
+    "with an end beyond all time": lambda: token(exp=float("inf")),
+    "of no object": lambda: raw({"alg": "RS256"}, [ISSUER], b"x"),
+    "of no JSON": lambda: "YQ.YQ.YQ",
+    "nested deeply": lambda: f"{base64.urlsafe_b64encode(b'[' * 9_000).decode().rstrip('=')}.YQ.YQ",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_bad_token_is_refused_without_a_reason(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Source: RFC 8725; and neither the error nor the log quotes it (T20)."""
+    caplog.set_level(logging.DEBUG)
+    bad = BAD[kind]()
+    with pytest.raises(AuthenticationFailed) as caught:
+        await Jwt(settings()).authenticate(shown(bad))
+    assert str(caught.value) == "the credential is not accepted"
+    assert caught.value.__cause__ is None
+    assert not any(part in caplog.text for part in bad.split(".") if len(part) > 8)
+
+
+async def test_a_token_of_another_issuer_is_for_another_authenticator() -> None:
+    """Two issuers, beside tokens of our own: each takes what is its own."""
+    second = settings(issuer="https://two.test", keys={"keys": [jwk(OTHER, "one")]})
+    every = AnyOf(BearerTokens([]), Jwt(settings()), Jwt(second))
+    of_second = token(iss="https://two.test", key=OTHER)
+    assert await every.authenticate(shown(of_second)) == Principal(
+        "ada", "https://two.test", roles=frozenset({Role.APPROVER}), name="Ada L."
+    )
+    assert await every.authenticate(shown(token(iss="https://three.test"))) is None
+    with pytest.raises(AuthenticationFailed):
+        await every.authenticate(shown(token(iss="https://two.test")))
+
+
+async def test_a_tenant_is_what_the_token_says_or_nothing_is() -> None:
+    """Without its claim somebody would be of the deployment, and reach all tenants (T3)."""
+    scoped = Jwt(settings(tenant_claim="org.id"))
+    who = await scoped.authenticate(shown(token(org={"id": "acme"})))
+    assert who is not None
+    assert who.owner == f"tenant=acme {ISSUER} ada"
+    for org in (None, {}, {"id": ""}, {"id": 7}, "acme", {"id": "a" * 257}):
+        with pytest.raises(AuthenticationFailed):
+            await scoped.authenticate(shown(token(org=org)))
+    fixed = await Jwt(settings(tenant="acme")).authenticate(shown(token(tenant="other")))
+    assert fixed is not None
+    assert fixed.tenant == "acme"
+    with pytest.raises(InvalidInput, match="either `tenant` or `tenant_claim`"):
+        Jwt(settings(tenant="acme", tenant_claim="org"))
+
+
+@pytest.mark.parametrize(("said", "roles"), ROLES)
+async def test_roles_are_what_the_settings_make_of_theirs(
+    said: dict[str, Any], roles: set[Role]
+) -> None:
+    """A list or a text; with a map, a role of our name is none."""
+    of_theirs = {"Boss": "operator", "Clerk": "auditor"}
+    known = Jwt(settings(roles_claim="https://x.test/roles", roles=of_theirs))
+    who = await known.authenticate(shown(token(**said)))
+    assert who is not None
+    assert who.roles == roles
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "HS512", "RS1"])
+def test_only_signatures_by_private_keys_can_be_listed(algorithm: str) -> None:
+    """What verifies an HMAC could make one."""
+    with pytest.raises(ValueError, match="algorithms"):
+        settings(algorithms=[algorithm])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"keys": {}},
+        {"keys": {"keys": []}},
+        {"keys": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}},
+        {"keys": {"keys": [json.loads(RSAAlgorithm.to_jwk(KEY))]}},
+        {"keys": {"keys": [{**jwk(KEY, "one"), "use": "enc"}]}},
+        {"keys": None, "jwks_url": "http://id.test/keys"},
+        {"keys": None, "jwks_url": "file:///etc/keys"},
+        {"keys": None, "jwks_url": "https://a:b@id.test/keys"},
+        {"keys": None, "issuer": "http://id.test"},
+        {"jwks_url": "https://id.test/keys"},
+    ],
+)
+def test_keys_that_are_none_and_places_that_are_not_secure_are_refused(
+    said: dict[str, Any],
+) -> None:
+    """Before anything is served, and with what would be accepted."""
+    with pytest.raises(InvalidInput, match="accepted"):
+        Jwt(settings(**said))
+
+
+class Provider:
+    """An identity provider, as far as we ask one."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {"keys": [jwk(KEY, "one")]}
+        self.issuer = ISSUER
+        self.asked: list[str] = []
+        self.answer: httpx.Response | Exception | None = None
+        #: Until then nothing is answered.
+        self.open = asyncio.Event()
+        self.open.set()
+        self.now = 0.0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        self.asked.append(request.url.path)
+        await self.open.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
+        if request.url.path == "/.well-known/openid-configuration":
+            where = f"{ISSUER}/keys"
+            return httpx.Response(200, json={"issuer": self.issuer, "jwks_uri": where})
+        return httpx.Response(200, json=self.keys)
+
+    def jwks(self, url: str | None = f"{ISSUER}/keys") -> Jwks:
+        """Its keys, as we keep them."""
+        transport = httpx.MockTransport(self)
+        keeping = Keeping(fresh_s=100, stale_s=1_000, refetch_s=10)
+        return Jwks(
+            url=url, issuer=ISSUER, keeping=keeping, transport=transport, now=lambda: self.now
+        )
+
+
+async def test_the_issuers_document_says_where_its_keys_are() -> None:
+    """Source: OpenID Connect Discovery §4; asked once, however many tokens come."""
+    provider = Provider()
+    known = Jwt(settings(keys=None), transport=httpx.MockTransport(provider))
+    for _ in range(3):
+        assert await known.authenticate(shown(token())) is not None
+    assert provider.asked == ["/.well-known/openid-configuration", "/keys"]
+    where = f"{ISSUER}/.well-known/openid-configuration"
+    assert known.schemes == {"oidc": {"type": "openIdConnect", "openIdConnectUrl": where}}
+
+
+async def test_a_document_of_another_issuer_gives_no_keys() -> None:
+    """Source: OpenID Connect Discovery §4.3."""
+    provider = Provider()
+    provider.issuer = "https://evil.test"
+    with pytest.raises(AuthenticationUnavailable):
+        await provider.jwks(None).key("one")
+    assert provider.asked == ["/.well-known/openid-configuration"]
+
+
+async def test_who_waits_for_keys_waits_for_one_fetch() -> None:
+    """And whoever hangs up does not take it from the others."""
+    provider = Provider()
+    provider.open.clear()
+    jwks = provider.jwks()
+    waiting = [asyncio.create_task(jwks.key("one")) for _ in range(50)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    provider.open.set()
+    found = await soon(asyncio.gather(*waiting, return_exceptions=True))
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert {getattr(key, "key_id", None) for key in found[1:]} == {"one"}
+    assert provider.asked == ["/keys"]
+
+
+async def test_invented_key_ids_make_nobody_fetch_more_often() -> None:
+    """A new key is found, though not before the pause is over."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    for number in range(100):
+        with pytest.raises(AuthenticationFailed):
+            await jwks.key(f"invented {number}")
+    assert provider.asked == ["/keys"]
+    provider.keys["keys"].append(jwk(OTHER, "two"))
+    with pytest.raises(AuthenticationFailed):
+        await jwks.key("two")
+    provider.now = 10
+    assert (await jwks.key("two")).key_id == "two"
+    assert provider.asked == ["/keys"] * 2
+
+
+async def test_a_key_that_is_withdrawn_is_soon_not_used() -> None:
+    """When the set is not fresh any more it is fetched before it is used."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    provider.keys = {"keys": [jwk(OTHER, "two")]}
+    provider.now = 99
+    await jwks.key("one")
+    provider.now = 100
+    with pytest.raises(AuthenticationFailed):
+        await jwks.key("one")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("no line"),
+        httpx.Response(500),
+        httpx.Response(302, headers={"location": "https://evil.test/keys"}),
+        httpx.Response(200, content=json.dumps(KEYS) + " " * 262_144),
+        httpx.Response(200, content=b"[" * 100_000),
+        httpx.Response(200, content=b"not json"),
+        httpx.Response(200, json={"keys": []}),
+    ],
+)
+async def test_keys_are_used_on_for_a_while_when_others_cannot_be_had(
+    answer: httpx.Response | Exception,
+) -> None:
+    """Not for ever; and whoever never had any says that it cannot tell."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    provider.answer = answer
+    provider.now = 999
+    assert (await jwks.key("one")).key_id == "one"
+    provider.now = 1_000
+    with pytest.raises(AuthenticationUnavailable):
+        await jwks.key("one")
+    assert provider.asked == ["/keys"] * 2
+    provider.now, provider.answer = 1_100, None
+    assert (await jwks.key("one")).key_id == "one"
+
+
+def test_only_keys_for_signatures_are_picked_from_a_set() -> None:
+    """What else is in it does no harm."""
+    other: list[Any] = [
+        None,
+        7,
+        {"kty": "oct", "k": "x"},
+        {"kty": "RSA"},
+        {"kty": "EC", "crv": "x"},
+    ]
+    assert [key.key_id for key in keys_of({"keys": [*other, jwk(KEY, "one")]})] == ["one"]
