@@ -63,11 +63,11 @@ class Counted(SqliteStore):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.counts: Final = Counter[str]()
+        self.counted: Final = Counter[str]()
 
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`."""
-        self.counts["commits"] += 1
+        self.counted["commits"] += 1
         await super().commit(commit)
 
 
@@ -112,7 +112,7 @@ async def interlock(kind: type[Counted], life: str, count: int, database: str) -
     async with Engine(agent, store=store, limits=Limits(running_turns_max=CLIENTS)) as engine:
         await load(live, WARM_UP)
         sample = await load(live, count)
-    return sample._replace(commits=store.counts["commits"] / (count + WARM_UP))
+    return sample._replace(commits=store.counted["commits"] / (count + WARM_UP))
 
 
 async def floor(life: str, count: int, database: str) -> Sample:

@@ -190,7 +190,8 @@ def calls_of(record: TaskRecord, events: Sequence[Event]) -> list[CallView]:
 def _state(record: TaskRecord, key: str, end: Event | None) -> str:
     """`in doubt` is a call that may have been made, and of which nobody will hear."""
     if key in record.calls:
-        return "running" if record.phase.kin in {Phase.RUNNING, Phase.CANCELLING} else "in doubt"
+        is_at_work = record.phase is Phase.RUNNING or record.phase is Phase.CANCELLING
+        return "running" if is_at_work else "in doubt"
     if end is None:
         return "running"
     return "failed" if end.data.get("error") else "done"

@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, nullcontext, suppress
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
@@ -294,43 +294,37 @@ class Engine:
             content, owner, agent, context_id, token, metadata, task_s
         )
         kept = carried_of(carried)
-        task_id = submitted["task_id"]
         if not runtime.admission.knows(owner):
             runtime.admission.learn(owner, await self._store.open_tasks(owner))
-        told = self._told
-        if told is not None:
-            told.submitting(submitted, agent or next(iter(self.agents)))
-        move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
-        claims = () if token is None else (Claim(owner, token, task_id, body),)
-        added = tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
-        try:
-            runtime.admission.reserve(owner)
-            commit = Commit(move.record, (move.event,), claims, added)
-            await runtime.arrive(move, commit, kept)
-        except LimitReached:
-            # There is always room for a repeat, which makes no task.
-            earlier = None if token is None else await self._store.claim(owner, token)
-            if earlier is None:
-                raise
-            return await self._repeated(earlier, body)
-        except TokenTaken as taken:
-            with suppress(UnknownTask):
-                return await self._repeated(taken.claim, body)
-            # The earlier one was purged in this instant, and its token with it.
-            return await self.submit(
-                content,
-                owner=owner,
-                agent=agent,
-                context_id=context_id,
-                token=token,
-                metadata=metadata,
-                task_s=task_s,
-                watches=watches,
-                carried=carried,
-            )
-        finally:
-            if told is not None:
-                told.tell(told.to.submitted, task_id)
+        told, name = self._told, agent or next(iter(self.agents))
+        with nullcontext() if told is None else told.submitting(submitted, name):
+            move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
+            claims = () if token is None else (Claim(owner, token, submitted["task_id"], body),)
+            added = _added(watches, move.record.task_id)
+            try:
+                runtime.admission.reserve(owner)
+                await runtime.arrive(move, Commit(move.record, (move.event,), claims, added), kept)
+            except LimitReached:
+                # There is always room for a repeat, which makes no task.
+                earlier = None if token is None else await self._store.claim(owner, token)
+                if earlier is None:
+                    raise
+                return await self._repeated(earlier, body)
+            except TokenTaken as taken:
+                with suppress(UnknownTask):
+                    return await self._repeated(taken.claim, body)
+                # The earlier one was purged in this instant, and its token with it.
+                return await self.submit(
+                    content,
+                    owner=owner,
+                    agent=agent,
+                    context_id=context_id,
+                    token=token,
+                    metadata=metadata,
+                    task_s=task_s,
+                    watches=watches,
+                    carried=carried,
+                )
         return TaskHandle(self, move.record, created=True)
 
     async def answer(
@@ -986,6 +980,10 @@ def _while_asked(ask: str, data: Data) -> Choice:
         return Trigger.CANCEL, data
 
     return choose
+
+
+def _added(watches: Sequence[NewWatch], task_id: str) -> tuple[Watch, ...]:
+    return tuple(Watch(w.watch_id, task_id, w.channel, w.config, 0) for w in watches)
 
 
 def _owns(owner: str | None, record: TaskRecord) -> bool:

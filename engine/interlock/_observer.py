@@ -10,8 +10,8 @@ import contextvars
 import functools
 import logging
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
@@ -220,12 +220,20 @@ class Told:
                 _log.error("the observer failed at %r with %s; this is said once", what, kind)
         return None
 
-    def submitting(self, said: Submitted, agent: str) -> None:
-        """Put the trace context of who submits into what is stored, if it is well-formed."""
+    @contextmanager
+    def submitting(self, said: Submitted, agent: str) -> Generator[None]:
+        """A block that submits a task.
+
+        The trace context of who submits goes into what is stored, if it is well-formed.
+        """
         task_id, owner, context_id = said["task_id"], said["owner"], said["context_id"]
         trace = cast("object", self.tell(self.to.submitting, task_id, owner, context_id, agent))
         if isinstance(trace, str) and _TRACE.fullmatch(trace):
             said["trace"] = trace
+        try:
+            yield
+        finally:
+            self.tell(self.to.submitted, task_id)
 
 
 async def committed(
@@ -235,9 +243,10 @@ async def committed(
     if told is None:
         await store.commit(commit)
         return
-    began = time.perf_counter()
+    clock = asyncio.get_running_loop().time
+    began = clock()
     await store.commit(commit)
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     told.tell(told.to.committed, before, commit.record, commit.events, seconds)
 
 

@@ -51,7 +51,8 @@ ERRORS: Final[list[tuple[EngineError, type[Exception]]]] = [
 #: Errors that a client has no business with.
 OURS: Final = {
     "agent_failed", "ambiguous_tool", "call_failed", "call_in_doubt", "conflict", "denied",
-    "engine_bug", "engine_error", "not_allowed", "not_finalized", "plugin_failed", "refused", "rejected", "replay_diverged",
+    "engine_bug", "engine_error", "not_allowed", "not_finalized", "plugin_failed",
+    "refused", "rejected", "replay_diverged",
     "result_invalid", "retryable", "source_unavailable", "store_corrupt", "store_error",
     "store_locked", "store_too_new", "task_not_completed", "tool_error", "tool_refused",
     "tool_timed_out", "unknown_source", "unknown_tool", "unstorable",
