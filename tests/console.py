@@ -48,7 +48,10 @@ PEOPLE: Final[Mapping[str, tuple[Role, ...]]] = {
     "olga": (Role.OPERATOR,),
     "otto": (Role.AUDITOR,),
     "root": tuple(Role),
+    "tilda": tuple(Role),
 }
+#: Whose people somebody is; the others are of the deployment itself.
+TENANTS: Final = {"tilda": "acme"}
 
 
 def token_of(name: str) -> str:
@@ -59,7 +62,12 @@ def token_of(name: str) -> str:
 def tokens() -> BearerTokens:
     """Knows them all."""
     return BearerTokens(
-        TokenEntry(hash=hashed(token_of(name)), subject=name, roles=frozenset(roles))
+        TokenEntry(
+            hash=hashed(token_of(name)),
+            subject=name,
+            roles=frozenset(roles),
+            tenant=TENANTS.get(name, ""),
+        )
         for name, roles in PEOPLE.items()
     )
 

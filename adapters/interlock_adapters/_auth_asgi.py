@@ -73,7 +73,7 @@ class Authentication:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)  # The lifespan, which is nobody's request.
             return
-        path = _path_of(scope)
+        path = path_of(scope)
         if (scope.get("method"), path) in self._public:
             inside = {**scope, "user": UnauthenticatedUser(), "auth": AuthCredentials()}
             await self._app(inside, receive, send)
@@ -157,7 +157,7 @@ def _methods_of(public: Iterable[str]) -> Iterable[tuple[str, str]]:
             yield from (("GET", path), ("HEAD", path))
 
 
-def _path_of(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
     """The path below where the application is mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     if root and (path == root or path.startswith(f"{root}/")):

@@ -31,7 +31,7 @@ from interlock_adapters._console_core import (
     session_cookie,
 )
 from interlock_adapters._console_forms import RAW, Filled, filled
-from interlock_adapters._console_pages import need_overseer, policies_page
+from interlock_adapters._console_pages import policies_page
 from interlock_adapters._console_sessions import (
     SIGN_IN_COOKIE,
     cookie,
@@ -228,8 +228,7 @@ def _choices(ask: OpenAsk) -> list[str]:
 
 async def policies_posted(visit: Visit) -> Response:
     """Set or drop one rule; it counts from the next call on."""
-    need_overseer(visit)
-    visit.access.require(Role.OPERATOR)
+    visit.access.require_of_service(Role.OPERATOR)
     policies = visit.console.engine.tools.policies
     rule, body = visit.posted.get("rule", "").strip(), visit.posted.get("body", "")
     if visit.posted.get("version") != str(policies.version):

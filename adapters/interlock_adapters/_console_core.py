@@ -132,7 +132,8 @@ class Visit:
             "csrf": self.session.csrf,
             "me": who_is(self.access.principal),
             "roles": sorted(role.value for role in self.access.principal.roles),
-            "operates": Role.OPERATOR in self.access.principal.roles,
+            "operates": self.access.is_of_service and Role.OPERATOR in self.access.principal.roles,
+            "oversees": self.access.is_of_service,
             "signs_out": not self.session.is_open_to_all,
         }
 

@@ -207,10 +207,9 @@ def need_overseer(visit: Visit) -> None:
     """Go on only for who may see how the service is set up.
 
     Raises:
-        NotAllowed: the principal is neither auditor nor operator.
+        NotAllowed: the principal is neither auditor nor operator of the deployment.
     """
-    if Role.OPERATOR not in visit.access.principal.roles:
-        visit.access.require(Role.AUDITOR)
+    visit.access.require_of_service(Role.OPERATOR, Role.AUDITOR)
 
 
 def policies_page(

@@ -3,7 +3,7 @@
 from typing import Final
 
 from interlock_adapters._asgi import App, Receive, Scope, Send
-from interlock_adapters._auth_asgi import _path_of as path_of
+from interlock_adapters._auth_asgi import path_of
 
 
 class Doors:

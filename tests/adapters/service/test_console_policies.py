@@ -89,9 +89,9 @@ async def test_what_somebody_else_changed_meanwhile_is_not_overwritten() -> None
         assert here.world.engine.tools.policies.version == 1
 
 
-@pytest.mark.parametrize("name", ["ada", "eve", "otto"])
+@pytest.mark.parametrize("name", ["ada", "eve", "otto", "tilda"])
 async def test_nobody_else_changes_a_rule(name: str) -> None:
-    """By hand either.  Source: R-SVC-81, T17."""
+    """By hand either, nor whoever operates for one tenant alone.  Source: R-SVC-81, T17."""
     async with shown() as here:
         visitor = await here.visitor(name)
         csrf = form_of((await visitor.get("/inbox")).text, "/sign-out")["csrf"]
