@@ -92,8 +92,9 @@ def answered_by(script: Script) -> Generator[None]:
         kwargs: Mapping[str, Any],
         *,
         waits: bool = True,
+        tool: str = "",
     ) -> Ended:
-        del fn, args, kwargs
+        del fn, args, kwargs, tool
         said: CallEnded | None = None
         desk = self._desk
         try:
