@@ -51,7 +51,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="MODULE:NAME",
-        help="what is fuzzed: an Engine, an agent, a mapping of agents, or a factory of one",
+        help="what is fuzzed: an Engine, an agent, a mapping of agents, a factory of one, or a "
+        "Target with inputs of its own",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -118,7 +119,8 @@ def run(options: argparse.Namespace) -> int:
     invariants = invariants_of(module)
     report = _fuzzed(options, target, invariants)
     under = _under(options, report, lifecycle)
-    about = About(where, under, options.faults, module.__name__ if invariants else "")
+    checked = module.__name__ if invariants else ""
+    about = About(where, under, options.faults, checked, threaded=bool(target.lines_of))
     sys.stdout.write(text_of(report, lifecycle, about))
     if options.replay is not None and not report.failures:
         sys.stdout.write(f"seed {options.replay} fails in nothing\n")

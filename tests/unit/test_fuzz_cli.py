@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from interlock.diagram import hits_of_json
+from interlock.testing.fuzz._sim import LINES_ARE_SEEN
 from interlock_adapters import _cli_fuzz
 
 RUN_S: Final = 120
@@ -274,3 +275,25 @@ def test_the_commands_load_without_the_extra() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=RUN_S
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_target_that_carries_its_inputs_is_fuzzed_by_its_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And so is one whose agent runs on a thread: it is said how.  Source: R-FUZZ-35."""
+    (here / "fuzzed_target.py").write_text(
+        "from interlock.testing.fuzz import Target\n"
+        "HEARD = set()\n"
+        "def agent(task):\n"
+        "    HEARD.add(str(task.input.data))\n"
+        "target = Target.of(agent, inputs=[{'order': 7}])\n"
+        "wrong = lambda: Target.of(agent, inputs=[7])\n"
+    )
+    assert run("fuzzed_target:target", "--runs", "10") == 0
+    how = "between any two lines" if LINES_ARE_SEEN else "at yield points only"
+    assert f"plain functions on threads: interrupted {how}" in capsys.readouterr().out
+    assert {"{'order': 7}"} == sys.modules["fuzzed_target"].HEARD
+    assert run("fuzzed_target:wrong", "--runs", "10") == 2
+    assert "is accepted" in capsys.readouterr().err
+    assert run("fuzzed_service:engine", "--runs", "5") == 0
+    assert "on threads" not in capsys.readouterr().out

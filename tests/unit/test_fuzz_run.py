@@ -102,7 +102,7 @@ def test_every_fault_happens() -> None:
         "disconnect": "loses its connection",
     }
     plan = Plan(TARGET, ALL_FAULTS, (), TARGET.lifecycle)
-    text = "\n".join(line for seed in range(60) for line in ran(plan, seed).trace)
+    text = "\n".join(line for seed in range(200) for line in ran(plan, seed).trace)
     assert [name for name, said in words.items() if said not in text] == []
 
 

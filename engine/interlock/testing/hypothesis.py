@@ -94,7 +94,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         found = next(vars(c)["target"] for c in type(self).__mro__ if "target" in vars(c))
         if found is None:
             raise TypeError(f"{type(self).__name__} has no `target`: an engine, an agent, ...")
-        self._target: Final = found if isinstance(found, Target) else Target.of(found)
+        self._target: Final = Target.of(found)
         self.loop: Final = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store: Final = MemoryStore()

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import interlock
-from interlock._event import Event
 from interlock._phases import OVER, Phase
 from interlock._record import TaskRecord
 from interlock.diagram import Key, hits_of
 from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
 from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
 from interlock.testing.fuzz._moves import KINDS
+from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
+from interlock.testing.fuzz._oracle_threads import check_threads
 from interlock.testing.fuzz._report import Failure
 from interlock.testing.fuzz._sim import Deadlock, Simulation, StepLimit
 from interlock.testing.fuzz._sim_parts import SimTask
@@ -71,7 +72,7 @@ def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
 def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
     plan.target.begin()
     tape = SteeredTape(seed, given)
-    simulation = Simulation(tape)
+    simulation = Simulation(tape, lines_of=plan.target.lines_of)
     run = Run(plan, tape, simulation)
     found: Broken | None = None
     with run.listener.listening():
@@ -129,10 +130,6 @@ class Run(World):
         steered = [place for place in possible if KINDS[place].triggers & self.aims]
         return steered or [p for p in possible for _ in range(KINDS[p].weight)]
 
-    def _log(self, record: TaskRecord) -> list[Event]:
-        kept = self.disk.kept(record.task_id)
-        return [] if kept is None else kept[1]
-
     async def _still(self) -> None:
         """Let everything happen that happens without time going on."""
         await self.simulation.settle()
@@ -144,8 +141,23 @@ class Run(World):
         if self.simulation.clock.now() >= self.trouble_until and self.process.is_quiet():
             self._look()
             check_still(self.process, self.disk)
+            check_threads(self.process, self.disk, self.simulation.threads())
             self.check_answered()
             self.check_followers(still=True)
+            await self._check_gone()
+
+    async def _check_gone(self) -> None:
+        """Ask for what was purged, once in each process: nobody knows it."""
+        asked = self.process.gone
+        new = [kept[0] for kept in self.disk.gone.values() if kept[0].task_id not in asked]
+        if not new:
+            return
+        asked.update(record.task_id for record in new)
+        asking = asyncio.get_running_loop().create_task(check_gone(self.process, new))
+        await self.simulation.settle()
+        if not asking.done():
+            raise Broken("purge", f"nobody answers who asks for {new[0].task_id}, which is gone")
+        asking.result()
 
     def _look(self) -> None:
         """Raise whatever is broken by now."""
@@ -166,6 +178,9 @@ class Run(World):
         await self._still()
         process = self.process
         process.store.dies_in = None
+        # What the store held up goes on before a long time is skipped.
+        await self.simulation.advance(TROUBLE_S)
+        await self._still()
         left: list[TaskRecord] = []
         for again in range(_ENDS_WITHIN):
             left = [r for r in self.disk.records if r.phase is not Phase.FINALIZED]
@@ -181,6 +196,10 @@ class Run(World):
         await self.simulation.advance(process.engine.limits.grace_s + TROUBLE_S)
         await self._still()
         self._look()
+        over = process.clock.now()
+        await self.forgotten()
+        await self._still()
+        check_retention(self.process, self.disk, over)
 
     async def _close(self) -> None:
         """Close the last process, in which nothing must be left.
@@ -204,17 +223,17 @@ class Run(World):
         left = sorted(_own_tasks())
         if left:
             raise Broken("I30", f"the engine is closed, and tasks are left: {left[:3]}")
+        check_threads(process, self.disk, self.simulation.threads())
         self.oracle.look_at_all()
         self.oracle.check_promises()
         self._look()
 
     def result(self, seed: int, found: Broken | None) -> Ran:
         """What it came to."""
-        records = self.disk.records
+        every = self.disk.every()
         hits: Counter[Key] = Counter()
         seal = hashlib.sha256()
-        for record in records:
-            log = self._log(record)
+        for _, log in every:
             hits.update(hits_of(log))
             entries: list[Any] = [event.to_json() for event in log]
             seal.update(json.dumps(entries, sort_keys=True).encode())
@@ -225,7 +244,7 @@ class Run(World):
             failure,
             self.tape.made,
             self.tape.spans,
-            sum(record.phase in OVER for record in records),
+            sum(record.phase in OVER for record, _ in every),
             tuple(self.steps),
             hits,
             self.counted.counts(),

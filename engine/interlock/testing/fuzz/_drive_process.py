@@ -12,6 +12,7 @@ from interlock._runtime import Runtime
 from interlock._store import Watch
 from interlock.testing.fuzz._drive_agents import Alive
 from interlock.testing.fuzz._faults import FaultyStore, SkewedClock
+from interlock.testing.fuzz._sim_threads import SimThread
 from interlock.testing.fuzz._tape import Tape
 
 #: The channel of the watches that a run adds to tasks.
@@ -26,6 +27,10 @@ class Process:
     store: FaultyStore
     clock: SkewedClock
     alive: Alive
+    #: The tasks that were purged, and for which somebody has asked here since.
+    gone: set[str] = field(default_factory=set[str])
+    #: Threads that were there before it: what an engine that was drained did not wait for.
+    before: Sequence[SimThread] = ()
 
     @property
     def runtime(self) -> Runtime | None:

@@ -18,6 +18,7 @@ from interlock.testing.fuzz._drive_process import CHANNEL, Process, Receiver
 from interlock.testing.fuzz._drive_steer import SteeredTape
 from interlock.testing.fuzz._faults import ALL_FAULTS, Disk, FaultyStore, SkewedClock
 from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise
+from interlock.testing.fuzz._oracle_threads import check_threads
 from interlock.testing.fuzz._report import Invariant
 from interlock.testing.fuzz._sim import Simulation
 from interlock.testing.fuzz._target import Target
@@ -27,6 +28,8 @@ V = TypeVar("V")
 #: Longer waits are skipped: the clock is put forward, all but for these seconds.
 _SKIP_S: Final = 600.0
 _NOT_SKIPPED_S: Final = 121.0
+#: A longer time from one sweep of what is over to the next is not waited for.
+_SWEPT_S: Final = 3_600.0
 #: Seconds until nothing more comes of a store that failed.
 TROUBLE_S: Final = 15.0
 
@@ -131,14 +134,33 @@ class World(Clients):
             seconds = _NOT_SKIPPED_S
         await self.simulation.advance(seconds)
 
+    async def forgotten(self, *, reopens: bool = False) -> None:
+        """So much time passes that whatever is over now is purged, if anything ever is.
+
+        The engine sweeps every so often; and, with `reopens`, when it begins.
+        """
+        rule = self.process.engine.limits.retention
+        ages = [rule.age_s] if rule.age_s is not None else []
+        ages += [rule.at_least_s] if rule.tasks_max is not None else []
+        if not ages:
+            return
+        # Nothing is under way while so much time is skipped.
+        await self.simulation.settle()
+        self.process.clock.ahead_s += max(ages)
+        if reopens or rule.every_s > _SWEPT_S:
+            await self.reopen()
+        else:
+            await self.simulation.advance(rule.every_s + 1.0)
+
     async def boot(self) -> None:
         """A process begins: it opens an engine on what is stored."""
-        before = self._process
+        last = self._process
         store = FaultyStore(
             self.disk, self.tape, reorders=self._reorders, kill=self.simulation.kill
         )
         clock = SkewedClock(self.simulation.clock)
-        clock.ahead_s = 0.0 if before is None else before.clock.ahead_s
+        if last is not None:
+            clock.ahead_s, clock.latest = last.clock.ahead_s, last.clock.latest
         alive = Alive()
         engine = self.target.engine(
             store=store,
@@ -148,7 +170,8 @@ class World(Clients):
             lifecycle=self.counted.lifecycle,
             wrap=alive.wrap,
         )
-        self._process = Process(engine, store, clock, alive)
+        before = tuple(self.simulation.threads())
+        self._process = Process(engine, store, clock, alive, before=before)
         self.simulation.restart()
         await self.simulation.within(engine.start())
 
@@ -201,6 +224,7 @@ class World(Clients):
         draining.result()
         await self.simulation.settle()
         self.check_answered()
+        check_threads(process, self.disk, self.simulation.threads())
         return True
 
     def note_trouble(self) -> None:

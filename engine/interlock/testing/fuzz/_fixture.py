@@ -75,7 +75,7 @@ def _fuzzed(
     bounds: Mapping[str, float],
     options: dict[str, Any],
 ) -> Report:
-    target = found if isinstance(found, Target) else Target.of(found)
+    target = Target.of(found)
     if "runs" not in options and "for_s" not in options:
         options["runs"] = RUNS
     if "invariants" not in options and module is not None:
@@ -89,7 +89,13 @@ def _fuzzed(
         if shares[what].percent < percent
     ]
     checked = module.__name__ if module is not None and options.get("invariants") else ""
-    about = About(where, under, frozenset(options.get("faults", ALL_FAULTS)), checked)
+    about = About(
+        where,
+        under,
+        frozenset(options.get("faults", ALL_FAULTS)),
+        checked,
+        threaded=bool(target.lines_of),
+    )
     if report.failures or under:
         pytest.fail(text_of(report, target.lifecycle, about), pytrace=False)
     return report

@@ -166,6 +166,17 @@ async def _drain(run: "World") -> None:
     await run.reopen()
 
 
+async def _forget(run: "World") -> None:
+    if not _has_finalized(run):
+        return
+    reopens = run.tape.chance(3)
+    run.say(
+        "time passes until what is over is forgotten"
+        + (", and the engine is opened again" if reopens else "")
+    )
+    await run.forgotten(reopens=reopens)
+
+
 async def _slow(run: "World") -> None:
     store = run.process.store
     store.slow_s = 0.0 if store.slow_s else 0.3
@@ -211,6 +222,11 @@ def _has_closed(run: "World") -> bool:
     return any(record.closed for record in run.disk.records)
 
 
+def _has_finalized(run: "World") -> bool:
+    # A store that is away is not so for as long as that takes.
+    return run.process.is_quiet() and any(r.phase is Phase.FINALIZED for r in run.disk.records)
+
+
 def _has_queued(run: "World") -> bool:
     return any(record.phase is Phase.SUBMITTED for record in run.disk.records)
 
@@ -242,8 +258,14 @@ KINDS: Final[Sequence[Kind]] = (
     Kind("deny", answers.deny, _has_ask(AskKind.AUTH), _of(T.DENY), weight=2),
     Kind("decline", answers.decline, _has_ask(AskKind.INPUT), _of(T.DECLINE), weight=2),
     Kind("cancel", _cancel, lambda r: bool(_live(r)), _of(T.CANCEL)),
-    Kind("follow", _follow, lambda r: bool(r.disk.records)),
-    Kind("drop", _drop, lambda r: any(f.connected for f in r.followers), fault="disconnect"),
+    Kind("follow", _follow, lambda r: bool(r.disk.records), weight=2),
+    Kind(
+        "drop",
+        _drop,
+        lambda r: any(f.connected for f in r.followers),
+        fault="disconnect",
+        weight=4,
+    ),
     Kind("operate", _operate, lambda r: bool(r.stuck()), _of(T.PROVIDE_INPUT), weight=3),
     Kind("drain", _drain, lambda r: bool(r.disk.records), _of(T.RECOVER)),
     Kind("stranger", _stranger, lambda r: bool(r.disk.records)),
@@ -255,5 +277,6 @@ KINDS: Final[Sequence[Kind]] = (
     Kind("slow", _slow, lambda r: bool(r.disk.records), fault="slow-store"),
     Kind("fail", _fail, lambda r: bool(r.disk.records), fault="failing-store"),
     Kind("clock", _set_back, lambda r: bool(r.disk.records), fault="clock"),
+    Kind("forget", _forget, _has_finalized),
     Kind("lose", _lose, lambda r: bool(r.disk.records), fault="disconnect"),
 )

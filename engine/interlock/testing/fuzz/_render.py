@@ -11,6 +11,7 @@ from interlock.models import JsonObject, JsonValue
 from interlock.testing.fuzz._coverage import Coverage, arrow, coverage_of
 from interlock.testing.fuzz._report import USER, Failure, Report
 from interlock.testing.fuzz._reproduction import About, pasted
+from interlock.testing.fuzz._sim_lines import INTERRUPTED
 
 #: What the JSON says that it is.
 FORMAT: Final = "interlock-fuzz/1"
@@ -51,6 +52,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "drain": "the engine closes",
     "hang": "every request is answered",
     "log": "nothing is logged as an error",
+    "purge": "what is forgotten is gone altogether, and neither too early nor too late",
     "steps": "every run comes to its end",
     "timer": "no deadline is forgotten",
     "turns": "one turn of a task is alive",
@@ -76,6 +78,8 @@ def _lines(report: Report, covered: Coverage, about: About) -> Iterator[str]:
     yield from _some(
         [f"    never {' or '.join(words)}: {name}" for name, words in covered.one_sided.items()]
     )
+    if about.threaded:
+        yield f"  plain functions on threads: interrupted {INTERRUPTED}"
     for failure in report.failures:
         yield ""
         yield from told(failure, about)

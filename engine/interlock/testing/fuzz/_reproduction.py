@@ -32,6 +32,8 @@ class About:
     faults: frozenset[str] = ALL_FAULTS
     #: The module whose invariants were checked; "" for none.
     invariants: str = ""
+    #: Whether plain functions of it run on threads.
+    threaded: bool = False
 
 
 def pasted(failure: Failure, about: About) -> str:

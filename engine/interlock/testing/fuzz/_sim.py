@@ -25,7 +25,7 @@ from interlock.testing.fuzz._sim_schedule import (
     Schedule,
     StepLimit,
 )
-from interlock.testing.fuzz._sim_threads import here
+from interlock.testing.fuzz._sim_threads import SimThread, here
 from interlock.testing.fuzz._tape import Tape
 
 __all__ = ["LINES_ARE_SEEN", "START", "Deadlock", "ProcessKilled", "Simulation", "StepLimit"]
@@ -202,6 +202,10 @@ class Simulation:
     def killed(self, process: str = "") -> bool:
         """Whether that process was killed, and not begun again."""
         return process in self._loop.fallen
+
+    def threads(self) -> list[SimThread]:
+        """Every thread that has not ended, of processes that are alive."""
+        return list(self._loop.threads.alive)
 
     def note(self, what: str) -> None:
         """It belongs to the run, and to its digest."""

@@ -38,6 +38,7 @@ class SimThread:
         "deadline",
         "done",
         "gate",
+        "ident",
         "killed",
         "name",
         "number",
@@ -65,11 +66,14 @@ class SimThread:
         self.done = False
         self.killed = False
         self.told = 0
+        #: The operating system's number; 0 before it begins.
+        self.ident = 0
         _thread.start_new_thread(self._run, ())
 
     def _run(self) -> None:
         self.gate.acquire()
-        self._threads.idents.add(_thread.get_ident())
+        self.ident = _thread.get_ident()
+        self._threads.idents.add(self.ident)
         try:
             if not self.killed:
                 contextvars.copy_context().run(self._within)

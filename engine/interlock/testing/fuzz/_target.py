@@ -3,12 +3,13 @@
 import copy
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeAlias, cast
 
-from interlock._agent import Agent, Agents, Content
+from interlock._agent import Agent, AgentKind, Agents, Content, kind_of
 from interlock._clock import Clock
 from interlock._engine import Engine
 from interlock._machine import LIFECYCLE, Lifecycle
@@ -16,7 +17,7 @@ from interlock._outbox import Deliverer
 from interlock._store import Store
 from interlock._toolbox import Toolbox
 from interlock.errors import InvalidInput
-from interlock.models import Limits
+from interlock.models import Limits, parts_of
 
 #: Puts something around an agent before it is run: given its name, and the agent.
 Wrap: TypeAlias = Callable[[str, Agent], Agent]
@@ -49,15 +50,19 @@ class Target:
     inputs: Sequence[Content] = INPUTS
     #: Called before every run.
     begin: Callable[[], object] = lambda: None
+    #: Modules between whose lines another thread may go on: those of plain functions.
+    lines_of: Sequence[ModuleType] = ()
 
     @staticmethod
     def of(
         found: object,
         *,
         inputs: Sequence[Content] = (),
-        begin: Callable[[], object] = lambda: None,
+        begin: Callable[[], object] | None = None,
     ) -> "Target":
         """What `found` is: an engine, an agent, agents by name, or a function that makes one.
+
+        A target is taken as it is, but for what is given here beside it.
 
         A function without parameters is such a factory, and is called for every engine: use
         one where an agent or a tool keeps something, which is gone when its process is.
@@ -65,13 +70,19 @@ class Target:
         called before every run: let it clear what outlives a process, such as a faked service.
 
         Raises:
-            InvalidInput: it is none of these, or has tools that need a network.
+            InvalidInput: it is none of these, or has tools that need a network; or something
+                of the inputs cannot be submitted.
         """
+        if isinstance(found, Target):
+            given = _checked_inputs(inputs) or found.inputs
+            return replace(found, inputs=given, begin=begin or found.begin)
         make = functools.partial(_made_by, found) if _is_factory(found) else None
         parts = _parts_of(found) if make is None else make()
         _check(parts)
-        given = tuple(inputs) or INPUTS
-        return Target(make or (lambda: parts), given, begin)
+        given = _checked_inputs(inputs) or INPUTS
+        return Target(
+            make or (lambda: parts), given, begin or (lambda: None), _modules_of_threads(parts)
+        )
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -138,10 +149,48 @@ def _parts_of(found: object) -> Parts:
     except TypeError as error:
         kind = type(found).__name__
         accepted = (
-            "an Engine, an agent, a mapping of names to agents, or a function without "
-            "parameters that makes one of these is accepted"
+            "an Engine, an agent, a mapping of names to agents, a Target, or a function without "
+            "parameters that makes one of the first three is accepted"
         )
         raise InvalidInput([f"{kind} cannot be fuzzed: {error}; {accepted}"]) from None
+
+
+def _checked_inputs(inputs: object) -> tuple[Content, ...]:
+    """A list of what a client may submit.
+
+    Raises:
+        InvalidInput: it is none, or something in it cannot be submitted.
+    """
+    accepted = "a list of texts, JSON objects, parts or lists of parts is accepted"
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence):
+        raise InvalidInput([f"inputs is of type {type(inputs).__name__}; {accepted}"])
+    given = cast("Sequence[Content]", inputs)
+    for place, content in enumerate(given):
+        try:
+            parts_of(content)
+        except InvalidInput as error:
+            raise InvalidInput([f"inputs[{place}]: {error}"]) from None
+        except ValueError as error:
+            why = str(error).partition("\n")[0]
+            raise InvalidInput(
+                [f"inputs[{place}] cannot be submitted: {why}; {accepted}"]
+            ) from None
+    return tuple(given)
+
+
+def _modules_of_threads(parts: Parts) -> tuple[ModuleType, ...]:
+    """The modules of the agents that are plain functions."""
+    plain = [agent for agent in parts.agents.values() if kind_of(agent) is AgentKind.THREAD]
+    found: dict[str, ModuleType] = {}
+    for agent in plain:
+        inner: Any = inspect.unwrap(agent)
+        while isinstance(inner, functools.partial):
+            inner = inner.func  # pyright: ignore[reportUnknownMemberType]
+        name = str(getattr(inner, "__module__", None) or type(inner).__module__)
+        module = sys.modules.get(name)
+        if module is not None and getattr(module, "__file__", None) is not None:
+            found[name] = module
+    return tuple(found.values())
 
 
 def _check(parts: Parts) -> None:
