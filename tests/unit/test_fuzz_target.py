@@ -103,6 +103,20 @@ def test_what_is_no_agent_is_refused(found: object) -> None:
         Target.of(found)
 
 
+async def _made() -> Engine:
+    return Engine(agent)
+
+
+async def _wants_two(_task: TaskContext, _more: int) -> None: ...
+
+
+@pytest.mark.parametrize("found", [_made, _wants_two, {"a": agent, "b": _wants_two}])
+def test_what_cannot_be_called_with_a_task_is_no_agent(found: object) -> None:
+    """An async factory is none, and is not run as one that always fails.  Source: R-FUZZ-11."""
+    with pytest.raises(InvalidInput, match=r"cannot be called with a task.*a plain function"):
+        Target.of(found)
+
+
 def test_a_target_is_taken_as_it_is_with_what_is_given_beside_it() -> None:
     """So a target that carries its inputs can be named.  Source: R-FUZZ-11."""
     began: list[int] = []

@@ -281,7 +281,7 @@ def test_a_cancel_that_runs_the_tool_is_found() -> None:
         assert allowed or record.task_id not in charged, "it was charged without leave"
 
     one = Target.of(careless, begin=charged.clear)
-    found(one, {"user"}, invariants=[paid_only_if_allowed])
+    found(one, {"user:paid_only_if_allowed"}, invariants=[paid_only_if_allowed])
 
 
 def test_a_tool_that_is_called_again_is_found() -> None:
@@ -297,7 +297,7 @@ def test_a_tool_that_is_called_again_is_found() -> None:
         return charged.get(record.task_id, 0) <= 1
 
     one = Target.of(careless, begin=charged.clear)
-    found(one, {"user"}, invariants=[charged_once])
+    found(one, {"user:charged_once"}, invariants=[charged_once])
 
 
 def test_a_task_that_is_forgotten_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from interlock.models import Answer, Approval, Denial
 from interlock.testing._clock import ManualClock
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._ended import end_all
 from interlock.testing.fuzz._tape import Tape
 from interlock.testing.fuzz._target import INPUTS, Target
 
@@ -282,10 +283,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             if cell.turn is not None:
                 cell.turn.fence()
                 cell.turn.let_go()
-        while tasks := asyncio.all_tasks(self.loop):
-            for task in tasks:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.wait(tasks))
+        end_all(self.loop)
 
     # --- what must hold ----------------------------------------------------------------
 

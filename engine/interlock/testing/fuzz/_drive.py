@@ -6,13 +6,12 @@ import hashlib
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import interlock
-from interlock._phases import OVER, Phase
+from interlock._event import Event
+from interlock._phases import OUTCOMES, OVER, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock.diagram import Key, hits_of
 from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
@@ -20,18 +19,18 @@ from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
 from interlock.testing.fuzz._moves import KINDS
 from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
-from interlock.testing.fuzz._oracle_threads import check_threads
-from interlock.testing.fuzz._report import Failure
+from interlock.testing.fuzz._oracle_threads import check_threads, left_by_agents, tasks_of_engine
+from interlock.testing.fuzz._report import Failure, raised
 from interlock.testing.fuzz._sim import Deadlock, Simulation, StepLimit
-from interlock.testing.fuzz._sim_parts import SimTask
+from interlock.testing.fuzz._sim_stuck import Stuck
 from interlock.testing.fuzz._tape import Span
 
 #: Moves of one run at most.
 MOVES_MAX: Final = 60
 #: One run in so many ends with each move.
 _LENGTH: Final = 30
-#: Where the engine's own code is.
-_PACKAGE: Final = Path(interlock.__file__).parent
+#: The kind of a failure that takes real time: nobody tries to come to it again and again.
+STUCK: Final = "stuck"
 #: The label of a move on the tape.
 MOVE: Final = "move"
 #: Steps of time until every task has to be over, at the end of a run.
@@ -51,6 +50,12 @@ class Ran:
     hits: Mapping[Key, int]
     guards: Mapping[str, tuple[int, int]]
     digest: str
+    #: How many lives came to each outcome, what agents raised, and what is worth a word.
+    outcomes: Mapping[str, int] = field(default_factory=dict[str, int])
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
+    notes: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: The log of each task, as long as somebody may compare it.
+    logs: Sequence[Sequence[Event]] = field(default=(), compare=False, repr=False)
 
 
 def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
@@ -70,20 +75,25 @@ def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
 
 
 def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
-    plan.target.begin()
     tape = SteeredTape(seed, given)
     simulation = Simulation(tape, lines_of=plan.target.lines_of)
     run = Run(plan, tape, simulation)
     found: Broken | None = None
     with run.listener.listening():
         try:
-            simulation.run(run.main())
+            plan.target.begin()
+            with plan.locks.replaced():
+                simulation.run(run.main())
         except Broken as broken:
             found = broken
         except Deadlock as error:
             found = Broken("deadlock", f"nothing goes on any more: {error}")
+        except Stuck as error:
+            found = Broken(STUCK, str(error))
         except StepLimit as error:
             found = Broken("steps", f"it does not come to an end: {error}")
+        except Exception as error:  # noqa: BLE001  a function of the target's, or of ours
+            found = Broken("raised", f"the run itself raises {raised(error)}")
     return run.result(seed, found)
 
 
@@ -138,7 +148,7 @@ class Run(World):
             await self.crash()
             await self.simulation.settle()
         self.note_trouble()
-        if self.simulation.clock.now() >= self.trouble_until and self.process.is_quiet():
+        if self.simulation.now >= self.trouble_until and self.process.is_quiet():
             self._look()
             check_still(self.process, self.disk)
             check_threads(self.process, self.disk, self.simulation.threads())
@@ -179,7 +189,7 @@ class Run(World):
         process = self.process
         process.store.dies_in = None
         # What the store held up goes on before a long time is skipped.
-        await self.simulation.advance(TROUBLE_S)
+        await self.simulation.advance(max(TROUBLE_S, self.trouble_until - self.simulation.now))
         await self._still()
         left: list[TaskRecord] = []
         for again in range(_ENDS_WITHIN):
@@ -220,21 +230,27 @@ class Run(World):
         await self.simulation.advance(limits.grace_s + TROUBLE_S)
         if process.clock.armed:
             raise Broken("I30", f"the engine is closed, and {process.clock.armed} alarms are set")
-        left = sorted(_own_tasks())
+        left = sorted(tasks_of_engine())
         if left:
             raise Broken("I30", f"the engine is closed, and tasks are left: {left[:3]}")
         check_threads(process, self.disk, self.simulation.threads())
         self.oracle.look_at_all()
         self.oracle.check_promises()
         self._look()
+        self.notes.update(set(left_by_agents(process, self.simulation.threads())))
 
     def result(self, seed: int, found: Broken | None) -> Ran:
         """What it came to."""
         every = self.disk.every()
         hits: Counter[Key] = Counter()
+        outcomes: Counter[str] = Counter()
         seal = hashlib.sha256()
         for _, log in every:
+            if any(event.trigger is Trigger.ABANDON for event in log):
+                who = "" if log[0].data.get("agent") is None else f" {log[0].data['agent']!r}"
+                self.notes[f"the agent{who} did not end when it was told to, and was given up"] += 1
             hits.update(hits_of(log))
+            outcomes.update([event.dest.value for event in log if event.dest in OUTCOMES][-1:])
             entries: list[Any] = [event.to_json() for event in log]
             seal.update(json.dumps(entries, sort_keys=True).encode())
         failure = None
@@ -249,17 +265,8 @@ class Run(World):
             hits,
             self.counted.counts(),
             seal.hexdigest()[:32],
+            outcomes,
+            self.errors,
+            self.notes,
+            [log for _, log in every],
         )
-
-
-def _own_tasks() -> Iterator[str]:
-    """What the engine began and has not ended; agents, and what they began beside, are theirs."""
-    here = asyncio.current_task()
-    for task in asyncio.all_tasks():
-        if task is here or not isinstance(task, SimTask) or not task.process.alive:
-            continue
-        work: Any = task.get_coro()
-        if task.get_name().startswith("turn "):
-            continue  # An agent that will not end, and was given up.
-        if _PACKAGE in Path(work.cr_code.co_filename).parents:
-            yield work.__qualname__

@@ -11,7 +11,7 @@ from interlock._outbox import DeliveryFailed, TaskView
 from interlock._runtime import Runtime
 from interlock._store import Watch
 from interlock.testing.fuzz._drive_agents import Alive
-from interlock.testing.fuzz._faults import FaultyStore, SkewedClock
+from interlock.testing.fuzz._faults import FaultyStore, WatchedClock
 from interlock.testing.fuzz._sim_threads import SimThread
 from interlock.testing.fuzz._tape import Tape
 
@@ -25,7 +25,7 @@ class Process:
 
     engine: Engine
     store: FaultyStore
-    clock: SkewedClock
+    clock: WatchedClock
     alive: Alive
     #: The tasks that were purged, and for which somebody has asked here since.
     gone: set[str] = field(default_factory=set[str])

@@ -1,4 +1,4 @@
-"""What goes wrong around an engine: a store that is slow, fails or dies, and a clock set back."""
+"""What goes wrong around an engine: a store is slow, fails or dies, and a clock is set."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,6 +25,7 @@ ALL_FAULTS: Final = frozenset(
         "failing-store",
         "clock",
         "disconnect",
+        "tool",
     }
 )
 
@@ -262,20 +263,18 @@ class _Armed:
         self._callback()
 
 
-class SkewedClock:
-    """The clock of one process: that of the simulation, set forward or back at will."""
+class WatchedClock:
+    """The clock of one process: that of the simulation, and what is set by it."""
 
     def __init__(self, below: Clock) -> None:
         self._below: Final = below
-        #: Seconds that it is ahead of the simulation.
-        self.ahead_s = 0.0
         #: The latest that it ever showed.
         self.latest = 0.0
         self._armed: dict[_Armed, None] = {}
 
     def now(self) -> float:
         """See `Clock.now`."""
-        now = self._below.now() + self.ahead_s
+        now = self._below.now()
         self.latest = max(self.latest, now)
         return now
 

@@ -10,6 +10,7 @@ from interlock._record import AskKind, TaskRecord
 from interlock.testing.fuzz import _moves_answer as answers
 from interlock.testing.fuzz import _moves_late as signals
 from interlock.testing.fuzz._drive_process import CHANNEL
+from interlock.testing.fuzz._oracle_run import FORGOTTEN_S
 
 if TYPE_CHECKING:
     from interlock.testing.fuzz._drive_world import World
@@ -189,10 +190,13 @@ async def _fail(run: "World") -> None:
     run.say("the store fails" if store.fails else "the store works again")
 
 
-async def _set_back(run: "World") -> None:
-    seconds = run.tape.pick((1.0, 30.0, 3_600.0))
-    run.say(f"the clock is set back by {seconds:.0f} s")
-    run.process.clock.ahead_s -= seconds
+async def _set_clock(run: "World") -> None:
+    seconds = run.tape.pick((-1.0, -30.0, -3_600.0, 1.0, 30.0, 3_600.0))
+    run.say(f"the clock is set {'back' if seconds < 0 else 'forward'} by {abs(seconds):.0f} s")
+    run.simulation.set_clock(seconds)
+    if seconds > 0:
+        # Deadlines pass that nobody sees before the engine looks again, within a minute.
+        run.trouble_until = max(run.trouble_until, run.simulation.now + FORGOTTEN_S)
 
 
 async def _lose(run: "World") -> None:
@@ -276,7 +280,7 @@ KINDS: Final[Sequence[Kind]] = (
     Kind("reject", signals.reject, _has_queued, _of(T.REJECT), weight=1),
     Kind("slow", _slow, lambda r: bool(r.disk.records), fault="slow-store"),
     Kind("fail", _fail, lambda r: bool(r.disk.records), fault="failing-store"),
-    Kind("clock", _set_back, lambda r: bool(r.disk.records), fault="clock"),
+    Kind("clock", _set_clock, lambda r: bool(r.disk.records), fault="clock"),
     Kind("forget", _forget, _has_finalized),
     Kind("lose", _lose, lambda r: bool(r.disk.records), fault="disconnect"),
 )

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from interlock._cell import always
+from interlock._cell import Choice, always
 from interlock._event import AGENT, ENGINE, TIMER
 from interlock._phases import OVER, WAITING, Phase, Trigger
 from interlock._record import Active, Queued, Stopping, TaskRecord
@@ -167,5 +167,17 @@ async def _fired(run: "World", task_id: str, signal: _Late) -> TaskRecord:
         raise NotAccepting("the engine is closed")
     cell = await runtime.writer.cell(task_id)
     with runtime.writer.keeping(cell):
-        choice = always(signal.trigger, signal.data)
-        return await runtime.writer.fire(cell, choice, signal.actor)
+        return await runtime.writer.fire(cell, _chosen(signal), signal.actor)
+
+
+def _chosen(signal: _Late) -> Choice:
+    """The signal; a recovery only where the task still runs, for a turn that stops has that too."""
+    if signal.trigger is not T.RECOVER:
+        return always(signal.trigger, signal.data)
+
+    def choose(record: TaskRecord) -> tuple[Trigger, Mapping[str, Any]]:
+        if record.phase is Phase.RUNNING:
+            return signal.trigger, signal.data
+        return T.SUBMIT, {}  # It is refused: there is the task already.
+
+    return choose

@@ -18,7 +18,7 @@ from interlock.errors import StoreCorrupt
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._drive_process import Follower, Process, Receiver
 from interlock.testing.fuzz._faults import Disk
-from interlock.testing.fuzz._report import USER, Invariant, broken
+from interlock.testing.fuzz._report import USER, Invariant, broken, name_of_check
 
 #: Seconds after which a deadline that has passed is taken for forgotten: an alarm is set for a
 #: minute at most, and a store that failed is asked again after a few seconds.
@@ -131,7 +131,7 @@ class Oracle:
                 self._check_promise(promise, log)
         for check in self._invariants:
             if (what := broken(check, record, tuple(log))) is not None:
-                raise Broken(USER, what)
+                raise Broken(f"{USER}:{name_of_check(check)}", what)
 
     def _check_fold(self, record: TaskRecord, log: list[Event]) -> None:
         try:

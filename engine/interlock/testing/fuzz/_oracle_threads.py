@@ -1,20 +1,30 @@
-"""What must hold of the threads of an engine that is at rest: none is left (I30).
+"""What must hold of the threads and tasks of an engine that is at rest: none is left (I30).
 
-Threads that an agent or a tool began itself are its own, and so is a function that will not end.
+What an agent or a tool began itself is its own, and so is a function that will not end.
 """
 
+import asyncio
+import concurrent.futures.thread
+import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Final
 
+import interlock
 from interlock._phases import OVER
 from interlock._thread import Workers
 from interlock.testing.fuzz._drive_process import Process
 from interlock.testing.fuzz._faults import Disk
 from interlock.testing.fuzz._oracle_run import Broken
+from interlock.testing.fuzz._sim_parts import SimTask
+from interlock.testing.fuzz._sim_patches import THREAD
 from interlock.testing.fuzz._sim_threads import SimThread
 
+#: Where the engine's own code is.
+_PACKAGE: Final = Path(interlock.__file__).parent
 #: The names of the engine's threads, before the id of their task.
 _TURN, _TOOLS = "turn ", "tools of "
 
@@ -66,3 +76,50 @@ def _is_at_work(thread: SimThread) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _tasks() -> Iterator[tuple[SimTask, bool]]:
+    """Every task that is left of a process, and whether it is the engine's; agents are not."""
+    here = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        if task is here or not isinstance(task, SimTask) or not task.process.alive:
+            continue
+        if task.get_name().startswith(_TURN):
+            continue  # An agent that will not end, and was given up.
+        work: Any = task.get_coro()
+        code = getattr(work, "cr_code", None)
+        yield task, code is not None and _PACKAGE in Path(code.co_filename).parents
+
+
+def tasks_of_engine() -> Iterator[str]:
+    """What the engine began and has not ended; agents, and what they began beside, are theirs."""
+    for task, is_engines in _tasks():
+        if is_engines:
+            yield str(getattr(task.get_coro(), "__qualname__", task.get_name()))
+
+
+def _begun(task: SimTask) -> str:
+    """What a task does, and where that is written."""
+    work: Any = task.get_coro()
+    code: CodeType | None = getattr(work, "cr_code", None)
+    if code is None:
+        return task.get_name()
+    return f"{code.co_qualname} ({Path(code.co_filename).name}:{code.co_firstlineno})"
+
+
+def left_by_agents(process: Process, threads: Sequence[SimThread]) -> Iterator[str]:
+    """What agents and tools began and left behind when everything is over, a sentence for each.
+
+    The threads of a pool wait there for more, and are not left.
+    """
+    after = "when everything was over"
+    for task, is_engines in _tasks():
+        if not is_engines:
+            yield f"an agent or a tool left a task of asyncio behind, {_begun(task)}, {after}"
+    queues: dict[object, object] = vars(concurrent.futures.thread)["_threads_queues"]
+    pools = [vars(each).get(THREAD) for each in list(queues)]
+    for thread in threads:
+        if thread in pools or thread in process.before or thread.name.startswith((_TURN, _TOOLS)):
+            continue
+        name = re.sub("[0-9]+", "N", thread.name)
+        yield f"an agent or a tool left a thread behind, {name!r}, {after}"
