@@ -383,7 +383,14 @@ class Stage:
         assert task_id == self.record.task_id
         return {"authorization": "secret"}
 
-    def report(self, turn: Turn, trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
+    def report(
+        self,
+        turn: Turn,
+        trigger: Trigger,
+        data: Data,
+        *,
+        since: float | None = None,  # noqa: ARG002  a stage's store is never away
+    ) -> "asyncio.Future[TaskRecord]":
         """See `Host.report`."""
         return asyncio.ensure_future(self._reported(turn, trigger, data))
 

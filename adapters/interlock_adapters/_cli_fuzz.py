@@ -5,21 +5,23 @@ are simulated, and a failure comes with the decisions that reproduce it.
 """
 
 import argparse
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from interlock import Lifecycle, diagram
 from interlock.errors import InvalidInput
-from interlock.testing.fuzz._coverage import coverage_of
+from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
-from interlock.testing.fuzz._render import html_of, json_of, junit_of, svg_of, text_of
+from interlock.testing.fuzz._render import BRIEFLY, html_of, json_of, junit_of, svg_of, text_of
 from interlock.testing.fuzz._report import Invariant, Report, invariants_of
-from interlock.testing.fuzz._reproduction import About
+from interlock.testing.fuzz._reproduction import About, hash_seed
 from interlock.testing.fuzz._run import fuzz
 from interlock.testing.fuzz._target import Target
 from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain, jobs, positive
@@ -30,7 +32,7 @@ DEFAULT_S: Final = 60.0
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
-_BOUND: Final = re.compile(r"(transitions|guards)=([0-9]+(?:\.[0-9]+)?)")
+_BOUND: Final = re.compile(rf"({'|'.join(SHARES)})=([0-9]+(?:\.[0-9]+)?)")
 #: Seconds between two lines of progress.
 _PROGRESS_S: Final = 0.2
 
@@ -51,7 +53,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="MODULE:NAME",
-        help="what is fuzzed: an Engine, an agent, a mapping of agents, or a factory of one",
+        help="what is fuzzed: an Engine, an agent, a mapping of agents, a factory of one, or a "
+        "Target with inputs of its own",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -79,12 +82,20 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=jobs, default=1, metavar="N", help="processes at once (default: 1)"
     )
     parser.add_argument(
+        "--failures",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="end once so many kinds of failures were found (default: 1)",
+    )
+    parser.add_argument(
         "--fail-under",
         type=_bound,
         action="append",
         default=[],
         metavar="WHAT=PERCENT",
-        help="fail unless so much is covered: transitions=100, guards=80",
+        help="fail unless so much is covered: transitions=100, guards=80; or so many of the "
+        "lives completed: completed=50; not looked at with --replay",
     )
     parser.add_argument(
         "--report",
@@ -102,6 +113,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def with_known_hashes() -> None:
+    """Begin this process anew with PYTHONHASHSEED=0, unless somebody says another.
+
+    It decides the order of sets of texts, and can only be set before: so a seed is the same run
+    everywhere.  Not where a process cannot become another program.
+    """
+    if os.name != "posix" or "PYTHONHASHSEED" in os.environ or sys.flags.ignore_environment:
+        return
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
+
+
 def run(options: argparse.Namespace) -> int:
     """Fuzz and say what came of it: 0 all held, 1 something did not or is under, 2 misused."""
     where: str = options.target
@@ -116,19 +139,33 @@ def run(options: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001  a factory of the user's own runs here
         return complain(f"{where} raises {type(error).__name__}: {error}", MISUSED)
     invariants = invariants_of(module)
-    report = _fuzzed(options, target, invariants)
-    under = _under(options, report, lifecycle)
-    about = About(where, under, options.faults, module.__name__ if invariants else "")
-    sys.stdout.write(text_of(report, lifecycle, about))
+    problems: list[str] = []
+    report = _fuzzed(options, target, invariants, problems)
+    bounds: list[tuple[str, float]] = options.fail_under if options.replay is None else []
+    about = About(
+        where,
+        under(coverage_of(report, lifecycle.table), bounds),
+        options.faults,
+        module.__name__ if invariants else "",
+        hash_seed=hash_seed(),
+        threaded=bool(target.lines_of),
+    )
+    sys.stdout.write(text_of(report, lifecycle, about, named_max=BRIEFLY))
     if options.replay is not None and not report.failures:
         sys.stdout.write(f"seed {options.replay} fails in nothing\n")
-    problems = _written(options, report, lifecycle, about)
+    problems += _written(options, report, lifecycle, about)
     for problem in problems:
         complain(problem, FAILED)
-    return FAILED if report.failures or under or problems else OK
+    return FAILED if report.failures or about.under or problems else OK
 
 
-def _fuzzed(options: argparse.Namespace, target: Target, invariants: Sequence[Invariant]) -> Report:
+def _fuzzed(
+    options: argparse.Namespace,
+    target: Target,
+    invariants: Sequence[Invariant],
+    problems: list[str],
+) -> Report:
+    """What came of it; why that is not all goes to `problems`."""
     runs: int | None = options.runs
     for_s: float | None = options.for_s
     if options.replay is not None:
@@ -145,8 +182,12 @@ def _fuzzed(options: argparse.Namespace, target: Target, invariants: Sequence[In
             faults=options.faults,
             invariants=invariants,
             jobs=options.jobs,
+            failures_max=options.failures,
             on_run=progress.on_run,
         )
+    except KeyboardInterrupt:
+        problems.append("interrupted: this is what was found by then")
+        return progress.so_far
     finally:
         progress.over()
 
@@ -163,9 +204,17 @@ class _Progress:
         self._done = self._lives = 0
         self._failed: Final[set[str]] = set()
         self._rows: Final[set[diagram.Key]] = set()
+        self._reports: Final[list[Report]] = []
+
+    @property
+    def so_far(self) -> Report:
+        """What all runs came to that are done; their failures are as they were met."""
+        seconds = time.monotonic() - self._began
+        return replace(Report.merged(self._reports), seconds=seconds)
 
     def on_run(self, report: Report) -> None:
         """One run is done."""
+        self._reports.append(report)
         self._done += report.runs
         self._lives += report.lives
         self._failed.update(failure.kind for failure in report.failures)
@@ -189,17 +238,6 @@ class _Progress:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-
-def _under(options: argparse.Namespace, report: Report, lifecycle: Lifecycle) -> list[str]:
-    """Which bounds the coverage is below, in sentences."""
-    covered = coverage_of(report, lifecycle.table)
-    shares = {"transitions": covered.transitions, "guards": covered.guards}
-    return [
-        f"{what}: {shares[what]} is under {percent:g} %"
-        for what, percent in options.fail_under
-        if shares[what].percent < percent
-    ]
 
 
 def _written(
@@ -257,7 +295,7 @@ def _bound(text: str) -> tuple[str, float]:
     percent = float(match[2]) if match else -1.0
     if match is None or not 0 <= percent <= 100:  # noqa: PLR2004  of a hundred
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no bound; write transitions=PERCENT or guards=PERCENT, from 0 to 100"
+            f"{text!r} is no bound; write {'=PERCENT, '.join(SHARES)}=PERCENT, from 0 to 100"
         )
     return match[1], percent
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from interlock import stored_log
 from interlock.errors import InvalidInput, StoreError, UnknownTask
-from interlock.testing.fuzz._record import recorded_test
+from interlock.testing.fuzz._record import name_of_test, recorded_test
 from interlock.testing.fuzz._target import Target
 from interlock_adapters._cli_common import (
     FAILED,
@@ -37,7 +37,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="what the test runs: the engine, an agent, or a factory of one",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write it there instead of printing it"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write it there, or into that directory, instead of printing it",
     )
 
 
@@ -60,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     if output is None:
         sys.stdout.write(source)
         return OK
+    if output.is_dir():
+        output /= f"{name_of_test(options.task)}.py"
     try:
         output.write_text(source, encoding="utf-8")
     except OSError as error:
@@ -67,4 +72,10 @@ def run(options: argparse.Namespace) -> int:
     sys.stderr.write(
         f"interlock: {output} holds what the task was asked and answered: look for secrets in it\n"
     )
+    if output.parent.resolve() != Path.cwd():
+        module = options.agent.partition(":")[0]
+        sys.stderr.write(
+            f"interlock: run `python -m pytest {output}`, so that {module} is found, or say "
+            'pythonpath = ["."] in the settings of pytest\n'
+        )
     return OK

@@ -35,7 +35,7 @@ from interlock.errors import (
 )
 from interlock_adapters._mcp_face_callers import Callers, Seat
 from interlock_adapters._mcp_face_errors import TASKS, invalid
-from interlock_adapters._mcp_face_forms import Declined, Dismissed, said_of
+from interlock_adapters._mcp_face_forms import Declined, Dismissed, is_secret, said_of
 from interlock_adapters._mcp_face_principal import roles_of_request
 from interlock_adapters._mcp_face_settings import McpSettings, Request
 from interlock_adapters._mcp_face_status import Client, Json, Shown, answerable, concluded
@@ -107,11 +107,12 @@ class Desk:
 
     def questions(self, record: TaskRecord, client: Client) -> tuple[OpenAsk, ...]:
         """What can be put to a client: to one that only opens pages, what is decided there."""
-        asks = answerable(record)
+        asks = self.shown.askable(record, client)
         if client.by_form:
             return asks
         by_page = client.by_url and self.is_decided_elsewhere
-        return tuple(ask for ask in asks if by_page and ask.kind is AskKind.AUTH)
+        at_a_page = (ask for ask in asks if ask.kind is AskKind.AUTH or is_secret(ask))
+        return tuple(at_a_page) if by_page else ()
 
     def is_stuck(self, record: TaskRecord, client: Client) -> bool:
         """Whether the task asks what neither this client nor anybody else can answer."""

@@ -107,6 +107,21 @@ def form_of(schema: JsonObject, version: str = LATEST_MODERN_VERSION) -> Form:
     return Form(_object(older, form.required), form.style, form.nullable, form.null_if_absent)
 
 
+def wants_secret(schema: JsonValue) -> bool:
+    """Whether some of it is marked as a secret, wherever it stands.
+
+    Forms must not ask for one: what is filled in is seen by the host and its model.
+    """
+    match schema:
+        case dict():
+            marked = schema.get("writeOnly") is True or schema.get("format") == "password"
+            return marked or any(wants_secret(inner) for inner in schema.values())
+        case list():
+            return any(wants_secret(inner) for inner in schema)
+        case _:
+            return False
+
+
 def lone(schema: JsonObject) -> tuple[JsonObject, JsonObject | None]:
     """A schema without its way to refuse, and what an answer is that refuses.
 

@@ -20,7 +20,7 @@ from mcp_types.version import LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
 from interlock.errors import InvalidInput
 from interlock.forms import problems_of
-from interlock_adapters._mcp_face_fields import VALUE, Form, form_of, lone
+from interlock_adapters._mcp_face_fields import VALUE, Form, form_of, lone, wants_secret
 
 #: Characters of a prompt: more is nothing that a person reads.
 MESSAGE_CHARS_MAX: Final = 16_384
@@ -51,22 +51,35 @@ def elicitation_of(
     """The question that a client puts to a person (MCP, elicitation).
 
     `version` is the client's, of the protocol: until 2025-06-18 forms know less.  With
-    `console`, the address of a page where people decide, an authorisation sends them there.
+    `console`, the address of a page where people decide, an authorisation sends them there,
+    and so does what wants a secret, which must not be asked for in another way (`is_secret`).
     A prompt is cut after `MESSAGE_CHARS_MAX` characters, what would run never is: what is
     approved is what was shown.  (`Limits.payload_bytes_max` bounds it.)
     """
     message = _short(ask.prompt)
-    if ask.kind is AskKind.INPUT:
+    by_form = console is None or (ask.kind is AskKind.INPUT and not is_secret(ask))
+    if ask.kind is AskKind.INPUT and by_form:
         return _by_form(message, form_of(ask.schema, version).shown)
     if console is None:
         return _by_form(f"{message}{_would_run(ask)}", _decision(ask))
-    there = f"Decide about {ask.tool} there." if ask.tool else "Decide about it there."
+    there = _there(ask)
     url = wire.ElicitRequestURLParams(
         message=f"{message}\n{there}",
         url=console,
         elicitation_id=None if version in MODERN_PROTOCOL_VERSIONS else _id_of(ask, console),
     )
     return wire.ElicitRequest(params=url)
+
+
+def is_secret(ask: OpenAsk) -> bool:
+    """Whether the value it wants is none that a host or its model may see (MCP, elicitation)."""
+    return ask.kind is AskKind.INPUT and wants_secret(ask.schema)
+
+
+def _there(ask: OpenAsk) -> str:
+    if ask.kind is AskKind.INPUT:
+        return "It asks for a secret: answer it there."
+    return f"Decide about {ask.tool} there." if ask.tool else "Decide about it there."
 
 
 def said_of(ask: OpenAsk, result: wire.ElicitResult) -> Said | None:
@@ -82,6 +95,8 @@ def said_of(ask: OpenAsk, result: wire.ElicitResult) -> Said | None:
             return _declined(ask)
         case "accept" if ask.kind is AskKind.AUTH:
             return _decided(ask, result.content) if result.content else None
+        case "accept" if is_secret(ask) and not result.content:
+            return None
         case "accept":
             content = cast("JsonObject", result.content or {})
             value = _value(form_of(ask.schema), content)

@@ -25,7 +25,7 @@ from interlock import (
 from interlock._guards import ROLE
 from interlock.forms import problems_of
 from interlock_adapters._mcp_face_content import result_of
-from interlock_adapters._mcp_face_forms import elicitation_of
+from interlock_adapters._mcp_face_forms import elicitation_of, is_secret
 from interlock_adapters._mcp_face_principal import roles_of_request
 from interlock_adapters._mcp_face_tools import Offered
 from interlock_adapters._stops import STOPS
@@ -99,6 +99,13 @@ class Shown:
         """Where people decide about the task in a browser."""
         return self.console_url and self.console_url.replace("{task_id}", record.task_id)
 
+    def askable(self, record: TaskRecord, client: Client) -> tuple[OpenAsk, ...]:
+        """What may be put to the client: no secret, unless it can send people to a page."""
+        asks = answerable(record)
+        if client.by_url and self.console_url is not None:
+            return asks
+        return tuple(ask for ask in asks if not is_secret(ask))
+
     def requests(
         self, record: TaskRecord, asks: Sequence[OpenAsk], client: Client
     ) -> dict[str, wire.ElicitRequest]:
@@ -118,7 +125,7 @@ class Shown:
         if record.phase in OVER:
             assert view is not None
             return self._over(view, tool)
-        asks = answerable(record)
+        asks = self.askable(record, client)
         if not asks:
             said = _ELSEWHERE if record.asks else _said(record, view)
             return self._fields(record, WORKING, said)

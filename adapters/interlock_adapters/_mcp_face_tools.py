@@ -11,6 +11,7 @@ import mcp_types as wire
 from interlock import Engine, Event, JsonObject, JsonValue, Part
 from interlock.errors import InvalidInput
 from interlock.forms import Form, form_of, problems_of
+from interlock_adapters._mcp_face_fields import wants_secret
 from interlock_adapters._mcp_face_settings import McpSettings, McpTool, TaskUse
 
 #: Where a task keeps, in its metadata, which tool was called.
@@ -145,6 +146,9 @@ def _offered(tool: McpTool) -> Offered:
     known = fields if isinstance(fields, dict) else {}
     if unknown := [name for name in tool.ask_first if name not in known]:
         raise InvalidInput([f"ask_first names {unknown[0]!r}, which is no field of its input"])
+    if secret := [name for name in tool.ask_first if wants_secret(known[name])]:
+        why = "which is a secret, and no form may ask for one"
+        raise InvalidInput([f"ask_first names {secret[0]!r}, {why}"])
     required = schema.get("required")
     if tool.ask_first and isinstance(required, list):
         schema["required"] = [name for name in required if name not in tool.ask_first]

@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return MISUSED
     run: _Run = options.run
+    if arguments is None and run is _cli_fuzz.run:
+        _cli_fuzz.with_known_hashes()
     try:
         code = run(options)
         sys.stdout.flush()

@@ -344,10 +344,13 @@ class Runtime:
 
     # --- what a turn asks (see `_turn.Host`) ----------------------------------------
 
-    def report(self, turn: Turn, trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
+    def report(
+        self, turn: Turn, trigger: Trigger, data: Data, *, since: float | None = None
+    ) -> "asyncio.Future[TaskRecord]":
         """Fire a trigger in the name of a turn; done when it is durable."""
         done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
-        post = Post(always(trigger, data), AGENT, done, turn, insists=True)
+        choose = always(trigger, data) if since is None else _open(data, since, self.clock)
+        post = Post(choose, AGENT, done, turn, insists=True)
         self.writer.post(self._cell_of(turn), post)
         return done
 
@@ -705,3 +708,16 @@ def _without_agent(name: str, record: TaskRecord) -> tuple[Trigger, Data]:
 
 def _stopped(record: TaskRecord) -> tuple[Trigger, Data]:
     return Trigger.STOPPED, {"epoch": record.epoch}
+
+
+def _open(data: Data, since: float, clock: Clock) -> Choice:
+    """An ask that is due as long after it is stored as it was to be after `since`.
+
+    Nobody could answer it meanwhile, however long the store was away.
+    """
+
+    def choose(record: TaskRecord) -> tuple[Trigger, Data]:
+        late_s = max(0.0, clock.now() - since, record.updated_at - since)
+        return Trigger.ASK, {**data, "due": data["due"] + late_s} if late_s else data
+
+    return choose

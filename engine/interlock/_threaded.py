@@ -139,6 +139,8 @@ class AgentThread:
             end = call.end()
         finally:
             self._calls.pop(call, None)
-        if end is None:
+        # It may have been told to end before it began to wait: what it waited for has ended, and
+        # what would follow must not begin any more (I11).
+        if end is None or self._interrupted is not None:
             raise self._end_signal()
         return end.result()

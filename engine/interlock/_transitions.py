@@ -120,6 +120,10 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(T.SUBMIT, None, P.SUBMITTED, change.unchanged, (ArmTimer(K.TASK), Publish())),
     # Before and while it runs.  A recovered task that was cancelling has no turn to wait for.
     # A turn that was fenced off rejects nothing, also not while its task waits to be tried again.
+    # The engine itself never rejects what has not begun: what it will not admit is a refused
+    # submission and no task, and a turn says one last thing, so none has a word left when its task
+    # waits for the next attempt.  The first row is there for an admission that looks at tasks
+    # which are queued; no life of the shipped engine takes it, and the fuzz kit fires it itself.
     Row(T.REJECT, P.SUBMITTED, P.REJECTED, change.rejected, _END_UNSTARTED, _REPORTED),
     Row(T.REJECT, P.RUNNING, P.REJECTED, change.rejected, _END_RUN, _REPORTED),
     Row(

@@ -68,10 +68,13 @@ class Host(Protocol):
         """What the requests of a task carried."""
         ...
 
-    def report(self, turn: "Turn", trigger: Trigger, data: Data) -> "asyncio.Future[TaskRecord]":
+    def report(
+        self, turn: "Turn", trigger: Trigger, data: Data, *, since: float | None = None
+    ) -> "asyncio.Future[TaskRecord]":
         """Fire a trigger in the name of the turn; done when it is durable.
 
-        While the store fails it is fired again: an agent is not told of a full disk.
+        While the store fails it is fired again: an agent is not told of a full disk.  An
+        ask that was made at `since` is open for its time from when it is stored.
         """
         ...
 
@@ -313,11 +316,12 @@ class Turn:
     async def report(self, trigger: Trigger, data: Data) -> None:
         """Fire a trigger in the name of this turn, once what its calls came to is durable."""
         self._check_alive()
+        since = self.now() if trigger is Trigger.ASK else None
         if self._recordings:
             await asyncio.wait(self._recordings)
             self._check_alive()
         try:
-            await self._host.report(self, trigger, data)
+            await self._host.report(self, trigger, data, since=since)
         except asyncio.CancelledError:
             if trigger is Trigger.ASK and self._may_withdraw:
                 # It may be asked all the same, and then nobody waits for the answer.

@@ -91,3 +91,40 @@ def test_edited_arguments_are_others_that_fit(schema: dict[str, Any]) -> None:
         assert made != before
         assert problems_of(made, schema) == []
     assert edited(before, {"const": {"n": 1}}, Tape()) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^DE\d{20}$",
+        r"^[A-Z]{2}-\d+$",
+        r"(a|bc)\1x?",
+        r"^(?=.*\d)[a-z\d]{8,}$",
+        r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$",
+        r"^(?P<q>['\"]).*?(?P=q)$",
+        r"^(a)?(?(1)b|c)$",
+        r"^(?!x)\w+$",
+        "(?i)abc",
+        "^$",
+    ],
+)
+def test_a_pattern_is_met_also_by_the_plainest_choices(pattern: str) -> None:
+    """It is made of the pattern (R-FUZZ-10)."""
+    schema: JsonObject = {"type": "string", "pattern": pattern}
+    for tape in (Tape(given=()), *map(Tape, range(10))):
+        made = fitting(schema, tape)
+        assert made is not None
+        assert problems_of(made[0], schema) == []
+
+
+def test_a_pattern_that_is_met_also_has_its_length() -> None:
+    """What may be repeated is, until the text is long enough (R-FUZZ-10)."""
+    schema: JsonObject = {"type": "string", "pattern": "^[a-z]+$", "minLength": 30}
+    made = fitting(schema, Tape(given=()))
+    assert made is not None
+    assert problems_of(made[0], schema) == []
+
+
+def test_what_no_text_matches_is_given_up() -> None:
+    """And nothing is made that does not fit (R-FUZZ-10)."""
+    assert fitting({"type": "string", "pattern": "^a(?!b)b$"}, Tape(given=())) is None

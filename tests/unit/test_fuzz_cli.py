@@ -19,6 +19,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from interlock.diagram import hits_of_json
+from interlock.testing.fuzz._render import BRIEFLY
+from interlock.testing.fuzz._sim import LINES_ARE_SEEN
 from interlock_adapters import _cli_fuzz
 
 RUN_S: Final = 120
@@ -90,8 +92,10 @@ def test_a_failure_comes_with_a_test_that_reproduces_it(
     reports = [f"--report=out{ending}" for ending in _cli_fuzz.FORMATS]
     assert run("fuzzed_faulty:engine", "--runs", "30", *reports) == 1
     out = capsys.readouterr().out
-    assert "FAILED user: nobody_is_served: " in out
-    assert (here / "out.txt").read_text() == out
+    assert "FAILED user:nobody_is_served: nobody_is_served: " in out
+    written = (here / "out.txt").read_text()
+    assert written.count("never taken") > out.count("never taken") == BRIEFLY
+    assert written.partition("FAILED")[2] == out.partition("FAILED")[2]
     (failure,) = json.loads((here / "out.json").read_text())["failures"]
     assert len(failure["steps"]) <= 15
     assert "<svg" in (here / "out.svg").read_text()
@@ -119,8 +123,95 @@ def test_a_seed_is_replayed_and_another_job_finds_the_same(
     again = ("--replay", first[1], "--faults", "crash,clock")
     assert run("fuzzed_faulty:engine", *again) == 1
     assert f"seed {first[1]}, " in capsys.readouterr().out
-    assert run("fuzzed_service:engine", "--replay", "3", "--faults", "none") == 0
+    bounds = ("--fail-under", "transitions=99")
+    assert run("fuzzed_service:engine", "--replay", "3", "--faults", "none", *bounds) == 0
     assert "seed 3 fails in nothing" in capsys.readouterr().out
+
+
+#: An agent that always fails, and two invariants that do not hold.
+CRASHY: Final = (
+    FAULTY.replace("shoes of {size}", "shoes of {size.nonsense}")
+    + """
+@invariant
+def nobody_cancels(record, log):
+    return all(e.trigger != "cancel" for e in log)
+
+@invariant
+def nobody_answers(record, log):
+    return all(e.trigger != "provide_input" for e in log)
+"""
+)
+
+
+def test_an_agent_that_always_fails_is_seen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """R-FUZZ-22, R-FUZZ-35.  And fails a bound that wants some lives completed."""
+    (here / "fuzzed_crashy.py").write_text(CRASHY.replace("@invariant", ""))
+    command = ("fuzzed_crashy:engine", "--runs", "20")
+    assert run(*command) == 0
+    out = capsys.readouterr().out
+    assert "  outcomes: 0 completed, " in out
+    assert re.search(r"agents raised: AttributeError at fuzzed_crashy.py:8 \(\d+ times\)\n", out)
+    assert run(*command, "--fail-under", "completed=1") == 1
+    assert "completed: 0 of " in capsys.readouterr().out
+
+
+def test_more_than_one_kind_of_failure_is_found(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-35.  Each invariant is one."""
+    (here / "fuzzed_crashy.py").write_text(CRASHY)
+    assert run("fuzzed_crashy:engine", "--runs", "33", "--failures", "3") == 1
+    out = capsys.readouterr().out
+    assert ": 33 runs, " in out  # And not one round, with which the first failure ends it.
+    assert "FAILED user:nobody_cancels: nobody_cancels does not hold" in out
+    assert "FAILED user:nobody_answers: nobody_answers does not hold" in out
+    assert out.endswith("2 kinds of failure\n")
+
+
+SALTED: Final = """
+from interlock import Engine, TaskContext
+from interlock.testing.fuzz import invariant
+
+NAMES = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"}
+
+async def agent(task: TaskContext) -> str:
+    for name in NAMES:
+        await task.emit(name, artifact_id=name)
+    return "ok"
+
+engine = Engine(agent)
+
+@invariant
+def alpha_is_first(record, log):
+    shown = [e.data["artifact"]["artifact_id"] for e in log if e.trigger == "emit"]
+    assert shown[:1] in ([], ["nothing"]), str(shown[0])
+"""
+
+
+def test_the_command_is_the_same_with_any_salt_of_hashes(here: Path) -> None:
+    """R-FUZZ-35.  The order of sets is set before; whoever sets another has that one."""
+    (here / "fuzzed_salted.py").write_text(SALTED)
+    code = "import sys; from interlock_adapters.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "fuzz", "fuzzed_salted:engine", "--runs", "1"]
+
+    def told(salt: str | None) -> str:
+        others = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"}
+        given = {} if salt is None else {"PYTHONHASHSEED": salt}
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_S,
+            env={**others, **given},
+        )
+        assert done.returncode == 1, done.stderr
+        return done.stdout.partition("FAILED")[2]
+
+    unsaid = told(None)
+    assert "PYTHONHASHSEED=0" in unsaid
+    assert unsaid == told("0")
+    assert "PYTHONHASHSEED=7" in told("7")
 
 
 def test_coverage_below_a_bound_fails(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +332,7 @@ def test_the_fixture_fails_a_test_with_trace_and_reproduction(here: Path) -> Non
     assert done.returncode == 1
     assert "2 failed, 1 passed" in done.stdout
     for words in (
-        "FAILED user: nobody_is_served does not hold",
+        "FAILED user:nobody_is_served: nobody_is_served does not hold",
         "import fuzzed_service",
         "target = Target.of(fuzzed_service.engine)",
         "invariants=invariants_of(test_plugged)",
@@ -249,6 +340,65 @@ def test_the_fixture_fails_a_test_with_trace_and_reproduction(here: Path) -> Non
     ):
         assert words in done.stdout
     assert "Traceback" not in done.stdout
+
+
+MISUSED: Final = """
+import pytest
+import fuzzed_service
+from interlock.testing.fuzz import Target
+
+TARGET = Target.of(fuzzed_service.engine, inputs=["only this"])
+
+def too_long(record, log):
+    assert len(log) < 3, "too long"
+
+@pytest.mark.interlock_fuzz(run=50)
+def test_option(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine)
+
+@pytest.mark.interlock_fuzz(faults="crash")
+def test_faults(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine)
+
+@pytest.mark.interlock_fuzz(transitions=1000)
+def test_bound(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine)
+
+def test_nothing(interlock_fuzz):
+    interlock_fuzz(7)
+
+@pytest.mark.interlock_fuzz(runs=2, transitions=100)
+def test_no_bound(interlock_fuzz):
+    interlock_fuzz(fuzzed_service.engine, transitions=0)
+
+def test_given(interlock_fuzz):
+    interlock_fuzz(TARGET, invariants=[too_long], runs=9)
+"""
+
+
+def test_the_fixture_is_told_what_it_is_called_wrongly_with(here: Path) -> None:
+    """R-FUZZ-37.  In one line each; and what is called for goes before what is marked."""
+    (here / "test_misused.py").write_text(MISUSED)
+    done = pytest_run("--strict-markers", "test_misused.py")
+    assert "5 failed, 1 passed" in done.stdout
+    for words in (
+        "interlock_fuzz: there is no option run; accepted are completed, failures_max, faults, ",
+        "interlock_fuzz: faults is a text; a set of names is accepted",
+        "interlock_fuzz: transitions is 1000; per cent from 0 to 100 are accepted",
+        "interlock_fuzz: int cannot be fuzzed",
+        "target = Target.of(test_misused.TARGET)",
+    ):
+        assert words in done.stdout
+    assert "Traceback" not in done.stdout
+    # The test that is printed for the last one is red by itself.
+    shown = done.stdout.partition("reproduce it with this test:")[2]
+    lines = [line.removeprefix("    ") for line in shown.splitlines()[1:]]
+    source = "\n".join(lines).partition("found.message")
+    (here / "test_pasted.py").write_text("".join(source[:2]).lstrip() + "\n")
+    assert "invariants=[test_misused.too_long]" in source[0]
+    red = pytest_run("test_pasted.py")
+    assert red.returncode == 1
+    assert "too_long: too long" in red.stdout
 
 
 def test_the_plugin_loads_nothing_of_the_engine() -> None:
@@ -274,3 +424,61 @@ def test_the_commands_load_without_the_extra() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=RUN_S
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_target_that_carries_its_inputs_is_fuzzed_by_its_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And so is one whose agent runs on a thread: it is said how.  Source: R-FUZZ-35."""
+    (here / "fuzzed_target.py").write_text(
+        "from interlock.testing.fuzz import Target\n"
+        "HEARD = set()\n"
+        "def agent(task):\n"
+        "    HEARD.add(str(task.input.data))\n"
+        "target = Target.of(agent, inputs=[{'order': 7}])\n"
+        "wrong = lambda: Target.of(agent, inputs=[7])\n"
+    )
+    assert run("fuzzed_target:target", "--runs", "10") == 0
+    how = "between any two lines" if LINES_ARE_SEEN else "at yield points only"
+    assert f"plain functions on threads: interrupted {how}" in capsys.readouterr().out
+    assert {"{'order': 7}"} == sys.modules["fuzzed_target"].HEARD
+    assert run("fuzzed_target:wrong", "--runs", "10") == 2
+    assert "is accepted" in capsys.readouterr().err
+    assert run("fuzzed_service:engine", "--runs", "5") == 0
+    assert "on threads" not in capsys.readouterr().out
+
+
+INTERRUPTED: Final = """
+import signal
+
+from interlock.testing.fuzz import Target
+
+RUNS = []
+
+
+async def agent(task):
+    return await task.ask("how many?", int)
+
+
+def begin():
+    RUNS.append(1)
+    if len(RUNS) == 5:
+        signal.raise_signal(signal.SIGINT)
+
+
+target = Target.of(agent, begin=begin)
+"""
+
+
+def test_an_interrupt_shows_what_was_found_by_then(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-65.  And writes the files that were asked for."""
+    (here / "fuzzed_patience.py").write_text(INTERRUPTED)
+    reports = ("--report", "out.json", "--coverage", "hits.json")
+    assert run("fuzzed_patience:target", "--runs", "90", *reports) == 1
+    told = capsys.readouterr()
+    assert "interrupted" in told.err
+    assert "task lives" in told.out
+    assert 0 < json.loads((here / "out.json").read_text())["runs"] < 90
+    assert json.loads((here / "hits.json").read_text())

@@ -67,10 +67,10 @@ def fuzz(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
 def test_the_service_of_the_page_is_short_and_its_commands_run(tmp_path: Path) -> None:
     """R-FUZZ-46, R-FUZZ-47.  They find nothing wrong, and the report says what it says there."""
     names = written(tmp_path)
-    assert names == ["service.py", "checked.py", "test_service.py", "test_machine.py"]
+    assert names == ["service.py", "target.py", "checked.py", "test_service.py", "test_machine.py"]
     assert len((tmp_path / "service.py").read_text().strip().splitlines()) <= 20
     lines = [line for block in blocks("console") for line in block.splitlines()]
-    assert len(lines) == 2
+    assert len(lines) == 3
     for line in lines:
         done = fuzz(tmp_path, line.removeprefix("$ "))
         assert done.returncode == 0, done.stdout + done.stderr

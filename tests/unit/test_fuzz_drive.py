@@ -1,6 +1,6 @@
 """One run of a target: odd agents are no failures, and broken worlds are.
 
-R-FUZZ-18 to R-FUZZ-20.
+R-FUZZ-18 to R-FUZZ-20, R-FUZZ-26.
 """
 
 import asyncio
@@ -11,14 +11,24 @@ from typing import Any
 
 import pytest
 
-from interlock import LIFECYCLE, Engine, Phase, SyncTaskContext, TaskContext, TaskRecord, Toolbox
+from interlock import (
+    LIFECYCLE,
+    Engine,
+    Limits,
+    Phase,
+    SyncTaskContext,
+    TaskContext,
+    TaskRecord,
+    Toolbox,
+)
 from interlock._outbox import Courier
 from interlock._runtime import Runtime
 from interlock.errors import EngineBug
+from interlock.models import Retention
 from interlock.policy import Policies, Policy
 from interlock.testing.fuzz._drive import ran
 from interlock.testing.fuzz._drive_world import Plan
-from interlock.testing.fuzz._faults import ALL_FAULTS
+from interlock.testing.fuzz._faults import ALL_FAULTS, Disk
 from interlock.testing.fuzz._run import fuzz, replay
 from interlock.testing.fuzz._target import Target
 
@@ -220,3 +230,33 @@ def test_a_run_says_what_it_came_to() -> None:
     plain = ran(plan, 1, ())
     assert plain.trace == ("ada submits 'hello' -> accepted",)
     assert plain.lives == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Retention(age_s=5.0, every_s=1.0),
+        Retention(age_s=50.0, every_s=7_200.0, tasks_max=2, at_least_s=10.0),
+        Retention(age_s=None, tasks_max=0, at_least_s=0.0, every_s=0.5),
+        Retention(age_s=None),
+    ],
+    ids=["by age", "by both, seldom", "by number, at once", "never"],
+)
+def test_what_is_over_is_forgotten_as_time_goes_on(
+    rule: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a store that is slow, or dies while it purges.  Source: R-FUZZ-26."""
+    gone: list[str] = []
+    purge = Disk.purge
+
+    async def counted(self: Disk, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        purged = await purge(self, before, keep=keep, limit=limit)
+        gone.extend(purged)
+        return purged
+
+    monkeypatch.setattr(Disk, "purge", counted)
+    engine = Engine(asks, store="memory:", limits=Limits(ask_s=60.0, retention=rule))
+    report = fuzz(Target.of(engine), runs=40)
+    assert report.failures == ()
+    assert report.lives > 40
+    assert bool(gone) == (rule.age_s is not None or rule.tasks_max is not None)

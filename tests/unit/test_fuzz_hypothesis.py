@@ -5,6 +5,7 @@ Sources: R-FUZZ-38 (its rules reach every ending), R-FUZZ-39 (rules and invarian
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -171,3 +172,38 @@ def test_a_machine_without_a_target_says_so() -> None:
     """R-FUZZ-39."""
     with pytest.raises(TypeError, match="LifecycleMachine has no `target`"):
         kit.LifecycleMachine()
+
+
+async def swallows(task: TaskContext) -> None:
+    """It cannot be ended: whatever it is told, it goes on a second later."""
+    while True:
+        try:
+            await task.ask("x", int)
+        except BaseException:  # noqa: BLE001  that is the bug
+            await asyncio.sleep(1)
+
+
+async def clings(_task: TaskContext) -> None:
+    """It cannot be ended at all."""
+    while True:
+        with suppress(BaseException):
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("agent", [swallows, clings])
+def test_a_machine_is_not_held_up_by_an_agent_that_does_not_end(agent: Any) -> None:  # noqa: ANN401
+    """R-FUZZ-38.  A process that dies asks nobody."""
+
+    class Swallows(kit.LifecycleMachine):
+        target: ClassVar[object] = staticmethod(agent)
+
+    machine = Swallows()
+    machine.start()
+    try:
+        handle = machine.run(machine.engine.submit("go", owner="ada"))
+        machine.tasks.append(handle.task_id)
+        machine.crash()
+        machine.crash()
+    finally:
+        machine.teardown()
+    assert machine.loop.is_closed()

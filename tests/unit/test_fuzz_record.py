@@ -146,7 +146,7 @@ async def test_an_agent_that_asks_otherwise_is_found() -> None:
         return await task.call(charge, size)
 
     log = await recorded(shop, buys)
-    with pytest.raises(Diverged, match=r"event 3 is ask .* to waiting_input, and was ask"):
+    with pytest.raises(Diverged, match=r"event 3 is ask .*, and was ask .*: prompt differs"):
         await off_the_loop(changed, log)
 
 
@@ -394,6 +394,15 @@ async def test_the_command_writes_a_test_that_passes(
     await asyncio.to_thread(tests[0])
     for name in ("recorded_service", "test_it"):
         del sys.modules[name]
+    # Into a directory from which a plain pytest would not find the service.
+    (tmp_path / "checks").mkdir()
+    assert _cli_record.run(parser.parse_args([*arguments[:-1], "checks"])) == 0
+    (made,) = (tmp_path / "checks").glob("test_task_*.py")
+    assert made.read_text() == source
+    assert f"run `python -m pytest checks/{made.name}`, so that recorded_service is found" in (
+        capsys.readouterr().err
+    )
+    assert "`python -m pytest`" in source
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ R-FUZZ-33 (the documents), R-FUZZ-34 (the reproduction).
 """
 
 import json
+import re
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -15,6 +17,7 @@ import pytest
 from interlock import LIFECYCLE, Event, Phase, TaskRecord, Trigger
 from interlock._record import Queued
 from interlock.diagram import hits_of_json, hits_to_json
+from interlock.errors import InvalidInput
 from interlock.testing import fuzz as public
 from interlock.testing.fuzz import Failure, Report, invariant, invariants_of
 from interlock.testing.fuzz._coverage import Share, coverage_of
@@ -90,7 +93,7 @@ def test_invariants_of_a_module_are_found_in_their_order() -> None:
 
 
 def test_an_invariant_is_broken_by_an_assertion_or_by_false() -> None:
-    """R-FUZZ-31.  What else it raises is a fault of its own."""
+    """R-FUZZ-31.  And by whatever else it raises: nobody knows whether it holds."""
     record = task(Phase.SUBMITTED, Queued())
 
     def asserts(_record: TaskRecord, log: Sequence[Event]) -> None:
@@ -108,8 +111,36 @@ def test_an_invariant_is_broken_by_an_assertion_or_by_false() -> None:
     assert broken(asserts, record, ()) == "asserts: the log is empty"
     assert broken(answers, record, ()) == "answers does not hold"
     assert broken(holds, record, ()) is None
-    with pytest.raises(IndexError):
-        broken(faulty, record, ())
+    said = broken(faulty, record, ())
+    assert said is not None
+    assert said.startswith("faulty: it raises IndexError: tuple index out of range at test_fuzz_")
+
+    def later(_record: TaskRecord, _log: Sequence[Event]) -> object:
+        async def never() -> None: ...
+
+        return never()
+
+    assert broken(later, record, ()) == "later: it is no plain function, and nobody awaits it"
+
+
+def test_what_nobody_would_await_is_not_marked() -> None:
+    """R-FUZZ-31.  It would never be broken."""
+
+    async def awaited(_record: TaskRecord, _log: Sequence[Event]) -> None: ...
+
+    with pytest.raises(InvalidInput, match="awaited is no plain function; a plain function"):
+        invariant(awaited)
+
+
+def test_every_check_that_is_listed_is_one() -> None:
+    """R-FUZZ-33.  No report says of anything that it holds if nobody has looked."""
+    places = [Path(public.__file__).parent, Path(public.__file__).parents[1] / "_oracle.py"]
+    files = [
+        file for place in places for file in (place.glob("*.py") if place.is_dir() else [place])
+    ]
+    code = "\n".join(file.read_text() for file in files if file.name != "_render.py")
+    for kind in CHECKS:
+        assert re.search(rf'"{kind}["]|yield f?"{kind}: ', code), kind
 
 
 def test_coverage_counts_rows_and_both_answers_of_guards() -> None:
@@ -150,6 +181,44 @@ def test_the_text_says_what_people_want_to_know() -> None:
     ):
         assert words in text
     assert text_of(Report(), LIFECYCLE, About("shop:engine")).endswith("no failure\n")
+
+
+def test_on_a_screen_the_text_is_short() -> None:
+    """R-FUZZ-33.  First what was within reach, and how many of them there are."""
+    lines = text_of(ONE, LIFECYCLE, About("shop:engine"), named_max=5).splitlines()
+    never = [line for line in lines if "never taken" in line]
+    assert len(never) == 5
+    assert all(line.split()[2] in {"new", "submitted", "running"} for line in never)
+    left = len(LIFECYCLE.table) - 2 - 5
+    assert f"    and {left} more: a .txt, .json or .html report names all" in lines
+    assert len(lines) < 70
+    full = text_of(ONE, LIFECYCLE, About("shop:engine"))
+    assert full.count("never taken") == len(LIFECYCLE.table) - 2
+
+
+def test_outcomes_and_errors_are_told() -> None:
+    """R-FUZZ-33.  That nothing completed, too."""
+    raised = {"AttributeError at shop.py:7": 3, "KeyError at shop.py:9": 2_000}
+    report = Report(lives=5, outcomes={"failed": 3, "cancelled": 2}, errors=raised)
+    text = text_of(report, LIFECYCLE, About("shop:engine"))
+    assert "  outcomes: 0 completed, 3 failed, 2 cancelled\n" in text
+    assert "KeyError at shop.py:9 (2,000 times)\n    agents raised: AttributeError at" in text
+    document = json.loads(json_of(report, LIFECYCLE, About("shop:engine")))
+    assert document["errors"] == raised
+    assert document["outcomes"] == {"cancelled": 2, "failed": 3}
+    assert "0 completed, 3 failed" in junit_of(report, LIFECYCLE, About("shop:engine"))
+    merged = Report.merged([report, report])
+    assert merged.outcomes == {"failed": 6, "cancelled": 4}
+    assert merged.errors["KeyError at shop.py:9"] == 4_000
+
+
+def test_an_invariant_that_fails_has_a_case_of_its_own() -> None:
+    """R-FUZZ-33."""
+    report = Report(failures=(Failure("user:paid", "paid: twice", 1, (), ()),))
+    made = junit_of(report, LIFECYCLE, About("shop:engine"))
+    assert 'name="user:paid: user:paid"' in made
+    assert "the invariants of your own" not in made
+    assert "the invariants of your own" in junit_of(Report(), LIFECYCLE, About("shop:engine"))
 
 
 def test_the_json_is_stable_and_complete() -> None:
@@ -226,6 +295,18 @@ def test_the_reproduction_runs_with_the_same_faults_and_invariants() -> None:
     assert "import test_shop" in source
     assert 'faults={"clock", "crash"}, invariants=invariants_of(test_shop)' in source
     assert "faults=frozenset()" in pasted(BAD, About("shop:engine", (), frozenset()))
+
+
+def test_the_reproduction_names_invariants_that_were_given() -> None:
+    """R-FUZZ-34.  And by what sets were ordered."""
+    about = About("shop:engine", given=("shop:paid", "rules:sized"), hash_seed="0")
+    source = pasted(BAD, about)
+    compile(source, "pasted", "exec")
+    assert source.startswith("import rules\nimport shop\n")
+    assert "invariants=[shop.paid, rules.sized]" in source
+    assert "invariants_of" not in source
+    assert "PYTHONHASHSEED=0" in source
+    assert "was not set" in pasted(BAD, About("shop:engine", hash_seed="random"))
 
 
 def test_everything_public_is_there_when_it_is_asked_for() -> None:

@@ -85,7 +85,7 @@ def test_without_faults_nothing_goes_wrong_in_the_trace() -> None:
     target = Target.of(agent, inputs=("progress",))
     report = fuzz(target, faults=frozenset(), invariants=[always_broken])
     [failure] = report.failures
-    assert failure.kind == "user"
+    assert failure.kind == "user:always_broken"
     assert failure.steps == ("ada submits 'progress' -> accepted",)
 
 
@@ -102,7 +102,7 @@ def test_every_fault_happens() -> None:
         "disconnect": "loses its connection",
     }
     plan = Plan(TARGET, ALL_FAULTS, (), TARGET.lifecycle)
-    text = "\n".join(line for seed in range(60) for line in ran(plan, seed).trace)
+    text = "\n".join(line for seed in range(200) for line in ran(plan, seed).trace)
     assert [name for name, said in words.items() if said not in text] == []
 
 
@@ -120,7 +120,7 @@ def test_a_failure_is_replayed_by_its_tape_and_by_its_seed() -> None:
     assert again == failure
     whole = replay(TARGET, failure.seed, invariants=[no_two_asks])
     assert whole is not None
-    assert whole.kind == "user"
+    assert whole.kind == "user:no_two_asks"
     assert replay(TARGET, failure.seed, failure.tape) is None
 
 
@@ -139,7 +139,7 @@ def test_each_run_is_told_of_and_time_is_a_bound() -> None:
     """Progress comes by run, in their order.  Source: R-FUZZ-16."""
     told: list[Report] = []
     report = fuzz(TARGET, seed=3, for_s=0.01, on_run=told.append)
-    assert report.runs == len(told) == ROUND
+    assert 0 < report.runs == len(told) < ROUND
     assert tuple(one.digests[0] for one in told) == report.digests
     assert {one.runs for one in told} == {1}
 
@@ -167,5 +167,5 @@ def test_what_outlives_a_process_begins_anew_with_each_run() -> None:
         done.clear()
 
     assert fuzz(Target.of(works, begin=begin), runs=5).failures == ()
-    assert len(begun) == 5
+    assert len(begun) == 6  # The first run is repeated.
     assert "replica" not in ALL_FAULTS  # Not before two engines can share a store.

@@ -1,9 +1,10 @@
 """What can be fuzzed: an engine, agents, or a function that makes them.
 
-R-FUZZ-11.
+R-FUZZ-07 and R-FUZZ-11.
 """
 
 import functools
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -100,6 +101,57 @@ def test_what_is_no_agent_is_refused(found: object) -> None:
     """And it is said what is accepted."""
     with pytest.raises(InvalidInput):
         Target.of(found)
+
+
+async def _made() -> Engine:
+    return Engine(agent)
+
+
+async def _wants_two(_task: TaskContext, _more: int) -> None: ...
+
+
+@pytest.mark.parametrize("found", [_made, _wants_two, {"a": agent, "b": _wants_two}])
+def test_what_cannot_be_called_with_a_task_is_no_agent(found: object) -> None:
+    """An async factory is none, and is not run as one that always fails.  Source: R-FUZZ-11."""
+    with pytest.raises(InvalidInput, match=r"cannot be called with a task.*a plain function"):
+        Target.of(found)
+
+
+def test_a_target_is_taken_as_it_is_with_what_is_given_beside_it() -> None:
+    """So a target that carries its inputs can be named.  Source: R-FUZZ-11."""
+    began: list[int] = []
+    first = Target.of(agent, inputs=["a", {"b": 1}], begin=lambda: began.append(1))
+    assert Target.of(first) == first
+    other = Target.of(first, inputs=["c"])
+    assert list(other.inputs) == ["c"]
+    other.begin()
+    assert began == [1]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ("hello", "inputs is of type str"),
+        ({"text": "hello"}, "inputs is of type dict"),
+        (7, "inputs is of type int"),
+        (["fine", 7], r"inputs\[1\]: the content is of type int"),
+        ([{"x": object()}], r"inputs\[0\] cannot be submitted"),
+    ],
+)
+def test_inputs_that_cannot_be_submitted_are_refused(inputs: Any, said: str) -> None:  # noqa: ANN401
+    """In one line, which says what is accepted.  Source: R-FUZZ-11."""
+    for found in (agent, Target.of(agent)):
+        with pytest.raises(InvalidInput, match=said + ".*is accepted$") as caught:
+            Target.of(found, inputs=inputs)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_modules_of_plain_functions_are_interrupted() -> None:
+    """Other agents share nothing between two lines.  Source: R-FUZZ-07."""
+    here = sys.modules[plain.__module__]
+    assert Target.of(plain).lines_of == (here,)
+    assert Target.of({"a": functools.partial(plain), "b": agent}).lines_of == (here,)
+    assert Target.of(agent).lines_of == ()
 
 
 def test_tools_over_a_network_are_refused() -> None:

@@ -1,16 +1,17 @@
 """The bug zoo: planted bugs are found, shrunk to a short trace, and replayed by their tape.
 
-R-FUZZ-25.
+R-FUZZ-07 and R-FUZZ-25 to R-FUZZ-28.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fuzz_examples import LIMITS, SCRIPTS, agent
+from fuzz_examples import LIMITS, SCRIPTS, agent, plain
 from interlock import (
     LIFECYCLE,
     WAITING,
@@ -20,17 +21,22 @@ from interlock import (
     Move,
     Phase,
     Signal,
+    SyncTaskContext,
     TaskContext,
     TaskRecord,
+    Toolbox,
     Trigger,
+    _threaded,
 )
 from interlock import _changes as change
 from interlock import _guards as guards
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Post, always
 from interlock._changes import Draft
+from interlock._retention import Sweeper
 from interlock._runtime import Runtime
 from interlock._store import Commit
+from interlock._thread import Workers, on_a_thread
 from interlock._transitions import Row
 from interlock._turn import Turn
 from interlock._writer import Writer
@@ -38,6 +44,7 @@ from interlock.errors import Refused
 from interlock.testing.fuzz._faults import Disk
 from interlock.testing.fuzz._report import Failure
 from interlock.testing.fuzz._run import fuzz, replay
+from interlock.testing.fuzz._sim import LINES_ARE_SEEN
 from interlock.testing.fuzz._target import Target
 
 #: Lines of a trace at most.
@@ -274,7 +281,7 @@ def test_a_cancel_that_runs_the_tool_is_found() -> None:
         assert allowed or record.task_id not in charged, "it was charged without leave"
 
     one = Target.of(careless, begin=charged.clear)
-    found(one, {"user"}, invariants=[paid_only_if_allowed])
+    found(one, {"user:paid_only_if_allowed"}, invariants=[paid_only_if_allowed])
 
 
 def test_a_tool_that_is_called_again_is_found() -> None:
@@ -290,4 +297,115 @@ def test_a_tool_that_is_called_again_is_found() -> None:
         return charged.get(record.task_id, 0) <= 1
 
     one = Target.of(careless, begin=charged.clear)
-    found(one, {"user"}, invariants=[charged_once])
+    found(one, {"user:charged_once"}, invariants=[charged_once])
+
+
+def test_a_task_that_is_forgotten_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over is purged at once, whatever its age.  Source: R-FUZZ-26."""
+    purged = Sweeper._purged
+
+    async def early(self: Sweeper, _before: float, *, keep: int) -> int:
+        return await purged(self, self._clock.now() + 1.0, keep=keep)
+
+    monkeypatch.setattr(Sweeper, "_purged", early)
+    found(target(), {"purge"})
+
+
+def test_a_task_that_is_never_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep when an engine begins is the only one.  Source: R-FUZZ-26."""
+    ring = Sweeper._ring
+
+    def once(self: Sweeper) -> None:
+        if self._alarm is None:
+            ring(self)
+
+    monkeypatch.setattr(Sweeper, "_ring", once)
+    found(target(), {"purge"})
+
+
+def test_a_task_that_is_forgotten_and_still_known_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine answers from what it remembers of a task that is gone.  Source: R-FUZZ-26."""
+
+    def remembers(_self: Writer, _task_id: str) -> None:
+        pass
+
+    monkeypatch.setattr(Writer, "forget", remembers)
+    found(target(), {"purge", "I30"})
+
+
+def test_a_claim_that_outlives_its_task_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not all rows of a task that is purged go with it.  Source: R-FUZZ-26."""
+    purge = Disk.purge
+
+    async def leaves(self: Disk, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        claims = dict(self._claims)
+        gone = await purge(self, before, keep=keep, limit=limit)
+        self._claims.update(claims)
+        return gone
+
+    monkeypatch.setattr(Disk, "purge", leaves)
+    found(target(), {"purge"})
+
+
+def test_a_thread_of_an_agent_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on to wait when its agent has ended (I30).  Source: R-FUZZ-28."""
+    start = on_a_thread
+
+    def leaking(work: Callable[[], Any], name: str) -> Any:  # noqa: ANN401  as it is
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def work_on() -> None:
+            loop.call_soon_threadsafe(done.set_result, work())
+            threading.Event().wait()
+
+        start(work_on, name)
+        return done
+
+    monkeypatch.setattr(_threaded, "on_a_thread", leaking)
+    found(Target.of(plain, inputs=SCRIPTS), {"I30"})
+
+
+def test_a_thread_for_tools_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody ends the threads for the functions that a task called (I30).  Source: R-FUZZ-28."""
+
+    def forgets(_self: Workers) -> None:
+        pass
+
+    def book(city: str) -> str:
+        return city
+
+    async def travels(task: TaskContext) -> str:
+        return (await task.call_tool("book", {"city": task.input.text})).text
+
+    one = Target.of(Engine(travels, store="memory:", tools=Toolbox([book])))
+    assert fuzz(one, runs=32).failures == ()
+    monkeypatch.setattr(Workers, "close", forgets)
+    found(one, {"I30"})
+
+
+def test_a_race_between_two_lines_is_found_where_the_interpreter_allows_that() -> None:
+    """Tasks count in one place, on threads, and without a lock.  Source: R-FUZZ-07."""
+    one = Target.of(counts_carelessly, begin=lambda: COUNTED.update(begun=0, counted=0, busy=0))
+    report = fuzz(one, runs=300, faults=frozenset({"concurrent"}), invariants=[none_is_lost])
+    assert bool(report.failures) == LINES_ARE_SEEN
+
+
+COUNTED = {"begun": 0, "counted": 0, "busy": 0}
+
+
+def counts_carelessly(_task: SyncTaskContext) -> None:
+    """It reads and writes with nothing in between that threads share."""
+    COUNTED["busy"] += 1
+    COUNTED["begun"] += 1
+    counted = COUNTED["counted"]
+    counted += 1
+    COUNTED["counted"] = counted
+    COUNTED["busy"] -= 1
+
+
+def none_is_lost(_record: TaskRecord, _log: Sequence[Event]) -> bool:
+    """As many were counted as have begun, when none is at it."""
+    return bool(COUNTED["busy"]) or COUNTED["begun"] == COUNTED["counted"]

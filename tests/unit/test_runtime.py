@@ -1103,6 +1103,33 @@ async def test_the_end_of_a_turn_is_stored_sooner_or_later() -> None:
         await finalized(world, handle)
 
 
+async def test_an_ask_is_open_for_its_time_however_long_the_store_was_away() -> None:
+    """Nobody can answer what is not stored.  Source: I09; the fuzz kit found it."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def agent(task: TaskContext) -> str:
+        begun.set()
+        await go_on.wait()
+        return await task.ask("Where?", str, key="where", expires_s=5 * STORE_RETRY_S)
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        await begun.wait()
+        world.store.breaks("commit")
+        go_on.set()
+        await pause()
+        for _ in range(10):
+            await world.elapse(STORE_RETRY_S)
+        world.store.mends("commit")
+        await world.elapse(STORE_RETRY_S)
+        await until(lambda: world.stored(handle).phase is Phase.WAITING_INPUT)
+        (ask,) = world.stored(handle).asks
+        assert ask.due - ask.asked_at == 5 * STORE_RETRY_S
+        await world.elapse(4 * STORE_RETRY_S)
+        await handle.answer("where", "Rome")
+        assert await handle.result() == "Rome"
+
+
 async def test_a_turn_whose_log_cannot_be_read_is_started_later() -> None:
     """The answer is stored; the turn must follow.  Source: I29."""
     store = FlakyStore()

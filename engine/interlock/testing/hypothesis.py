@@ -23,6 +23,7 @@ from interlock.models import Answer, Approval, Denial
 from interlock.testing._clock import ManualClock
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._ended import end_all
 from interlock.testing.fuzz._tape import Tape
 from interlock.testing.fuzz._target import INPUTS, Target
 
@@ -95,7 +96,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         found = next(vars(c)["target"] for c in type(self).__mro__ if "target" in vars(c))
         if found is None:
             raise TypeError(f"{type(self).__name__} has no `target`: an engine, an agent, ...")
-        self._target: Final = found if isinstance(found, Target) else Target.of(found)
+        self._target: Final = Target.of(found)
         self.loop: Final = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store: Final = MemoryStore()
@@ -283,10 +284,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             if cell.turn is not None:
                 cell.turn.fence()
                 cell.turn.let_go()
-        while tasks := asyncio.all_tasks(self.loop):
-            for task in tasks:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.wait(tasks))
+        end_all(self.loop)
 
     # --- what must hold ----------------------------------------------------------------
 

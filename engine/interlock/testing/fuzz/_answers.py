@@ -1,12 +1,12 @@
 """Answers that fit a JSON schema, and answers that do not: made of the schema, by a tape."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Final, cast
 
 from interlock._schema import problems_of
 from interlock.models import JsonObject, JsonValue
+from interlock.testing.fuzz._answers_pattern import matching
 from interlock.testing.fuzz._tape import Tape
 
 #: How deep values are made at most; a schema may refer to itself.
@@ -55,6 +55,21 @@ def fitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
         if not problems_of(value, schema):
             return (value,)
     return None
+
+
+def unmet(schema: JsonObject) -> str:
+    """Why no value was found that fits, in words."""
+    left: list[JsonValue] = [schema]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            pattern = node.get("pattern")
+            if isinstance(pattern, str) and matching(pattern, Tape()) is None:
+                return f"no text was made for the pattern {pattern!r}; examples in the schema help"
+            left += node.values()
+        elif isinstance(node, list):
+            left += node
+    return "no value was made that fits its schema; examples in the schema help"
 
 
 def unfitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
@@ -157,8 +172,12 @@ class _Maker:
 
     def _text(self, schema: JsonObject) -> str:
         if isinstance(pattern := schema.get("pattern"), str):
-            matching = [text for text in _SAMPLES if re.search(pattern, text)]
-            return self._tape.pick(matching or ["a"])
+            made = matching(pattern, self._tape, int(_number_in(schema, "minLength", 0)))
+            if made is not None:
+                return made
+            # A look ahead, or the like, was not met by chance.
+            samples = [text for text in _SAMPLES if problems_of(text, schema) == []]
+            return self._tape.pick(samples or ["a"])
         if isinstance(name := schema.get("format"), str) and name in _FORMATS:
             return _FORMATS[name]
         least = int(_number_in(schema, "minLength", 0))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from interlock._guards import Guard
+from interlock._phases import Phase
 from interlock._transitions import Row
 from interlock.diagram import Key
 from interlock.testing.fuzz._report import Report
@@ -31,7 +33,9 @@ class Coverage:
 
     transitions: Share
     guards: Share
-    #: Rows that were never taken, in the order of the table.
+    #: Lives that completed.
+    completed: Share
+    #: Rows that were never taken: first those of phases that were reached.
     never: tuple[Key, ...]
     #: Guards by name, and what was never seen of each: "held" or "refused", or both.
     one_sided: Mapping[str, tuple[str, ...]]
@@ -52,10 +56,26 @@ def guards_of(table: Iterable[Row]) -> dict[str, Guard]:
     return found
 
 
+#: What may have a bound.
+SHARES: Final = ("transitions", "guards", "completed")
+
+
+def under(covered: Coverage, bounds: Iterable[tuple[str, float]]) -> list[str]:
+    """Which bounds, in per cent, it is below, in sentences."""
+    shares: dict[str, Share] = {name: getattr(covered, name) for name in SHARES}
+    return [
+        f"{what}: {shares[what]} is under {percent:g} %"
+        for what, percent in bounds
+        if shares[what].percent < percent
+    ]
+
+
 def coverage_of(report: Report, table: Sequence[Row]) -> Coverage:
     """What a report covers of a table; what it counts of anything else does not matter."""
     keys = [row.key for row in table]
-    never = tuple(key for key in keys if not report.hits.get(key))
+    reached = {None, *(dest for _, _, dest in report.hits)}
+    missed = [key for key in keys if not report.hits.get(key)]
+    never = tuple(sorted(missed, key=lambda key: key[0] not in reached))
     one_sided: dict[str, tuple[str, ...]] = {}
     names = guards_of(table)
     for name in names:
@@ -66,6 +86,7 @@ def coverage_of(report: Report, table: Sequence[Row]) -> Coverage:
     return Coverage(
         Share(len(keys) - len(never), len(keys)),
         Share(len(names) - len(one_sided), len(names)),
+        Share(report.outcomes.get(Phase.COMPLETED.value, 0), report.lives),
         never,
         one_sided,
     )

@@ -6,31 +6,31 @@ import hashlib
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-import interlock
 from interlock._event import Event
-from interlock._phases import OVER, Phase
+from interlock._phases import OUTCOMES, OVER, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock.diagram import Key, hits_of
 from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
 from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
 from interlock.testing.fuzz._moves import KINDS
+from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
-from interlock.testing.fuzz._report import Failure
+from interlock.testing.fuzz._oracle_threads import check_threads, left_by_agents, tasks_of_engine
+from interlock.testing.fuzz._report import Failure, raised
 from interlock.testing.fuzz._sim import Deadlock, Simulation, StepLimit
-from interlock.testing.fuzz._sim_parts import SimTask
+from interlock.testing.fuzz._sim_stuck import Stuck
 from interlock.testing.fuzz._tape import Span
 
 #: Moves of one run at most.
 MOVES_MAX: Final = 60
 #: One run in so many ends with each move.
 _LENGTH: Final = 30
-#: Where the engine's own code is.
-_PACKAGE: Final = Path(interlock.__file__).parent
+#: The kind of a failure that takes real time: nobody tries to come to it again and again.
+STUCK: Final = "stuck"
 #: The label of a move on the tape.
 MOVE: Final = "move"
 #: Steps of time until every task has to be over, at the end of a run.
@@ -50,6 +50,12 @@ class Ran:
     hits: Mapping[Key, int]
     guards: Mapping[str, tuple[int, int]]
     digest: str
+    #: How many lives came to each outcome, what agents raised, and what is worth a word.
+    outcomes: Mapping[str, int] = field(default_factory=dict[str, int])
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
+    notes: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: The log of each task, as long as somebody may compare it.
+    logs: Sequence[Sequence[Event]] = field(default=(), compare=False, repr=False)
 
 
 def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
@@ -69,20 +75,25 @@ def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
 
 
 def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
-    plan.target.begin()
     tape = SteeredTape(seed, given)
-    simulation = Simulation(tape)
+    simulation = Simulation(tape, lines_of=plan.target.lines_of)
     run = Run(plan, tape, simulation)
     found: Broken | None = None
     with run.listener.listening():
         try:
-            simulation.run(run.main())
+            plan.target.begin()
+            with plan.locks.replaced():
+                simulation.run(run.main())
         except Broken as broken:
             found = broken
         except Deadlock as error:
             found = Broken("deadlock", f"nothing goes on any more: {error}")
+        except Stuck as error:
+            found = Broken(STUCK, str(error))
         except StepLimit as error:
             found = Broken("steps", f"it does not come to an end: {error}")
+        except Exception as error:  # noqa: BLE001  a function of the target's, or of ours
+            found = Broken("raised", f"the run itself raises {raised(error)}")
     return run.result(seed, found)
 
 
@@ -129,10 +140,6 @@ class Run(World):
         steered = [place for place in possible if KINDS[place].triggers & self.aims]
         return steered or [p for p in possible for _ in range(KINDS[p].weight)]
 
-    def _log(self, record: TaskRecord) -> list[Event]:
-        kept = self.disk.kept(record.task_id)
-        return [] if kept is None else kept[1]
-
     async def _still(self) -> None:
         """Let everything happen that happens without time going on."""
         await self.simulation.settle()
@@ -141,11 +148,26 @@ class Run(World):
             await self.crash()
             await self.simulation.settle()
         self.note_trouble()
-        if self.simulation.clock.now() >= self.trouble_until and self.process.is_quiet():
+        if self.simulation.now >= self.trouble_until and self.process.is_quiet():
             self._look()
             check_still(self.process, self.disk)
+            check_threads(self.process, self.disk, self.simulation.threads())
             self.check_answered()
             self.check_followers(still=True)
+            await self._check_gone()
+
+    async def _check_gone(self) -> None:
+        """Ask for what was purged, once in each process: nobody knows it."""
+        asked = self.process.gone
+        new = [kept[0] for kept in self.disk.gone.values() if kept[0].task_id not in asked]
+        if not new:
+            return
+        asked.update(record.task_id for record in new)
+        asking = asyncio.get_running_loop().create_task(check_gone(self.process, new))
+        await self.simulation.settle()
+        if not asking.done():
+            raise Broken("purge", f"nobody answers who asks for {new[0].task_id}, which is gone")
+        asking.result()
 
     def _look(self) -> None:
         """Raise whatever is broken by now."""
@@ -166,6 +188,9 @@ class Run(World):
         await self._still()
         process = self.process
         process.store.dies_in = None
+        # What the store held up goes on before a long time is skipped.
+        await self.simulation.advance(max(TROUBLE_S, self.trouble_until - self.simulation.now))
+        await self._still()
         left: list[TaskRecord] = []
         for again in range(_ENDS_WITHIN):
             left = [r for r in self.disk.records if r.phase is not Phase.FINALIZED]
@@ -181,6 +206,10 @@ class Run(World):
         await self.simulation.advance(process.engine.limits.grace_s + TROUBLE_S)
         await self._still()
         self._look()
+        over = process.clock.now()
+        await self.forgotten()
+        await self._still()
+        check_retention(self.process, self.disk, over)
 
     async def _close(self) -> None:
         """Close the last process, in which nothing must be left.
@@ -201,21 +230,27 @@ class Run(World):
         await self.simulation.advance(limits.grace_s + TROUBLE_S)
         if process.clock.armed:
             raise Broken("I30", f"the engine is closed, and {process.clock.armed} alarms are set")
-        left = sorted(_own_tasks())
+        left = sorted(tasks_of_engine())
         if left:
             raise Broken("I30", f"the engine is closed, and tasks are left: {left[:3]}")
+        check_threads(process, self.disk, self.simulation.threads())
         self.oracle.look_at_all()
         self.oracle.check_promises()
         self._look()
+        self.notes.update(set(left_by_agents(process, self.simulation.threads())))
 
     def result(self, seed: int, found: Broken | None) -> Ran:
         """What it came to."""
-        records = self.disk.records
+        every = self.disk.every()
         hits: Counter[Key] = Counter()
+        outcomes: Counter[str] = Counter()
         seal = hashlib.sha256()
-        for record in records:
-            log = self._log(record)
+        for _, log in every:
+            if any(event.trigger is Trigger.ABANDON for event in log):
+                who = "" if log[0].data.get("agent") is None else f" {log[0].data['agent']!r}"
+                self.notes[f"the agent{who} did not end when it was told to, and was given up"] += 1
             hits.update(hits_of(log))
+            outcomes.update([event.dest.value for event in log if event.dest in OUTCOMES][-1:])
             entries: list[Any] = [event.to_json() for event in log]
             seal.update(json.dumps(entries, sort_keys=True).encode())
         failure = None
@@ -225,22 +260,13 @@ class Run(World):
             failure,
             self.tape.made,
             self.tape.spans,
-            sum(record.phase in OVER for record in records),
+            sum(record.phase in OVER for record, _ in every),
             tuple(self.steps),
             hits,
             self.counted.counts(),
             seal.hexdigest()[:32],
+            outcomes,
+            self.errors,
+            self.notes,
+            [log for _, log in every],
         )
-
-
-def _own_tasks() -> Iterator[str]:
-    """What the engine began and has not ended; agents, and what they began beside, are theirs."""
-    here = asyncio.current_task()
-    for task in asyncio.all_tasks():
-        if task is here or not isinstance(task, SimTask) or not task.process.alive:
-            continue
-        work: Any = task.get_coro()
-        if task.get_name().startswith("turn "):
-            continue  # An agent that will not end, and was given up.
-        if _PACKAGE in Path(work.cr_code.co_filename).parents:
-            yield work.__qualname__

@@ -1,18 +1,27 @@
 """Agents as a run has them: it is counted how many turns of a task are alive."""
 
+import asyncio
 import functools
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
 
 from interlock._agent import Agent, AgentKind, kind_of
+from interlock.errors import Denied, Rejected, Retryable
+from interlock.testing.fuzz._report import raised
+from interlock.testing.fuzz._sim_loop import SimLoop
+
+#: What an agent raises to say what its task comes to.
+_MEANT: Final = (Rejected, Retryable, Denied)
 
 
 class Alive:
     """How many runs of an agent there are for each task, in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Counter[str] | None = None) -> None:
+        """`errors` counts what agents raise that they did not mean."""
         self.turns: Final[Counter[str]] = Counter()
+        self._errors: Final[Counter[str]] = Counter() if errors is None else errors
 
     def wrap(self, _name: str, agent: Agent) -> Agent:
         """The same agent, of the same kind, counted while it runs."""
@@ -29,6 +38,9 @@ class Alive:
             self.turns[task.task_id] += 1
             try:
                 return agent(task)
+            except (Exception, SystemExit) as error:
+                self._note(error)
+                raise
             finally:
                 self.turns[task.task_id] -= 1
 
@@ -39,6 +51,9 @@ class Alive:
             self.turns[task.task_id] += 1
             try:
                 return await agent(task)
+            except (Exception, SystemExit) as error:
+                self._note(error)
+                raise
             finally:
                 self.turns[task.task_id] -= 1
 
@@ -59,11 +74,21 @@ class Alive:
                         request = await requests.asend(reply)
             except StopAsyncIteration:
                 return
+            except (Exception, SystemExit) as error:
+                self._note(error)
+                raise
             finally:
                 self.turns[task.task_id] -= 1
                 await requests.aclose()
 
         return run
+
+    def _note(self, error: BaseException) -> None:
+        loop = asyncio._get_running_loop()  # noqa: SLF001  None on a thread
+        if isinstance(loop, SimLoop) and loop.over:
+            return  # It is only unwound.
+        if not isinstance(error, _MEANT):
+            self._errors[raised(error, says=False)] += 1
 
 
 def _like(agent: Agent, made: Any) -> Agent:  # noqa: ANN401  an agent of the same kind

@@ -1,6 +1,7 @@
 """Clients of a run: they ask for things without waiting for each other, and follow tasks."""
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
@@ -71,14 +72,15 @@ class Clients(ABC):
         *,
         promise: Promising = None,
         must_fail: str | None = None,
+        until: float = math.inf,
     ) -> None:
         """A client asks for something, and does not wait for what comes of it.
 
         What it is told goes to the line `step` of the trace.  `promise` is what it may rely on
-        when it is accepted; `must_fail` is what is broken when it is.
+        when it is accepted; `must_fail` is what is broken when it is, before `until`.
         """
         client = asyncio.get_running_loop().create_task(
-            self._client(step, call, promise, must_fail)
+            self._client(step, call, promise, must_fail, until)
         )
         self._requests[client] = self.steps[step]
         client.add_done_callback(lambda done: self._requests.pop(done, None))
@@ -89,6 +91,7 @@ class Clients(ABC):
         call: Callable[[], Awaitable[TaskRecord]],
         promise: Promising,
         must_fail: str | None,
+        until: float,
     ) -> None:
         line = self.steps[step]
         try:
@@ -104,6 +107,8 @@ class Clients(ABC):
             return
         self.steps[step] = f"{line} -> accepted"
         if must_fail is not None:
+            if record.updated_at >= until:
+                return  # It was held up, and its time has come meanwhile.
             self.met.append(Broken(must_fail, f"accepted: {line}"))
         elif promise is not None:
             try:

@@ -11,7 +11,8 @@ from interlock._outbox import DeliveryFailed, TaskView
 from interlock._runtime import Runtime
 from interlock._store import Watch
 from interlock.testing.fuzz._drive_agents import Alive
-from interlock.testing.fuzz._faults import FaultyStore, SkewedClock
+from interlock.testing.fuzz._faults import FaultyStore, WatchedClock
+from interlock.testing.fuzz._sim_threads import SimThread
 from interlock.testing.fuzz._tape import Tape
 
 #: The channel of the watches that a run adds to tasks.
@@ -24,8 +25,12 @@ class Process:
 
     engine: Engine
     store: FaultyStore
-    clock: SkewedClock
+    clock: WatchedClock
     alive: Alive
+    #: The tasks that were purged, and for which somebody has asked here since.
+    gone: set[str] = field(default_factory=set[str])
+    #: Threads that were there before it: what an engine that was drained did not wait for.
+    before: Sequence[SimThread] = ()
 
     @property
     def runtime(self) -> Runtime | None:

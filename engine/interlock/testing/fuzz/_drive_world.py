@@ -1,9 +1,10 @@
 """The world of one run: processes that live and die, clients, time, and the trace of it all."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from interlock._machine import Lifecycle
@@ -16,17 +17,23 @@ from interlock.testing.fuzz._drive_guards import Counted
 from interlock.testing.fuzz._drive_log import Listener
 from interlock.testing.fuzz._drive_process import CHANNEL, Process, Receiver
 from interlock.testing.fuzz._drive_steer import SteeredTape
-from interlock.testing.fuzz._faults import ALL_FAULTS, Disk, FaultyStore, SkewedClock
+from interlock.testing.fuzz._faults import ALL_FAULTS, Disk, FaultyStore, WatchedClock
+from interlock.testing.fuzz._faults_tools import FaultySource
 from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise
+from interlock.testing.fuzz._oracle_threads import check_threads
 from interlock.testing.fuzz._report import Invariant
 from interlock.testing.fuzz._sim import Simulation
+from interlock.testing.fuzz._sim_own import OwnLocks
 from interlock.testing.fuzz._target import Target
+from interlock.tools import ToolSource
 
 V = TypeVar("V")
 
-#: Longer waits are skipped: the clock is put forward, all but for these seconds.
+#: Longer waits are skipped, all but for these seconds.
 _SKIP_S: Final = 600.0
 _NOT_SKIPPED_S: Final = 121.0
+#: A longer time from one sweep of what is over to the next is not waited for.
+_SWEPT_S: Final = 3_600.0
 #: Seconds until nothing more comes of a store that failed.
 TROUBLE_S: Final = 15.0
 
@@ -40,6 +47,12 @@ class Plan:
     invariants: Sequence[Invariant]
     #: That of the target, which a factory may make anew each time.
     lifecycle: Lifecycle
+    #: What of the target's modules each process has for itself.
+    locks: OwnLocks = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the locks."""
+        object.__setattr__(self, "locks", OwnLocks(self.target.modules))
 
 
 def _some_of(faults: AbstractSet[str], tape: SteeredTape) -> frozenset[str]:
@@ -63,6 +76,7 @@ class World(Clients):
         disk = Disk()
         super().__init__(disk, Oracle(disk, self.counted.lifecycle, plan.invariants))
         self.target: Final = plan.target
+        self._locks: Final = plan.locks
         #: What may go wrong in this run.
         self.faults: Final = _some_of(plan.faults, tape)
         self.tape: Final = tape
@@ -80,6 +94,10 @@ class World(Clients):
         self._ids = 0
         #: Until when a store that failed may still hold something up.
         self.trouble_until = 0.0
+        #: What agents raised that they did not mean, and how often.
+        self.errors: Final[Counter[str]] = Counter()
+        #: What is worth a word and fails nothing, and how often it was met.
+        self.notes: Final[Counter[str]] = Counter()
         #: Whether a store ever failed.
         self.failed = False
         self._process: Process | None = None
@@ -125,21 +143,39 @@ class World(Clients):
 
     async def elapse(self, seconds: float) -> None:
         """Time goes on; a long wait is skipped but for its end."""
-        clock = self.process.clock
         if seconds > _SKIP_S:
-            clock.ahead_s += seconds - _NOT_SKIPPED_S
+            await self.simulation.skip(seconds - _NOT_SKIPPED_S)
             seconds = _NOT_SKIPPED_S
         await self.simulation.advance(seconds)
 
+    async def forgotten(self, *, reopens: bool = False) -> None:
+        """So much time passes that whatever is over now is purged, if anything ever is.
+
+        The engine sweeps every so often; and, with `reopens`, when it begins.
+        """
+        rule = self.process.engine.limits.retention
+        ages = [rule.age_s] if rule.age_s is not None else []
+        ages += [rule.at_least_s] if rule.tasks_max is not None else []
+        if not ages:
+            return
+        await self.simulation.skip(max(ages))
+        if reopens or rule.every_s > _SWEPT_S:
+            await self.reopen()
+        else:
+            await self.simulation.advance(rule.every_s + 1.0)
+
     async def boot(self) -> None:
         """A process begins: it opens an engine on what is stored."""
-        before = self._process
+        last = self._process
+        if last is not None:
+            self._locks.renew()
         store = FaultyStore(
             self.disk, self.tape, reorders=self._reorders, kill=self.simulation.kill
         )
-        clock = SkewedClock(self.simulation.clock)
-        clock.ahead_s = 0.0 if before is None else before.clock.ahead_s
-        alive = Alive()
+        clock = WatchedClock(self.simulation.clock)
+        if last is not None:
+            clock.latest = last.clock.latest
+        alive = Alive(self.errors)
         engine = self.target.engine(
             store=store,
             clock=clock,
@@ -147,10 +183,16 @@ class World(Clients):
             deliverers={CHANNEL: self.receiver},
             lifecycle=self.counted.lifecycle,
             wrap=alive.wrap,
+            source=self._faulty if "tool" in self.faults else None,
         )
-        self._process = Process(engine, store, clock, alive)
+        self.simulation.beats(engine.limits.retention.every_s)
+        before = tuple(self.simulation.threads())
+        self._process = Process(engine, store, clock, alive, before=before)
         self.simulation.restart()
         await self.simulation.within(engine.start())
+
+    def _faulty(self, source: ToolSource) -> ToolSource:
+        return FaultySource(source, self.tape, self.say)
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -201,10 +243,11 @@ class World(Clients):
         draining.result()
         await self.simulation.settle()
         self.check_answered()
+        check_threads(process, self.disk, self.simulation.threads())
         return True
 
     def note_trouble(self) -> None:
         """What a store held up goes on a while after it works again."""
         if not self.process.is_quiet():
-            self.trouble_until = self.simulation.clock.now() + TROUBLE_S
+            self.trouble_until = max(self.trouble_until, self.simulation.now + TROUBLE_S)
             self.failed = self.failed or self.process.store.fails

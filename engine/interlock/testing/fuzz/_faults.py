@@ -1,7 +1,8 @@
-"""What goes wrong around an engine: a store that is slow, fails or dies, and a clock set back."""
+"""What goes wrong around an engine: a store is slow, fails or dies, and a clock is set."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from interlock._clock import Alarm, Clock
@@ -25,6 +26,7 @@ ALL_FAULTS: Final = frozenset(
         "failing-store",
         "clock",
         "disconnect",
+        "tool",
     }
 )
 
@@ -39,11 +41,36 @@ class Disk(MemoryStore):
         super().__init__()
         #: Tasks that were written to since it was looked last.
         self.changed: Final[dict[str, None]] = {}
+        #: Tasks that were purged, as they were then: a run still checks what they came to.
+        self.gone: Final[dict[str, tuple[TaskRecord, list[Event]]]] = {}
+        #: Every task there ever was, in the order in which they were made.
+        self._made: Final[dict[str, None]] = {}
 
     def kept(self, task_id: str) -> tuple[TaskRecord, list[Event]] | None:
-        """A task and its log; the list is the store's own."""
+        """A task and its log, also if it was purged; the list is the store's own."""
         kept = self._tasks.get(task_id)
-        return None if kept is None else (kept.record, kept.events)
+        return self.gone.get(task_id) if kept is None else (kept.record, kept.events)
+
+    def every(self) -> list[tuple[TaskRecord, list[Event]]]:
+        """Every task and its log, also those that were purged, as they were made."""
+        found = map(self.kept, self._made)
+        return [kept for kept in found if kept is not None]
+
+    def remains(self) -> list[str]:
+        """What is still kept of tasks that were purged, each as a few words."""
+        rows = {
+            "a record": self._tasks,
+            "a claim": (claim.task_id for claim in self._claims.values()),
+            "a watch": self._watches,
+            "a deadline": (task_id for _, task_id in self._due),
+            "an entry among the finalized": (task_id for _, task_id in self._finalized),
+        }
+        return [
+            f"{what} of {task_id}"
+            for what, ids in rows.items()
+            for task_id in ids
+            if task_id in self.gone
+        ]
 
     def owes(self, task_id: str) -> bool:
         """Whether somebody is to be told of the task, and it was not given up."""
@@ -52,13 +79,24 @@ class Disk(MemoryStore):
 
     @property
     def records(self) -> list[TaskRecord]:
-        """Every task, in the order in which they were made."""
+        """Every task that is there, in the order in which they were made."""
         return [kept.record for kept in self._tasks.values()]
 
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`."""
         await super().commit(commit)
         self.changed[commit.record.task_id] = None
+        self._made[commit.record.task_id] = None
+
+    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
+        """See `Store.purge`."""
+        there = {record.task_id: self.kept(record.task_id) for record in self.records}
+        purged = await super().purge(before, keep=keep, limit=limit)
+        for task_id in purged:
+            if (kept := there[task_id]) is not None:
+                self.gone[task_id] = kept
+            self.changed[task_id] = None
+        return purged
 
 
 class FaultyStore:
@@ -106,21 +144,21 @@ class FaultyStore:
                 for _ in range(self._tape.choose(_ROUNDS_MAX)):
                     await asyncio.sleep(0)
             await self._pass()
-            await self._dies(commit)
+            await self._dies(partial(self._disk.commit, commit))
             await self._disk.commit(commit)
             if self._reorders and self._tape.chance(4):
                 await asyncio.sleep(0)
         finally:
             self.busy -= 1
 
-    async def _dies(self, commit: Commit) -> None:
+    async def _dies(self, write: Callable[[], Awaitable[object]]) -> None:
         if self.dies_in is None:
             return
         if self.dies_in:
             self.dies_in -= 1
             return
         if self._tape.chance(2):  # It is written, and nobody hears of it.
-            await self._disk.commit(commit)
+            await write()
         self.dead = True
         self._kill()
         await asyncio.get_running_loop().create_future()
@@ -191,14 +229,26 @@ class FaultyStore:
         return await self._disk.behind(limit)
 
     async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
-        """Forget nothing: a run looks at every log once more at its end."""
-        del before, keep, limit
-        return []
+        """See `Store.purge`: it may die just before or just after something is gone."""
+        self.busy += 1
+        try:
+            await self._pass()
+            purge = partial(self._disk.purge, before, keep=keep, limit=limit)
+            await self._dies(purge)
+            return await purge()
+        finally:
+            self.busy -= 1
 
     async def forget(self, task_id: str) -> bool:
-        """Forget nothing, as above."""
-        del task_id
-        return False
+        """See `Store.forget`: as for `purge`."""
+        self.busy += 1
+        try:
+            await self._pass()
+            forget = partial(self._disk.forget, task_id)
+            await self._dies(forget)
+            return await forget()
+        finally:
+            self.busy -= 1
 
     def quarantined(self) -> dict[str, str]:
         """See `Store.quarantined`: everything here can be read."""
@@ -230,18 +280,20 @@ class _Armed:
         self._callback()
 
 
-class SkewedClock:
-    """The clock of one process: that of the simulation, set forward or back at will."""
+class WatchedClock:
+    """The clock of one process: that of the simulation, and what is set by it."""
 
     def __init__(self, below: Clock) -> None:
         self._below: Final = below
-        #: Seconds that it is ahead of the simulation.
-        self.ahead_s = 0.0
+        #: The latest that it ever showed.
+        self.latest = 0.0
         self._armed: dict[_Armed, None] = {}
 
     def now(self) -> float:
         """See `Clock.now`."""
-        return self._below.now() + self.ahead_s
+        now = self._below.now()
+        self.latest = max(self.latest, now)
+        return now
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Alarm:
         """See `Clock.call_later`."""

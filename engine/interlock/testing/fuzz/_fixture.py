@@ -5,24 +5,28 @@ anything measures coverage, and it must not load the engine then.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, Protocol
 
 import pytest
 
-from interlock.testing.fuzz._coverage import coverage_of
+from interlock.errors import InvalidInput
+from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import text_of
-from interlock.testing.fuzz._report import Report, invariants_of
-from interlock.testing.fuzz._reproduction import About
+from interlock.testing.fuzz._report import Invariant, Report, invariants_of
+from interlock.testing.fuzz._reproduction import About, hash_seed, name_in
 from interlock.testing.fuzz._run import fuzz
 from interlock.testing.fuzz._target import Target
 
 #: How many runs a test makes that says neither `runs` nor `for_s`.
 RUNS: Final = 100
 
-_SHARES: Final = ("transitions", "guards")
+#: So much of what was not covered is named where nobody wants it covered.
+_NAMED_MAX: Final = 3
+#: The options of `fuzz`.
+_OPTIONS: Final = frozenset(inspect.signature(fuzz).parameters) - {"target"}
 
 
 class Fuzzes(Protocol):
@@ -32,14 +36,16 @@ class Fuzzes(Protocol):
         self,
         found: object,
         *,
-        transitions: float = 0.0,
-        guards: float = 0.0,
+        transitions: float | None = None,
+        guards: float | None = None,
+        completed: float | None = None,
         name: str = "",
         **options: Any,  # noqa: ANN401  those of `fuzz`
     ) -> Report:
         """Fuzz an engine, an agent, ... (`Target.of`); a failure fails the test.
 
-        `transitions` and `guards` are how many per cent of them must be covered.  `name` is how
+        `transitions` and `guards` are how many per cent of them must be covered, `completed` how
+        many per cent of all lives must have completed; 0 if nothing is said.  `name` is how
         the reproduction names what was fuzzed, `module:name`; without, it is looked for among
         the globals of the test's module, of those that it imports, and of its own.  Other
         options are those of `fuzz`; the invariants are those that the test's module marks,
@@ -54,18 +60,41 @@ def fuzzes_for(module: ModuleType | None, marked: Mapping[str, Any]) -> Fuzzes:
     def fuzzes(
         found: object,
         *,
-        transitions: float = 0.0,
-        guards: float = 0.0,
+        transitions: float | None = None,
+        guards: float | None = None,
+        completed: float | None = None,
         name: str = "",
         **options: Any,  # noqa: ANN401  those of `fuzz`
     ) -> Report:
-        given = {**marked, **options}
-        bounds = {share: float(given.pop(share, 0.0)) for share in _SHARES}
-        bounds["transitions"] = transitions or bounds["transitions"]
-        bounds["guards"] = guards or bounds["guards"]
-        return _fuzzed(found, name or _name(found, module), module, bounds, given)
+        bounds = {"transitions": transitions, "guards": guards, "completed": completed}
+        given = {**marked, **options, **{k: v for k, v in bounds.items() if v is not None}}
+        _check(given)
+        said = str(given.pop("name", ""))
+        where = name or said or _name(found, module)
+        return _fuzzed(found, where, module, {k: given.pop(k, 0.0) for k in SHARES}, given)
 
     return fuzzes
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Fail the test if an option, of the marker or of the call, is none."""
+    accepted = ", ".join(sorted({*_OPTIONS, *SHARES, "name"}))
+    problems = [
+        f"there is no option {name}; accepted are {accepted}"
+        for name in given
+        if name not in {*_OPTIONS, *SHARES, "name"}
+    ]
+    problems += [
+        f"{share} is {given[share]!r}; per cent from 0 to 100 are accepted"
+        for share in SHARES
+        if share in given and not _is_percent(given[share])
+    ]
+    if problems:
+        pytest.fail(f"interlock_fuzz: {'; '.join(problems)}", pytrace=False)
+
+
+def _is_percent(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 100  # noqa: PLR2004  of a hundred
 
 
 def _fuzzed(
@@ -75,31 +104,35 @@ def _fuzzed(
     bounds: Mapping[str, float],
     options: dict[str, Any],
 ) -> Report:
-    target = found if isinstance(found, Target) else Target.of(found)
     if "runs" not in options and "for_s" not in options:
         options["runs"] = RUNS
-    if "invariants" not in options and module is not None:
-        options["invariants"] = invariants_of(module)
-    report = fuzz(target, **options)
+    marked = () if module is None else invariants_of(module)
+    checks: Sequence[Invariant] = options.setdefault("invariants", marked)
+    try:
+        target = Target.of(found)
+        report = fuzz(target, **options)
+    except InvalidInput as error:
+        pytest.fail(f"interlock_fuzz: {error}", pytrace=False)
     covered = coverage_of(report, target.lifecycle.table)
-    shares = {"transitions": covered.transitions, "guards": covered.guards}
-    under = [
-        f"{what}: {shares[what]} is under {percent:g} %"
-        for what, percent in bounds.items()
-        if shares[what].percent < percent
-    ]
-    checked = module.__name__ if module is not None and options.get("invariants") else ""
-    about = About(where, under, frozenset(options.get("faults", ALL_FAULTS)), checked)
-    if report.failures or under:
-        pytest.fail(text_of(report, target.lifecycle, about), pytrace=False)
+    below = under(covered, bounds.items())
+    are_marked = module is not None and checks and tuple(checks) == marked
+    about = About(
+        where,
+        below,
+        frozenset(options.get("faults", ALL_FAULTS)),
+        module.__name__ if module is not None and are_marked else "",
+        () if are_marked else [_name(check, module, "your_invariant") for check in checks],
+        hash_seed(),
+        threaded=bool(target.lines_of),
+    )
+    if report.failures or below:
+        named = {} if below else {"named_max": _NAMED_MAX}
+        pytest.fail(text_of(report, target.lifecycle, about, **named), pytrace=False)
     return report
 
 
-def _name(found: object, module: ModuleType | None) -> str:
+def _name(found: object, module: ModuleType | None, otherwise: str = "your_engine") -> str:
     """How the reproduction finds it: by where it is a global, or else a name to be filled in."""
     imported = [] if module is None else [v for v in vars(module).values() if inspect.ismodule(v)]
-    for place in (module, *imported, inspect.getmodule(found)):
-        for name, value in vars(place).items() if place is not None else ():
-            if place is not None and value is found and not name.startswith("_"):
-                return f"{place.__name__}:{name}"
-    return "your_module:your_engine"
+    places = (module, *imported, inspect.getmodule(found))
+    return name_in(found, places) or f"your_module:{otherwise}"

@@ -10,6 +10,7 @@ from interlock._record import AskKind, TaskRecord
 from interlock.testing.fuzz import _moves_answer as answers
 from interlock.testing.fuzz import _moves_late as signals
 from interlock.testing.fuzz._drive_process import CHANNEL
+from interlock.testing.fuzz._oracle_run import FORGOTTEN_S
 
 if TYPE_CHECKING:
     from interlock.testing.fuzz._drive_world import World
@@ -166,6 +167,17 @@ async def _drain(run: "World") -> None:
     await run.reopen()
 
 
+async def _forget(run: "World") -> None:
+    if not _has_finalized(run):
+        return
+    reopens = run.tape.chance(3)
+    run.say(
+        "time passes until what is over is forgotten"
+        + (", and the engine is opened again" if reopens else "")
+    )
+    await run.forgotten(reopens=reopens)
+
+
 async def _slow(run: "World") -> None:
     store = run.process.store
     store.slow_s = 0.0 if store.slow_s else 0.3
@@ -178,10 +190,13 @@ async def _fail(run: "World") -> None:
     run.say("the store fails" if store.fails else "the store works again")
 
 
-async def _set_back(run: "World") -> None:
-    seconds = run.tape.pick((1.0, 30.0, 3_600.0))
-    run.say(f"the clock is set back by {seconds:.0f} s")
-    run.process.clock.ahead_s -= seconds
+async def _set_clock(run: "World") -> None:
+    seconds = run.tape.pick((-1.0, -30.0, -3_600.0, 1.0, 30.0, 3_600.0))
+    run.say(f"the clock is set {'back' if seconds < 0 else 'forward'} by {abs(seconds):.0f} s")
+    run.simulation.set_clock(seconds)
+    if seconds > 0:
+        # Deadlines pass that nobody sees before the engine looks again, within a minute.
+        run.trouble_until = max(run.trouble_until, run.simulation.now + FORGOTTEN_S)
 
 
 async def _lose(run: "World") -> None:
@@ -209,6 +224,11 @@ def _has_ask(kind: AskKind) -> "Callable[[World], bool]":
 
 def _has_closed(run: "World") -> bool:
     return any(record.closed for record in run.disk.records)
+
+
+def _has_finalized(run: "World") -> bool:
+    # A store that is away is not so for as long as that takes.
+    return run.process.is_quiet() and any(r.phase is Phase.FINALIZED for r in run.disk.records)
 
 
 def _has_queued(run: "World") -> bool:
@@ -242,8 +262,14 @@ KINDS: Final[Sequence[Kind]] = (
     Kind("deny", answers.deny, _has_ask(AskKind.AUTH), _of(T.DENY), weight=2),
     Kind("decline", answers.decline, _has_ask(AskKind.INPUT), _of(T.DECLINE), weight=2),
     Kind("cancel", _cancel, lambda r: bool(_live(r)), _of(T.CANCEL)),
-    Kind("follow", _follow, lambda r: bool(r.disk.records)),
-    Kind("drop", _drop, lambda r: any(f.connected for f in r.followers), fault="disconnect"),
+    Kind("follow", _follow, lambda r: bool(r.disk.records), weight=2),
+    Kind(
+        "drop",
+        _drop,
+        lambda r: any(f.connected for f in r.followers),
+        fault="disconnect",
+        weight=4,
+    ),
     Kind("operate", _operate, lambda r: bool(r.stuck()), _of(T.PROVIDE_INPUT), weight=3),
     Kind("drain", _drain, lambda r: bool(r.disk.records), _of(T.RECOVER)),
     Kind("stranger", _stranger, lambda r: bool(r.disk.records)),
@@ -254,6 +280,7 @@ KINDS: Final[Sequence[Kind]] = (
     Kind("reject", signals.reject, _has_queued, _of(T.REJECT), weight=1),
     Kind("slow", _slow, lambda r: bool(r.disk.records), fault="slow-store"),
     Kind("fail", _fail, lambda r: bool(r.disk.records), fault="failing-store"),
-    Kind("clock", _set_back, lambda r: bool(r.disk.records), fault="clock"),
+    Kind("clock", _set_clock, lambda r: bool(r.disk.records), fault="clock"),
+    Kind("forget", _forget, _has_finalized),
     Kind("lose", _lose, lambda r: bool(r.disk.records), fault="disconnect"),
 )

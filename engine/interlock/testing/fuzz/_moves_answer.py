@@ -8,7 +8,7 @@ from interlock._guards import ROLE, roles_among
 from interlock._phases import Trigger
 from interlock._record import Ask, AskKind, TaskRecord
 from interlock.models import Answer, Approval, Denial, JsonObject
-from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._answers import edited, fitting, unfitting, unmet
 from interlock.testing.fuzz._oracle_run import Promise
 
 if TYPE_CHECKING:
@@ -164,6 +164,8 @@ async def answer(run: "World") -> None:
         return
     record, ask = found
     if (value := fitting(ask.schema, run.tape)) is None:
+        why = f"could not be answered: {unmet(ask.schema)}"
+        run.notes[f"the ask {ask.prompt!r:.60} {why}"] += 1
         return
     other = fitting(ask.schema, run.tape)
     said = Answer(ask=ask.key, value=value[0])

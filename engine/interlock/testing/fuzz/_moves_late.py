@@ -4,10 +4,11 @@ They are put into the inbox of the task, where reports of turns and timers arriv
 given up may still say something, and a timer may ring that nobody waits for any more.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from interlock._cell import always
+from interlock._cell import Choice, always
 from interlock._event import AGENT, ENGINE, TIMER
 from interlock._phases import OVER, WAITING, Phase, Trigger
 from interlock._record import Active, Queued, Stopping, TaskRecord
@@ -28,6 +29,8 @@ class _Late(NamedTuple):
     actor: str
     #: What is broken if it is not.
     breaks: str
+    #: When its time has come, seconds since 1970.
+    until: float = math.inf
 
 
 #: What a turn may still say when it was given up.
@@ -79,23 +82,47 @@ def _timers(record: TaskRecord, now: float) -> list[_Late]:
     for ask in record.asks:
         data = {"key": ask.key, "timer": "ask", "grace_s": 5.0, "epoch": record.epoch}
         if ask.due > now:
-            early.append(_Late(f"{ask.key} expires too early", T.EXPIRE, data, TIMER, "I10"))
+            early.append(
+                _Late(f"{ask.key} expires too early", T.EXPIRE, data, TIMER, "I10", ask.due)
+            )
         early.append(
             _Late(f"{record.owner} lets {ask.key} expire", T.EXPIRE, data, record.owner, "I10")
         )
     if record.identity.due > now:
         data = {"key": "", "timer": "task", "grace_s": 5.0, "epoch": record.epoch}
-        early.append(_Late("its deadline comes too early", T.OVERRUN, data, TIMER, "overrun"))
+        early.append(
+            _Late(
+                "its deadline comes too early",
+                T.OVERRUN,
+                data,
+                TIMER,
+                "overrun",
+                record.identity.due,
+            )
+        )
     details = record.details
     if isinstance(details, Active) and (details.run_due is None or details.run_due > now):
         data = {"key": "", "timer": "run", "grace_s": 5.0, "epoch": record.epoch}
-        early.append(_Late("its run ends too early", T.OVERRUN, data, TIMER, "overrun"))
+        early.append(
+            _Late(
+                "its run ends too early",
+                T.OVERRUN,
+                data,
+                TIMER,
+                "overrun",
+                details.run_due or math.inf,
+            )
+        )
     if isinstance(details, Stopping) and details.grace_due > now:
         data = {"key": "", "timer": "grace", "epoch": record.epoch}
-        early.append(_Late("its grace time ends too early", T.ABANDON, data, TIMER, "I31"))
+        early.append(
+            _Late("its grace time ends too early", T.ABANDON, data, TIMER, "I31", details.grace_due)
+        )
     if isinstance(details, Queued) and details.not_before is not None and details.not_before > now:
         data = {"run_s": None}
-        early.append(_Late("its back-off ends too early", T.START, data, ENGINE, "start"))
+        early.append(
+            _Late("its back-off ends too early", T.START, data, ENGINE, "start", details.not_before)
+        )
     return early
 
 
@@ -113,11 +140,16 @@ async def late(run: "World") -> None:
         run.say(f"{signal.what}: {record.task_id}"),
         lambda: _fired(run, record.task_id, signal),
         must_fail=signal.breaks,
+        until=signal.until,
     )
 
 
 async def reject(run: "World") -> None:
-    """The agent rejects a task before it begins."""
+    """The agent rejects a task before it begins.
+
+    No turn and no admission of the engine does so (see the row in `_transitions`): without this
+    move that row would never be taken, and whether it holds never be seen.
+    """
     queued = [record for record in run.disk.records if record.phase is Phase.SUBMITTED]
     if not queued:
         return
@@ -135,5 +167,17 @@ async def _fired(run: "World", task_id: str, signal: _Late) -> TaskRecord:
         raise NotAccepting("the engine is closed")
     cell = await runtime.writer.cell(task_id)
     with runtime.writer.keeping(cell):
-        choice = always(signal.trigger, signal.data)
-        return await runtime.writer.fire(cell, choice, signal.actor)
+        return await runtime.writer.fire(cell, _chosen(signal), signal.actor)
+
+
+def _chosen(signal: _Late) -> Choice:
+    """The signal; a recovery only where the task still runs, for a turn that stops has that too."""
+    if signal.trigger is not T.RECOVER:
+        return always(signal.trigger, signal.data)
+
+    def choose(record: TaskRecord) -> tuple[Trigger, Mapping[str, Any]]:
+        if record.phase is Phase.RUNNING:
+            return signal.trigger, signal.data
+        return T.SUBMIT, {}  # It is refused: there is the task already.
+
+    return choose

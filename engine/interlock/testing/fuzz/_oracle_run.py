@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from interlock._event import Event, Signal
 from interlock._machine import Lifecycle
+from interlock._memory import OPERATOR
 from interlock._phases import OUTCOMES, OVER, Phase, Trigger
 from interlock._record import Queued, TaskRecord
 from interlock._runtime import Runtime
@@ -17,7 +18,7 @@ from interlock.errors import StoreCorrupt
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._drive_process import Follower, Process, Receiver
 from interlock.testing.fuzz._faults import Disk
-from interlock.testing.fuzz._report import USER, Invariant, broken
+from interlock.testing.fuzz._report import USER, Invariant, broken, name_of_check
 
 #: Seconds after which a deadline that has passed is taken for forgotten: an alarm is set for a
 #: minute at most, and a store that failed is asked again after a few seconds.
@@ -99,6 +100,8 @@ class Oracle:
             if kept is None:
                 raise Broken("I18", f"{task_id} was acknowledged and is not there")
             self._look_at(task_id, *kept)
+        for left in self._disk.remains():
+            raise Broken("purge", f"{left}, which was purged, is kept")
 
     def look_at_all(self) -> None:
         """Check every task once more, as after a crash.
@@ -106,7 +109,7 @@ class Oracle:
         Raises:
             Broken: something does not hold.
         """
-        self._disk.changed.update(dict.fromkeys(record.task_id for record in self._disk.records))
+        self._disk.changed.update(dict.fromkeys(r.task_id for r, _ in self._disk.every()))
         self.look()
 
     def _look_at(self, task_id: str, record: TaskRecord, log: list[Event]) -> None:
@@ -128,7 +131,7 @@ class Oracle:
                 self._check_promise(promise, log)
         for check in self._invariants:
             if (what := broken(check, record, tuple(log))) is not None:
-                raise Broken(USER, what)
+                raise Broken(f"{USER}:{name_of_check(check)}", what)
 
     def _check_fold(self, record: TaskRecord, log: list[Event]) -> None:
         try:
@@ -273,5 +276,8 @@ def check_receiver(receiver: Receiver) -> None:
 def _check_asks(task_id: str, events: Sequence[Event]) -> None:
     """An ask is open for a while when it stands in the log: else nobody could answer it."""
     for event in events:
-        if event.trigger is Trigger.ASK and event.data["due"] <= event.at:
+        if event.trigger is not Trigger.ASK or event.data["due"] > event.at:
+            continue
+        # An operator has as long as the task: one whose own deadline has passed is over anyway.
+        if not event.data["key"].startswith(OPERATOR):
             raise Broken("I09", f"{task_id}: event {event.seq} asks what is over already")

@@ -17,7 +17,6 @@ def recorded_test(log: Sequence[Event], task_id: str, where: str) -> str:
     entries = pprint.pformat(
         [event.to_json() for event in log], width=_WIDTH, sort_dicts=False, underscore_numbers=False
     )
-    test = _NO_NAME.sub("_", task_id.lower()).strip("_") or "recorded"
     return "\n".join(
         [
             f'"""Task {_plain(task_id)}, recorded by `interlock record`.',
@@ -25,6 +24,9 @@ def recorded_test(log: Sequence[Event], task_id: str, where: str) -> str:
             "CAREFUL: this file holds what the task was asked, what people answered, and the",
             "arguments and results of everything that the agent called.  Look through it for",
             "secrets before you keep it.",
+            "",
+            f"It imports {_plain(module)}: where that is not found, run `python -m pytest`, or say",
+            'pythonpath = ["."] in the settings of pytest.',
             '"""',
             "",
             f"import {module}",
@@ -34,12 +36,17 @@ def recorded_test(log: Sequence[Event], task_id: str, where: str) -> str:
             f"LOG = {entries}",
             "",
             "",
-            f"def test_task_{test}() -> None:",
+            f"def {name_of_test(task_id)}() -> None:",
             '    """The same requests, answers and calls lead to the same moves and outcome."""',
             f"    check_recorded({module}.{name}, LOG)",
             "",
         ]
     )
+
+
+def name_of_test(task_id: str) -> str:
+    """The name of the test, and of a file for it."""
+    return f"test_task_{_NO_NAME.sub('_', task_id.lower()).strip('_') or 'recorded'}"
 
 
 def _plain(text: str) -> str:

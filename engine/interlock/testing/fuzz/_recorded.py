@@ -19,6 +19,7 @@ from interlock._turn import Turn
 from interlock.models import Answer, Approval, Denial, Part
 from interlock.testing._clock import ManualClock
 from interlock.testing.fuzz._calls import Script, answered_by
+from interlock.testing.fuzz._ended import end_all
 from interlock.testing.fuzz._target import Target
 
 V = TypeVar("V")
@@ -143,8 +144,10 @@ class _Player:
             if at >= len(self._recorded):
                 raise Diverged(f"event {at + 1} was not recorded: {_told(came)}")
             if _seen(came) != _seen(self._recorded[at]):
+                was = self._recorded[at]
+                differs = ", ".join(_differing(came, was))
                 raise Diverged(
-                    f"event {at + 1} is {_told(came)}, and was {_told(self._recorded[at])}"
+                    f"event {at + 1} is {_told(came)}, and was {_told(was)}: {differs} differs"
                 )
 
     def _cause(self, at: int, event: Event) -> None:
@@ -248,10 +251,7 @@ class _Player:
         for turn in self._turns():
             turn.fence()
             turn.let_go()
-        while tasks := asyncio.all_tasks(self._loop):
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.wait(tasks))
+        end_all(self._loop)
 
     def close(self) -> None:
         """Let go of everything; threads may come to their end before that."""
@@ -292,16 +292,22 @@ def _decision(event: Event) -> Approval | Denial:
     return Approval(decision="approve", arguments=arguments, **said)
 
 
-def _seen(event: Event) -> tuple[object, ...]:
+def _seen(event: Event) -> Mapping[str, object]:
     """What must be the same again."""
-    return (
-        event.trigger,
-        event.source,
-        event.dest,
+    return {
+        "trigger": event.trigger,
+        "source": event.source,
+        "dest": event.dest,
         # Whether a turn or the engine says that it has stopped depends on whether it was parked.
-        None if event.actor in MACHINES else event.actor,
-        *(event.data.get(name) for name in _COMPARED),
-    )
+        "actor": None if event.actor in MACHINES else event.actor,
+        **{name: event.data.get(name) for name in _COMPARED},
+    }
+
+
+def _differing(one: Event, other: Event) -> list[str]:
+    """The names of what is not the same; what it is may be secret."""
+    a, b = _seen(one), _seen(other)
+    return [name for name in a if a[name] != b[name]]
 
 
 def _told(event: Event) -> str:

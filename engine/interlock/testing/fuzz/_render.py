@@ -7,10 +7,12 @@ from xml.etree import ElementTree as ET
 
 from interlock import diagram
 from interlock._machine import Lifecycle
+from interlock._phases import Phase
 from interlock.models import JsonObject, JsonValue
 from interlock.testing.fuzz._coverage import Coverage, arrow, coverage_of
 from interlock.testing.fuzz._report import USER, Failure, Report
 from interlock.testing.fuzz._reproduction import About, pasted
+from interlock.testing.fuzz._sim_lines import INTERRUPTED
 
 #: What the JSON says that it is.
 FORMAT: Final = "interlock-fuzz/1"
@@ -36,46 +38,68 @@ CHECKS: Final[Mapping[str, str]] = {
     "I16": "a call is made once",
     "I17": "epochs never go back",
     "I18": "what was acknowledged is in the log",
-    "I20": "the record is the fold of the log",
+    "I20": "the record is the fold of the log, also through JSON",
     "I21": "a finalized task holds nothing",
     "I24": "a watcher sees a log without gaps",
     "I25": "the agent never answers itself",
     "I26": "a task is there for its owner only",
-    "I27": "a log gives the same record again, also through JSON",
     "I28": "every task comes to an outcome",
     "I29": "an answer wakes the turn",
     "I30": "after the end nothing is left",
+    "I31": "nobody's grace time ends early",
     "I33": "a stream has one last event",
-    "I35": "a refusal changes nothing",
+    "I39": "nothing grows beyond its limit",
+    "T5": "only who may approve something does",
+    "answer_fits": "an answer fits what was asked",
+    "bug": "the engine finds no bug in itself",
+    "deadlock": "no run stands still",
     "delivery": "what is watched is delivered",
     "drain": "the engine closes",
     "hang": "every request is answered",
+    "inbox": "nothing that was sent to a task is left lying",
     "log": "nothing is logged as an error",
+    "purge": "what is forgotten is gone altogether, and neither too early nor too late",
+    "raised": "no request, and no run, raises what nobody expects",
+    "recover": "no task is recovered more often than it may be",
+    "replay": "the same decisions give the same log, in runs that are repeated",
+    "start": "a task begins when there is room for it",
     "steps": "every run comes to its end",
     "timer": "no deadline is forgotten",
     "turns": "one turn of a task is alive",
-    "deadlock": "no run stands still",
-    "replay": "the same decisions give the same log",
+    "uncaught": "nobody leaves an error for the event loop",
     USER: "the invariants of your own",
 }
 
-#: Rows and guards that are named one by one.
-_NAMED_MAX: Final = 60
+#: Of rows, guards and errors so many are named one by one; and on a screen.
+_NAMED_MAX: Final = 100
+BRIEFLY: Final = 5
 
 
-def text_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
-    """For people: what was run, what was covered, and each failure with what reproduces it."""
-    return "\n".join([*_lines(report, coverage_of(report, lifecycle.table), about), ""])
+def text_of(
+    report: Report, lifecycle: Lifecycle, about: About, *, named_max: int = _NAMED_MAX
+) -> str:
+    """For people: what was run, what was covered, and each failure with what reproduces it.
+
+    Of what was not covered at most `named_max` of a kind are named, the nearest first.
+    """
+    covered = coverage_of(report, lifecycle.table)
+    return "\n".join([*_lines(report, covered, about, named_max), ""])
 
 
-def _lines(report: Report, covered: Coverage, about: About) -> Iterator[str]:
+def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> Iterator[str]:
     yield f"{about.where}: {_counted(report)}"
+    yield f"  outcomes: {_outcomes(report) or 'none'}"
+    raised = sorted(report.errors.items(), key=lambda entry: -entry[1])
+    yield from _some([f"    agents raised: {what} ({n:,} times)" for what, n in raised], named_max)
+    notes = sorted(report.notes.items(), key=lambda entry: -entry[1])
+    yield from _some([f"    note: {what} ({n:,} times)" for what, n in notes], named_max)
     yield f"  transitions: {covered.transitions}"
-    yield from _some([f"    never taken: {arrow(key)}" for key in covered.never])
+    yield from _some([f"    never taken: {arrow(key)}" for key in covered.never], named_max)
     yield f"  guards: {covered.guards} both held and refused"
-    yield from _some(
-        [f"    never {' or '.join(words)}: {name}" for name, words in covered.one_sided.items()]
-    )
+    one_sided = [f"    never {' or '.join(w)}: {name}" for name, w in covered.one_sided.items()]
+    yield from _some(one_sided, named_max)
+    if about.threaded:
+        yield f"  plain functions on threads: interrupted {INTERRUPTED}"
     for failure in report.failures:
         yield ""
         yield from told(failure, about)
@@ -83,6 +107,14 @@ def _lines(report: Report, covered: Coverage, about: About) -> Iterator[str]:
     yield from about.under
     count = len(report.failures)
     yield f"{count} kind{'s' * (count != 1)} of failure" if count else "no failure"
+
+
+def _outcomes(report: Report) -> str:
+    """Each with its number, the most frequent first; that nothing completed is worth a word."""
+    counts = sorted(report.outcomes.items(), key=lambda entry: (-entry[1], entry[0]))
+    if report.lives and Phase.COMPLETED.value not in report.outcomes:
+        counts.insert(0, (Phase.COMPLETED.value, 0))
+    return ", ".join(f"{count:,} {name}" for name, count in counts)
 
 
 def _counted(report: Report) -> str:
@@ -93,9 +125,10 @@ def _counted(report: Report) -> str:
     )
 
 
-def _some(lines: Sequence[str]) -> list[str]:
-    left = len(lines) - _NAMED_MAX
-    return [*lines[:_NAMED_MAX], *([f"    and {left} more"] if left > 0 else [])]
+def _some(lines: Sequence[str], named_max: int) -> list[str]:
+    left = len(lines) - named_max
+    where = "" if named_max != BRIEFLY else ": a .txt, .json or .html report names all"
+    return [*lines[:named_max], *([f"    and {left} more{where}"] if left > 0 else [])]
 
 
 def told(failure: Failure, about: About) -> Iterator[str]:
@@ -131,6 +164,9 @@ def json_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
         "lives": report.lives,
         "steps": report.steps,
         "seconds": round(report.seconds, 3),
+        "outcomes": dict(sorted(report.outcomes.items())),
+        "errors": dict(sorted(report.errors.items())),
+        "notes": dict(sorted(report.notes.items())),
         "transitions": {
             "seen": covered.transitions.seen,
             "of": covered.transitions.of,
@@ -164,8 +200,10 @@ def _failure(failure: Failure, about: About) -> JsonObject:
 def junit_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
     """For a CI server: one test case for each kind of check, and one for the bounds."""
     covered = coverage_of(report, lifecycle.table)
-    kinds = {**CHECKS, **{f.kind: CHECKS.get(f.kind, f.kind) for f in report.failures}}
     failed = {failure.kind: failure for failure in report.failures}
+    kinds = {**CHECKS, **{kind: CHECKS.get(kind, kind) for kind in failed}}
+    if any(kind.startswith(f"{USER}:") for kind in failed):
+        del kinds[USER]  # Those that do not hold are there by their names.
     suite = ET.Element(
         "testsuite",
         name=f"interlock fuzz {about.where}",
@@ -185,7 +223,8 @@ def junit_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
         said = ET.SubElement(case, "failure", type="coverage", message="; ".join(about.under))
         said.text = "\n".join(f"never taken: {arrow(key)}" for key in covered.never)
     out = ET.SubElement(suite, "system-out")
-    out.text = _allowed(f"{_counted(report)}\ntransitions: {covered.transitions}")
+    words = f"{_counted(report)}\noutcomes: {_outcomes(report)}\n"
+    out.text = _allowed(f"{words}transitions: {covered.transitions}")
     suites = ET.Element("testsuites")
     suites.append(suite)
     ET.indent(suites)

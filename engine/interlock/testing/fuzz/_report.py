@@ -1,14 +1,19 @@
 """What came of fuzzing: the runs, what they covered, and every failure with what replays it."""
 
+import inspect
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Final, TypeAlias, TypeVar
 
 from interlock._event import Event
 from interlock._record import TaskRecord
 from interlock.diagram import Key
+from interlock.errors import InvalidInput
+from interlock.testing.fuzz._own import is_own
 
 #: What must hold of every task after every step: given its record and its log so far.  It is
 #: broken when it raises AssertionError, or returns False.
@@ -16,10 +21,13 @@ Invariant: TypeAlias = Callable[[TaskRecord, Sequence[Event]], object]
 
 F = TypeVar("F", bound=Invariant)
 
+#: Characters of what an error says.
+_WORDS_MAX: Final = 200
+
 #: Set on what `invariant` has seen.
 _MARK: Final = "__interlock_invariant__"
 
-#: The kind of a failure that an invariant of the user's found.
+#: The kind of a failure that an invariant of the user's found, before its name: "user:paid".
 USER: Final = "user"
 
 
@@ -28,9 +36,34 @@ def invariant(check: F) -> F:
 
     Called with the record of a task and its log; it is broken when it raises AssertionError, or
     returns False.
+
+    Raises:
+        InvalidInput: it is an async function, which nobody would await.
     """
+    check_invariants([check])
     setattr(check, _MARK, True)
     return check
+
+
+def check_invariants(checks: Iterable[Invariant]) -> None:
+    """Refuse what could not be broken.
+
+    Raises:
+        InvalidInput: one cannot be called, or nobody would await it.
+    """
+    for check in checks:
+        if not callable(check):
+            said = f"an invariant is of type {type(check).__name__}"
+        elif inspect.iscoroutinefunction(check) or inspect.isgeneratorfunction(check):
+            said = f"the invariant {name_of_check(check)} is no plain function"
+        else:
+            continue
+        raise InvalidInput([f"{said}; a plain function of a record and a log is accepted"])
+
+
+def name_of_check(check: Invariant) -> str:
+    """The name of an invariant."""
+    return str(getattr(check, "__name__", type(check).__name__))
 
 
 def invariants_of(module: ModuleType) -> tuple[Invariant, ...]:
@@ -42,22 +75,41 @@ def invariants_of(module: ModuleType) -> tuple[Invariant, ...]:
 def broken(check: Invariant, record: TaskRecord, log: Sequence[Event]) -> str | None:
     """How the invariant is broken, as a sentence that begins with its name; None if it holds.
 
-    What it raises but AssertionError is a fault of its own, and goes through.
+    One that raises something else than AssertionError is broken, too: nobody knows if it holds.
     """
-    name = getattr(check, "__name__", type(check).__name__)
+    name = name_of_check(check)
     try:
         held = check(record, log)
     except AssertionError as error:
         words = str(error).partition("\n")[0]
         return f"{name}: {words or 'an assertion of it does not hold'}"
+    except Exception as error:  # noqa: BLE001  whatever the user's own code raises
+        return f"{name}: it raises {raised(error)}"
+    if inspect.iscoroutine(held):
+        held.close()
+        return f"{name}: it is no plain function, and nobody awaits it"
     return f"{name} does not hold" if held is False else None
+
+
+def raised(error: BaseException, *, says: bool = True) -> str:
+    """An error in one line: of which type, what it says, and where the user's own code raised it.
+
+    Without what it says all of one place are alike.
+    """
+    words = str(error).partition("\n")[0][:_WORDS_MAX] if says else ""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if not place or is_own(file):
+            place = f" at {Path(file).name}:{line}"
+    return f"{type(error).__name__}{f': {words}' if words else ''}{place}"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One way in which a run went wrong, and the decisions that make it go so again."""
 
-    #: "I17", "user", "deadlock", "replay", ...: the same kind is taken for the same bug.
+    #: "I17", "user:name", "deadlock", "replay", ...: the same kind is taken for the same bug.
     kind: str
     message: str
     seed: int
@@ -85,6 +137,13 @@ class Report:
     failures: tuple[Failure, ...] = ()
     #: One a run, of the logs of all its tasks.
     digests: tuple[str, ...] = ()
+    #: How many lives came to each outcome.
+    outcomes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: What agents raised that no outcome is meant by, and where -> how often.
+    errors: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    #: What is worth a word and fails nothing -> how often it was met.
+    notes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def merged(cls, reports: Iterable["Report"]) -> "Report":
@@ -114,4 +173,14 @@ class Report:
             guards=guards,
             failures=tuple(failures.values()),
             digests=tuple(digest for report in every for digest in report.digests),
+            outcomes=_added(report.outcomes for report in every),
+            errors=_added(report.errors for report in every),
+            notes=_added(report.notes for report in every),
         )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)

@@ -1,9 +1,12 @@
 """A failure as a pytest test that reproduces it: to be pasted, and kept."""
 
+import os
 import re
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Final
 
 from interlock.testing.fuzz._faults import ALL_FAULTS
@@ -30,14 +33,21 @@ class About:
     under: Sequence[str] = ()
     #: The faults that were on: a run is only the same with the same ones.
     faults: frozenset[str] = ALL_FAULTS
-    #: The module whose invariants were checked; "" for none.
+    #: The module whose marked invariants were checked; "" for none.
     invariants: str = ""
+    #: Invariants that were given instead, each as `module:name`.
+    given: Sequence[str] = ()
+    #: PYTHONHASHSEED, which no run decides; "random" if it was not set, "" if nobody knows.
+    hash_seed: str = ""
+    #: Whether plain functions of it run on threads.
+    threaded: bool = False
 
 
 def pasted(failure: Failure, about: About) -> str:
     """The source of a test."""
     module, _, name = about.where.partition(":")
-    imports = sorted({module, about.invariants} - {""})
+    checks = [given.partition(":") for given in about.given]
+    imports = sorted({module, about.invariants, *(place for place, _, _ in checks)} - {""})
     helpers = ["Target", *(["invariants_of"] if about.invariants else []), "replay"]
     options = ""
     if about.faults != ALL_FAULTS:
@@ -45,6 +55,9 @@ def pasted(failure: Failure, about: About) -> str:
         options += f", faults={{{named}}}" if named else ", faults=frozenset()"
     if about.invariants:
         options += f", invariants=invariants_of({about.invariants})"
+    elif checks:
+        named = ", ".join(f"{place}.{check}" for place, _, check in checks)
+        options += f", invariants=[{named}]"
     tape = textwrap.fill(
         ", ".join(map(str, failure.tape)),
         _WIDTH,
@@ -60,6 +73,7 @@ def pasted(failure: Failure, about: About) -> str:
             "",
             f"def {name_of(failure)}() -> None:",
             *_said(failure),
+            *_salted(about),
             f"    tape = {tape}",
             f"    target = Target.of({module}.{name})",
             f"    found = replay(target, {failure.seed}, tape{options})",
@@ -74,6 +88,30 @@ def _said(failure: Failure) -> list[str]:
     words = f"{failure.kind}: {failure.message}"
     lines = [*textwrap.wrap(_plain(words), _WIDTH - 6), *map(_plain, failure.steps)]
     return [f"    # {line}" for line in lines]
+
+
+def _salted(about: About) -> list[str]:
+    """By what the order of sets came to be: no run can decide it."""
+    if not about.hash_seed:
+        return []
+    if about.hash_seed == "random":
+        return ["    # PYTHONHASHSEED was not set; with sets of texts it may not come again."]
+    return [f"    # Where sets of texts matter it comes with PYTHONHASHSEED={about.hash_seed}."]
+
+
+def hash_seed() -> str:
+    """PYTHONHASHSEED, as this process has it; "random" if it has none."""
+    ignored = sys.flags.ignore_environment
+    return "random" if ignored else os.environ.get("PYTHONHASHSEED", "random")
+
+
+def name_in(found: object, places: Iterable[ModuleType | None]) -> str | None:
+    """`module:name` of something that is a global of one of these."""
+    for place in places:
+        for name, value in vars(place).items() if place is not None else ():
+            if place is not None and value is found and not name.startswith("_"):
+                return f"{place.__name__}:{name}"
+    return None
 
 
 def _plain(text: str) -> str:

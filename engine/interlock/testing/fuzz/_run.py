@@ -1,26 +1,35 @@
 """Many runs of a target: what they covered, and each way in which one failed, shrunk."""
 
+import math
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from interlock.errors import InvalidInput
-from interlock.testing.fuzz._drive import Ran, ran
+from interlock.testing.fuzz._again import REPLAY, confirmed, run_twice
+from interlock.testing.fuzz._drive import STUCK, Ran, ran
 from interlock.testing.fuzz._drive_world import Plan
 from interlock.testing.fuzz._faults import ALL_FAULTS
-from interlock.testing.fuzz._report import Failure, Invariant, Report
+from interlock.testing.fuzz._report import Failure, Invariant, Report, check_invariants
 from interlock.testing.fuzz._shrink import shrunk
 from interlock.testing.fuzz._target import Target
 
 #: Runs between two looks at the time and at what was found, whatever the number of jobs: so the
 #: same seeds are run.
 ROUND: Final = 32
+#: Seconds beyond `for_s` in which failures are shrunk.
+SHRINKS_S: Final = 10.0
 #: How many runs there are where neither a number nor a time is given.
 RUNS: Final = 1_000
+
+#: Tapes that are tried at most to find a plainer one that differs when it is repeated.
+_TRIES_TWICE: Final = 60
 
 #: Runs these seeds, in this order.
 _Runner: TypeAlias = Callable[[Sequence[int]], Iterable[Ran]]
@@ -43,17 +52,21 @@ def fuzz(
 ) -> Report:
     """Run the target with the seeds `seed`, `seed + 1`, ...: `runs` of them, or for some seconds.
 
-    It ends before that once `failures_max` kinds of failures were found.  Each is shrunk.
+    It ends before that once `failures_max` kinds of failures were found.  Each is shrunk: to the
+    same tape wherever it is, unless `for_s` was given and is over by `SHRINKS_S`.  A run that
+    does not come back ends all at once, and is not shrunk.
     `on_run` is told what each run came to, in the order of the seeds.  `jobs` is how many
     processes run at once, where the system can fork; the same seeds give the same report
     whatever it is, but for the seconds.
 
     Raises:
-        InvalidInput: there is no such fault, or the numbers are none.
+        InvalidInput: there is no such fault, the numbers are none, or an invariant is.
     """
     _check(faults, runs, for_s, jobs)
+    check_invariants(invariants)
     plan = Plan(target, frozenset(faults), tuple(invariants), target.lifecycle)
     began = time.monotonic()
+    until = math.inf if for_s is None else began + for_s
     most = RUNS if runs is None and for_s is None else runs
     reports: list[Report] = []
     found: dict[str, Ran] = {}
@@ -68,21 +81,16 @@ def fuzz(
                     found.setdefault(one.failure.kind, one)
                 if on_run is not None:
                     on_run(report)
-            spent = time.monotonic() - began
-            if len(found) >= failures_max or (for_s is not None and spent >= for_s):
+                if time.monotonic() >= until or STUCK in found:
+                    break
+            if time.monotonic() >= until or STUCK in found or len(found) >= failures_max:
                 break
-    failures = tuple(_shrunk(plan, one) for one in found.values())
-    every = Report.merged(reports)
-    return Report(
-        every.runs,
-        every.lives,
-        every.steps,
-        time.monotonic() - began,
-        every.hits,
-        every.guards,
-        failures,
-        every.digests,
-    )
+    failures: dict[str, Failure] = {}
+    for one in found.values():
+        failure = _shrunk(plan, one, max(until, time.monotonic()) + SHRINKS_S)
+        failures.setdefault(failure.kind, failure)
+    seconds = time.monotonic() - began
+    return replace(Report.merged(reports), seconds=seconds, failures=tuple(failures.values()))
 
 
 def replay(
@@ -95,16 +103,23 @@ def replay(
 ) -> Failure | None:
     """Run once more what `fuzz` ran: by the tape of a failure, or all of the run of a seed.
 
-    The faults have to be those of then.  None if nothing fails.
+    The faults have to be those of then.  None if nothing fails; a run that comes out otherwise
+    when it is repeated fails, too.
+
+    Raises:
+        InvalidInput: there is no such fault, or an invariant is none.
     """
     _check(faults, None, None, 1)
+    check_invariants(invariants)
     plan = Plan(target, frozenset(faults), tuple(invariants), target.lifecycle)
-    return ran(plan, seed, tape).failure
+    return run_twice(partial(ran, plan, seed), seed, tape).failure
 
 
 def _check(faults: AbstractSet[str], runs: int | None, for_s: float | None, jobs: int) -> None:
     problems: list[str] = []
-    if unknown := sorted(faults - ALL_FAULTS):
+    if isinstance(faults, str):
+        problems.append("faults is a text; a set of names is accepted")
+    elif unknown := sorted(faults - ALL_FAULTS):
         accepted = ", ".join(sorted(ALL_FAULTS))
         problems.append(f"there is no fault {', '.join(unknown)}; accepted are {accepted}")
     if runs is not None and runs < 1:
@@ -117,30 +132,60 @@ def _check(faults: AbstractSet[str], runs: int | None, for_s: float | None, jobs
         raise InvalidInput(problems)
 
 
-def _shrunk(plan: Plan, failed: Ran) -> Failure:
-    assert failed.failure is not None
-    return shrunk(failed, partial(ran, plan, failed.failure.seed))
+def _shrunk(plan: Plan, failed: Ran, until: float) -> Failure:
+    failure = failed.failure
+    assert failure is not None
+    if failure.kind == STUCK:
+        return failure
+    once = partial(ran, plan, failure.seed)
+    if failure.kind == REPLAY:
+        twice = partial(run_twice, once, failure.seed)
+        return shrunk(failed, twice, tries_max=_TRIES_TWICE, until=until)
+    if (again := confirmed(failure, once)).kind == REPLAY:
+        return again
+    return confirmed(shrunk(failed, once, until=until), once)
 
 
 def _report_of(one: Ran) -> Report:
     failures = () if one.failure is None else (one.failure,)
-    return Report(1, one.lives, len(one.trace), 0.0, one.hits, one.guards, failures, (one.digest,))
+    return Report(
+        runs=1,
+        lives=one.lives,
+        steps=len(one.trace),
+        hits=one.hits,
+        guards=one.guards,
+        failures=failures,
+        digests=(one.digest,),
+        outcomes=one.outcomes,
+        errors=one.errors,
+        notes=one.notes,
+    )
 
 
 @contextmanager
 def _runner(plan: Plan, jobs: int) -> Generator[_Runner]:
     """What runs seeds: here, or in processes that are forked off."""
     if jobs == 1 or "fork" not in multiprocessing.get_all_start_methods():
-        yield lambda seeds: (ran(plan, seed) for seed in seeds)
+        yield lambda seeds: (_of_seed(plan, seed, seeds) for seed in seeds)
         return
     _PLANS.append(plan)  # Agents cannot be sent to a process; they are there when it is forked.
     try:
         context: Any = multiprocessing.get_context("fork")
-        with context.Pool(jobs) as pool:
-            yield lambda seeds: pool.map(_ran, seeds, max(1, len(seeds) // (4 * jobs)))
+        # Whoever interrupts all of them is heard by the first.
+        with context.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+            yield lambda seeds: pool.imap(
+                _ran, [(seed, seeds) for seed in seeds], max(1, len(seeds) // (4 * jobs))
+            )
     finally:
         _PLANS.pop()
 
 
-def _ran(seed: int) -> Ran:
-    return ran(_PLANS[-1], seed)
+def _ran(job: tuple[int, Sequence[int]]) -> Ran:
+    return _of_seed(_PLANS[-1], *job)
+
+
+def _of_seed(plan: Plan, seed: int, seeds: Sequence[int]) -> Ran:
+    """The run of a seed; the first one of each round is repeated, and must be the same."""
+    once = partial(ran, plan, seed)
+    made = run_twice(once, seed) if seed == seeds[0] else once()
+    return replace(made, logs=())  # Nobody compares them any more.

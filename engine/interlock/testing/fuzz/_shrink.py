@@ -1,10 +1,12 @@
 """From a tape on which a run fails to a short, plain one on which it fails in the same way."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final, TypeAlias
 
-from interlock.testing.fuzz._drive import Ran
+from interlock.testing.fuzz._drive import STUCK, Ran
 from interlock.testing.fuzz._report import Failure
 
 #: Runs a tape.
@@ -12,14 +14,19 @@ Runs: TypeAlias = Callable[[Sequence[int]], Ran]
 #: A tape in pieces: what comes before the first move, the decisions of each, what comes after.
 Pieces: TypeAlias = tuple[tuple[int, ...], tuple[tuple[int, ...], ...], tuple[int, ...]]
 
-#: Tapes that are tried at most; not a time, so that the same failure shrinks to the same tape.
+#: Tapes that are tried at most; unless a time is given the same failure shrinks to the same tape.
 TRIES_MAX: Final = 500
 
 
-def shrunk(failed: Ran, runs: Runs, *, tries_max: int = TRIES_MAX) -> Failure:
-    """The failure of the plainest tape that was found; the given one's if none is plainer."""
+def shrunk(
+    failed: Ran, runs: Runs, *, tries_max: int = TRIES_MAX, until: float = math.inf
+) -> Failure:
+    """The failure of the plainest tape that was found; the given one's if none is plainer.
+
+    None is tried after `until`, in seconds of `time.monotonic`.
+    """
     assert failed.failure is not None
-    search = _Search(failed, runs, tries_max)
+    search = _Search(failed, runs, tries_max, until)
     ways = (_plain_around, _without_moves, _shorter_moves, _lower)
     goes_on = True
     while goes_on:
@@ -34,8 +41,9 @@ def shrunk(failed: Ran, runs: Runs, *, tries_max: int = TRIES_MAX) -> Failure:
 class _Search:
     """The best tape so far, and how many may still be tried."""
 
-    def __init__(self, failed: Ran, runs: Runs, tries: int) -> None:
+    def __init__(self, failed: Ran, runs: Runs, tries: int, until: float) -> None:
         self.best = failed
+        self._until: Final = until
         self._runs: Final = runs
         self._tries = tries
         self._tried: Final[set[tuple[int, ...]]] = set()
@@ -53,7 +61,7 @@ class _Search:
         """Whether a way to make a tape plainer found something; its finds build on each other."""
         before = self.best
         for pieces in way(self):
-            if self._tries <= 0:
+            if self._tries <= 0 or time.monotonic() > self._until:
                 break
             self._try(_joined(pieces))
         return self.best is not before
@@ -65,6 +73,8 @@ class _Search:
         self._tried.add(tape)
         self._tries -= 1
         found = self._runs(tape)
+        if _kind(found) == STUCK:
+            self._tries = 0  # It takes real time: no more of that.
         if _kind(found) == _kind(self.best) and _cost(found) < _cost(self.best):
             self.best = found
 

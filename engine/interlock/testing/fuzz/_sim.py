@@ -25,7 +25,7 @@ from interlock.testing.fuzz._sim_schedule import (
     Schedule,
     StepLimit,
 )
-from interlock.testing.fuzz._sim_threads import here
+from interlock.testing.fuzz._sim_threads import SimThread, here
 from interlock.testing.fuzz._tape import Tape
 
 __all__ = ["LINES_ARE_SEEN", "START", "Deadlock", "ProcessKilled", "Simulation", "StepLimit"]
@@ -104,22 +104,28 @@ class Simulation:
 
         Raises:
             Deadlock: nothing can go on, and it has not ended.
-            StepLimit: it does not come to its end.
+            StepLimit: it does not come to its end; `Stuck`, if one step of it does not.
             RuntimeError: another simulation runs in this process.
         """
         loop = self._loop
         collects = gc.isenabled()
+        watch = self._loop.threads.watch
         # What is left is freed when nobody has it any more, or after the run: never in its midst.
         gc.disable()
         process = partial(loop.process, "")
         try:
             with (
+                watch.watching(),
                 replaced(loop.threads, seed=self._seed, wall=self._clock.now, otherwise=process),
                 interrupted(self._lines_of, _between_lines),
             ):
                 try:
                     future: asyncio.Future[V] = loop.begin(main, "driver", DRIVER)
                     return loop.run_until_complete(future)
+                except KeyboardInterrupt:
+                    if isinstance(self._schedule.stop, StepLimit):
+                        raise self._schedule.stop from None
+                    raise
                 finally:
                     loop.end()
         finally:
@@ -135,6 +141,19 @@ class Simulation:
         """Let time pass, and all that falls due on the way happen in its order."""
         assert seconds >= 0, "time does not run backwards"
         await self._loop.rest(self._loop.now + seconds)
+
+    def beats(self, delay_s: float) -> None:
+        """An alarm of the engine that is set for so long only looks whether something is due."""
+        self._loop.beats.add(delay_s)
+
+    async def skip(self, seconds: float) -> None:
+        """As `advance`, at less of a price: looks of the engine on the way are left out."""
+        await self._loop.skip(self._loop.now + seconds)
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds, whatever the wall's clock was set to."""
+        return self._loop.now
 
     def set_clock(self, by: float) -> None:
         """Set the wall's clock forward, or back, by so many seconds; timers do not mind."""
@@ -202,6 +221,10 @@ class Simulation:
     def killed(self, process: str = "") -> bool:
         """Whether that process was killed, and not begun again."""
         return process in self._loop.fallen
+
+    def threads(self) -> list[SimThread]:
+        """Every thread that has not ended, of processes that are alive."""
+        return list(self._loop.threads.alive)
 
     def note(self, what: str) -> None:
         """It belongs to the run, and to its digest."""

@@ -7,17 +7,25 @@ touch something that they share: a lock, a queue, the event loop, time.
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 #: Whether it can be done here.
 LINES_ARE_SEEN: Final = sys.version_info >= (3, 12)
+#: Where a thread may be interrupted here, in words.
+INTERRUPTED: Final = (
+    "between any two lines"
+    if LINES_ARE_SEEN
+    else "at yield points only (between any two lines: CPython 3.12 and later)"
+)
 #: The number by which the interpreter knows us; debuggers, coverage and profilers have others.
 _TOOL: Final = 4
 _WRAPPERS: Final = (staticmethod, classmethod, property)
 
 
-def codes_of(module: ModuleType) -> list[CodeType]:
+@lru_cache(maxsize=64)
+def codes_of(module: ModuleType) -> tuple[CodeType, ...]:
     """All code that a module defines."""
     found: dict[CodeType, None] = {}
     left: list[Any] = list(vars(module).values())
@@ -33,7 +41,7 @@ def codes_of(module: ModuleType) -> list[CodeType]:
             left += [getattr(thing, name, None) for name in ("__func__", "fget", "fset")]
         elif isinstance(thing, type) and thing.__module__ == module.__name__:
             left += vars(thing).values()
-    return list(found)
+    return tuple(found)
 
 
 @contextmanager

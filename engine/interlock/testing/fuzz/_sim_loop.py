@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
+from interlock._alarms import ALARM_MAX_S
 from interlock.testing.fuzz._sim_parts import (
     SimFuture,
     SimHandle,
@@ -26,6 +27,7 @@ from interlock.testing.fuzz._sim_parts import (
     quiet,
 )
 from interlock.testing.fuzz._sim_schedule import DRIVER, PROCESS, Deadlock, Process, Schedule
+from interlock.testing.fuzz._sim_stuck import Watch
 from interlock.testing.fuzz._sim_threads import Threads
 
 V = TypeVar("V")
@@ -38,6 +40,8 @@ SLIP_MAX_S: Final = 1.0
 SLIP_S: Final = 0.001
 #: Timers that may ring, one after the other, while the driver waits for something else than time.
 JUMPS_MAX: Final = 10_000
+#: So often a wait that is skipped is stopped for what rings on the way.
+STOPS_MAX: Final = 300
 #: So many of those who wait are named where nothing goes on.
 _NAMED_MAX: Final = 12
 
@@ -49,7 +53,7 @@ class SimLoop(BaseEventLoop):
         super().__init__()
         self.set_debug(enabled=False)
         self.now = START
-        self.threads: Final = Threads(schedule, self.time, self._pass_to)
+        self.threads: Final = Threads(schedule, self.time, self._pass_to, Watch(schedule))
         #: Nothing begins any more.
         self.over = False
         self._schedule: Final = schedule
@@ -59,6 +63,8 @@ class SimLoop(BaseEventLoop):
         #: How often time has passed by itself since the driver was last at work.
         self._jumps = 0
         self._tasks: list[weakref.ref[SimTask]] = []
+        #: For how long an alarm is set when the engine only means to look whether something is due.
+        self.beats: Final = {ALARM_MAX_S}
         #: Who waits for a time, and until then for everything to come to rest.
         self._resting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._processes: dict[str, Process] = {}
@@ -131,6 +137,7 @@ class SimLoop(BaseEventLoop):
         """A timer of whatever process is at work; that of the first, if none is."""
         timer = self.call_later(max(0.0, delay_s), callback)
         timer.process = self._inside(timer.process)
+        timer.beats = delay_s in self.beats
         return timer
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -219,6 +226,7 @@ class SimLoop(BaseEventLoop):
             return
         if handle.process is DRIVER:
             self._jumps = 0
+        self._schedule.progress += 1
         self._schedule.note(handle.task)
         handle.go()
 
@@ -245,6 +253,7 @@ class SimLoop(BaseEventLoop):
     def _pass_to(self, time: float) -> None:
         if time > self.now:
             self.now = time
+            self._schedule.progress += 1
             self._schedule.note(-round((time - START) * 1e6))
 
     def _fall_due(self) -> None:
@@ -296,6 +305,28 @@ class SimLoop(BaseEventLoop):
         future = self.create_future()
         self._resting.append((until, self._number(), future))
         await future
+
+    async def skip(self, until: float) -> None:
+        """Come to that time as `rest` does, but look at deadlines only where something rings.
+
+        The engine looks at them every minute, also where none is near.  All that rings is in its
+        order; but for `STOPS_MAX` times everything that is left rings at the end.
+        """
+        await self.rest(self.now)
+        for _ in range(STOPS_MAX):
+            due = self._next_stop()
+            if due is None or due >= until:
+                break
+            self._pass_to(due)
+            await self.rest(self.now)
+        self._pass_to(until)
+        await self.rest(self.now)
+
+    def _next_stop(self) -> float | None:
+        """When something rings next that is not the engine's looking at its deadlines."""
+        times = [t for t, _, timer in self._timers if not (timer.beats or timer.cancelled())]
+        due = self.threads.next_deadline()
+        return min([*times, *(() if due is None else (due,))], default=None)
 
     # --- processes --------------------------------------------------------------------
 

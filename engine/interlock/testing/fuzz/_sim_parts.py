@@ -80,7 +80,7 @@ class SimHandle(asyncio.Handle):
 class SimTimer(asyncio.TimerHandle):
     """A callback for later, and whose it is."""
 
-    __slots__ = ("late", "process", "task")
+    __slots__ = ("beats", "late", "process", "task")
 
     #: asyncio's own.
     _callback: Callable[..., object]
@@ -96,6 +96,8 @@ class SimTimer(asyncio.TimerHandle):
         super().__init__(when, callback, args, loop, context)
         self.process = context.get(PROCESS, DRIVER)
         self.task, self.late = 0, False
+        #: Whether nothing is due then, and the engine only looks whether something is.
+        self.beats = False
 
     def go(self) -> None:
         """Call back."""

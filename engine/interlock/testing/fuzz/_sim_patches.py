@@ -172,11 +172,11 @@ class SimSimpleQueue:
 
 _REAL_QUEUE: Final[type[queue.SimpleQueue[Any]]] = queue.SimpleQueue
 #: Where a `threading.Thread` keeps the thread of the run that it is.
-_THREAD: Final = "_interlock_sim_thread"
+THREAD: Final = "_interlock_sim_thread"
 
 
 def _sim_thread(thread: threading.Thread) -> SimThread | None:
-    return cast("SimThread | None", vars(thread).get(_THREAD))
+    return cast("SimThread | None", vars(thread).get(THREAD))
 
 
 def _stopped(thread: threading.Thread) -> None:
@@ -211,7 +211,7 @@ def _thread_patches(threads: Threads, otherwise: Callable[[], Process]) -> list[
 
         def made(thread: SimThread) -> None:
             own = vars(self)
-            own[_THREAD], own["_ident"] = thread, thread.number
+            own[THREAD], own["_ident"] = thread, thread.number
 
         vars(vars(self)["_started"])["_flag"] = True
         threads.start(main, self.name, otherwise, made)

@@ -54,6 +54,10 @@ class Schedule:
         self._steps_max: Final = steps_max
         self._trace: Final = array("q")
         self.steps = 0
+        #: Callbacks of the event loop, and how often time has passed.
+        self.progress = 0
+        #: What ends the run at its next step.
+        self.stop: BaseException | None = None
         # As in swarm testing: how much is stirred differs from run to run.
         self._gap = tape.pick(_GAPS)
         self._left = 0
@@ -77,7 +81,10 @@ class Schedule:
 
         Raises:
             StepLimit: it is one too many.
+            BaseException: the run is to end, and whoever was told so caught it.
         """
+        if self.stop is not None:
+            raise self.stop
         self.steps += 1
         if self.steps > self._steps_max:
             raise StepLimit(f"no end after {self._steps_max} steps")

@@ -16,11 +16,11 @@ from interlock.testing.fuzz._sim_schedule import (
     Deadlock,
     Process,
     Schedule,
-    StepLimit,
 )
+from interlock.testing.fuzz._sim_stuck import STUCK_S, Watch, is_debugged, stuck_at, throw
 
-#: A thread that has not come back after so many seconds of real time waits for something real.
-STUCK_S: Final = 60.0
+#: Seconds of real time in which a thread unwinds when the run is over.
+_UNWINDS_S: Final = 1.0
 #: How often a thread is told to unwind before it is left where it stands.
 _TOLD_MAX: Final = 100
 
@@ -38,7 +38,9 @@ class SimThread:
         "deadline",
         "done",
         "gate",
+        "ident",
         "killed",
+        "lost",
         "name",
         "number",
         "process",
@@ -64,12 +66,17 @@ class SimThread:
         self.what = ""
         self.done = False
         self.killed = False
+        #: It did not come back, and whatever it does is no part of the run any more.
+        self.lost = False
         self.told = 0
+        #: The operating system's number; 0 before it begins.
+        self.ident = 0
         _thread.start_new_thread(self._run, ())
 
     def _run(self) -> None:
         self.gate.acquire()
-        self._threads.idents.add(_thread.get_ident())
+        self.ident = _thread.get_ident()
+        self._threads.idents.add(self.ident)
         try:
             if not self.killed:
                 contextvars.copy_context().run(self._within)
@@ -94,8 +101,13 @@ class Threads:
     """All threads of one run but that of the event loop, and who has the baton."""
 
     def __init__(
-        self, schedule: Schedule, time: Callable[[], float], pass_to: Callable[[float], None]
+        self,
+        schedule: Schedule,
+        time: Callable[[], float],
+        pass_to: Callable[[float], None],
+        watch: Watch,
     ) -> None:
+        self.watch: Final = watch
         self._schedule: Final = schedule
         self._time: Final = time
         self._pass_to: Final = pass_to
@@ -141,6 +153,8 @@ class Threads:
 
     def ended(self, thread: SimThread) -> None:
         """It gives the baton back for good."""
+        if thread.lost:
+            return
         self.idents.discard(_thread.get_ident())
         for some in (self.alive, self._dead):
             if thread in some:
@@ -162,18 +176,18 @@ class Threads:
         """Give it the baton, and wait until that comes back; for the event loop's thread.
 
         Raises:
-            StepLimit: it does not come back.
+            Stuck: it does not come back.
         """
         self._schedule.note(-thread.number)
         self.current = thread
+        self.watch.at = thread
         thread.gate.release()
-        self._await_back(thread)
-
-    def _await_back(self, thread: SimThread) -> None:
-        if not self._back.acquire(timeout=STUCK_S):
-            raise StepLimit(
-                f"thread {thread.name!r} goes round in circles, or waits for something real"
-            )
+        while not self._back.acquire(timeout=STUCK_S):
+            if not is_debugged(thread.ident):
+                # Also if whoever is told of it here catches it.
+                self._schedule.stop = stuck_at(thread.ident, thread.name)
+                raise self._schedule.stop
+        self.watch.at = None
 
     def _yield(self, me: SimThread) -> None:
         self.current = None
@@ -261,15 +275,30 @@ class Threads:
     def unwind(self) -> None:
         """End every thread; one that will not is left where it stands."""
         self.over = True
-        if self.current is not None:
+        self.watch.off = True
+        had = self.current
+        if had is not None:
             # The run was interrupted while it had the baton.
-            self._await_back(self.current)
+            had.killed = True
+            self._await_end(had)
         for thread in [*self._dead, *self.alive]:
+            if thread.done or thread.lost:
+                continue
             thread.killed = True
             self.current = thread
             thread.gate.release()
-            self._await_back(thread)
+            self._await_end(thread)
         self.current = None
+
+    def _await_end(self, thread: SimThread) -> None:
+        """Wait until it gives the baton back; tell it once more, and leave it if it does not."""
+        if self._back.acquire(timeout=_UNWINDS_S):
+            return
+        throw(thread.ident, Killed)
+        if not self._back.acquire(timeout=_UNWINDS_S):
+            thread.lost = True
+            self.idents.discard(thread.ident)
+            vars(threading)["_active"].pop(thread.ident, None)
 
     def who_waits(self) -> list[str]:
         """Each thread that is left, and what it waits for."""
