@@ -58,6 +58,7 @@ bench: $(VENV)/.dev  ## Measure; informs, never gates
 	$(BIN)python -m bench.durable
 	$(BIN)python -m bench.parked
 	$(BIN)python -m bench.smolagents
+	$(BIN)python -m bench.service
 bench-peer: $(VENV)/.dev  ## Measure beside agent-runtime-sdk, in an environment of its own
 	$(BIN)python -m bench.peer
 bench-mcp: $(VENV)/.dev  ## Measure as an MCP server beside fastmcp-tasks, in an environment of its own

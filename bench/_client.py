@@ -28,13 +28,14 @@ def message(text: str, *, task_id: str = "", context_id: str = "") -> dict[str, 
     return {"message": said}
 
 
-def call(method: str, params: dict[str, Any]) -> bytes:
-    """The whole HTTP request of one JSON-RPC call."""
+def call(method: str, params: dict[str, Any], path: str = "/rpc", token: str = "") -> bytes:
+    """The whole HTTP request of one JSON-RPC call, by whose token it is if there is one."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     head = (
-        "POST /rpc HTTP/1.1\r\n"
+        f"POST {path} HTTP/1.1\r\n"
         "Host: localhost\r\n"
-        "Content-Type: application/json\r\n"
+        + (f"Authorization: Bearer {token}\r\n" if token else "")
+        + "Content-Type: application/json\r\n"
         "A2A-Version: 1.0\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )

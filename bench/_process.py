@@ -21,11 +21,11 @@ ENVIRONMENT: Final = {"OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
 
 
 class ServerProcess:
-    """`bench._server` in a process of its own; ends with the block."""
+    """`bench._server`, or another module, in a process of its own; ends with the block."""
 
-    def __init__(self, arm: str, database: str = "") -> None:
+    def __init__(self, arm: str, database: str = "", *, module: str = "bench._server") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench._server", arm, database],
+            [sys.executable, "-m", module, arm, database],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from html import unescape
 from html.parser import HTMLParser
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import httpx
 from starlette.applications import Starlette
@@ -28,16 +28,20 @@ from interlock import (
     TaskHandle,
     Toolbox,
 )
+from interlock_adapters._asgi import App
 from interlock_adapters._auth_base import TrustLocal
 from interlock_adapters._auth_bearer import BearerTokens, TokenEntry, hashed
 from interlock_adapters._principal import Role
 from interlock_adapters._shutdown import Stopping
-from interlock_adapters.console import Pulse, Sessions, console_routes
+from interlock_adapters.console import COOKIE, Pulse, Session, Sessions, console_routes
 from support import World, opened, soon
 
 Fields: TypeAlias = dict[str, str]
 
-HOST: Final = "http://127.0.0.1:8000"
+PORT: Final = 8000
+HOST: Final = f"http://127.0.0.1:{PORT}"
+#: By which name its cookie is kept, whatever else listens on this host.
+HERE: Final = f"{COOKIE}_{PORT}"
 BASE: Final = "/console"
 
 #: Who there is, and what they may.
@@ -267,9 +271,10 @@ class Stream:
 class Visitor:
     """A browser without JavaScript."""
 
-    def __init__(self, app: Starlette, base: str = BASE) -> None:
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        self.http: Final = httpx.AsyncClient(transport=transport, base_url=HOST)
+    def __init__(self, app: App, base: str = BASE, *, port: int = PORT) -> None:
+        transport = httpx.ASGITransport(cast("Any", app), client=("127.0.0.1", 1))
+        self._host: Final = f"http://127.0.0.1:{port}"
+        self.http: Final = httpx.AsyncClient(transport=transport, base_url=self._host)
         self._base: Final = base
         self._app: Final = app
 
@@ -279,7 +284,7 @@ class Visitor:
 
     async def post(self, path: str, fields: Mapping[str, str], **headers: str) -> httpx.Response:
         """A form of one of the pages, as a browser sends it."""
-        own = {"origin": HOST, "sec-fetch-site": "same-origin", **headers}
+        own = {"origin": self._host, "sec-fetch-site": "same-origin", **headers}
         return await self.http.post(
             f"{self._base}{path}",
             data=dict(fields),
@@ -303,7 +308,7 @@ class Visitor:
             "client": ("127.0.0.1", 1),
             "root_path": "",
         }
-        serving = asyncio.create_task(self._app(asked, stream.receive, stream.send))
+        serving = asyncio.ensure_future(self._app(asked, stream.receive, stream.send))
         serving.add_done_callback(stream.over)
         try:
             yield stream
@@ -326,6 +331,16 @@ class Shown:
     pulse: Pulse
     stopping: Stopping
     app: Starlette
+
+    async def session_of(self, visitor: Visitor) -> Session:
+        """The session of a visitor."""
+        headers = {
+            "host": HOST.partition("//")[2],
+            "cookie": f"{HERE}={visitor.http.cookies[HERE]}",
+        }
+        session = await self.sessions.find(headers)
+        assert session is not None
+        return session
 
     async def visitor(self, name: str | None) -> Visitor:
         """Somebody, signed in if there is a name."""

@@ -67,6 +67,7 @@ from interlock_adapters._a2a_request import (
     required,
 )
 from interlock_adapters._a2a_settings import A2ASettings
+from interlock_adapters._a2a_shared import Follower, Updates
 from interlock_adapters._a2a_view import Projection, task_json
 from interlock_adapters._auth_a2a import roles_of, tenant_of
 from interlock_adapters._quota import note_miss
@@ -139,6 +140,8 @@ class Operations:
         self.settings: Final = settings
         self._engine: Final = engine
         self._push: Final = PushConfigs(engine, push, settings.push_configs_max)
+        #: For all streams.
+        self._updates: Final = Updates()
         self._stopping: Final = stopping or Stopping()
         self._required_extensions: Final = frozenset(
             extension.uri for extension in settings.extensions if extension.required
@@ -301,9 +304,10 @@ class Operations:
         if shown.phase in OVER:
             return
         events = self._engine.subscribe(shown.task_id, owner=owner, after=shown.seq)
+        follower = Follower(shown, self._updates)
         async with aclosing(events) as coming:
             while (event := await self._next(coming)) is not None:
-                for update in shown.updates_json(event):
+                for update in follower.updates(event):
                     yield update
 
     # --- waiting ------------------------------------------------------------------------

@@ -71,6 +71,9 @@ def _legacy_message(_request: Request, body: bytes) -> None:
 def _legacy_config(_request: Request, body: bytes) -> None:
     given = a2a_v0_3_pb2.CreateTaskPushNotificationConfigRequest()
     Parse(body, given, ignore_unknown_fields=True)
+    if proto_utils.TASK_NAME_MATCH.match(given.parent) is None:
+        # The SDK would say so, and quote it.
+        raise InvalidParamsError("parent: tasks/ID is accepted")
     params = proto_utils.FromProto.task_push_notification_config_request(given)
     conversions.to_core_create_task_push_notification_config_request(
         types.SetTaskPushNotificationConfigRequest(id="", params=params)
@@ -112,13 +115,19 @@ def checked(route: Route, prefix: str) -> Endpoint:
             if check is not None:
                 check(request, body)
         except UNREADABLE as error:
-            refused = build_rest_error_payload(InvalidParamsError(unread(error)))
-            return JSONResponse(refused, refused["error"]["code"])
+            return _refusal(InvalidParamsError(unread(error)))
+        except A2AError as error:
+            return _refusal(error)
         if len(body) > _LONG_BYTES:
             await asyncio.sleep(0)  # Others first: the dispatcher reads all of it again.
         return await _begun(await endpoint(request))
 
     return read
+
+
+def _refusal(error: A2AError) -> Response:
+    refused = build_rest_error_payload(error)
+    return JSONResponse(refused, refused["error"]["code"])
 
 
 async def _begun(response: Response) -> Response:

@@ -39,6 +39,7 @@ from interlock_adapters._a2a_json import Json
 from interlock_adapters._a2a_map import EVENT, invalid
 from interlock_adapters._a2a_operations import Operations
 from interlock_adapters._a2a_request import Sent, is_text, sent_of, sent_of_json
+from interlock_adapters._a2a_shared import written_out
 from interlock_adapters._a2a_unquoted import UNREADABLE, unread
 from interlock_adapters._a2a_view import place_of
 from interlock_adapters._shutdown import STREAM_GRACE_S
@@ -189,7 +190,7 @@ async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) 
     """
     first = await anext(stream)
 
-    async def events() -> AsyncGenerator[dict[str, str]]:
+    async def events() -> AsyncGenerator[bytes | dict[str, str]]:
         async with aclosing(stream):
             yield _event(first, request_id)
             try:
@@ -202,9 +203,11 @@ async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) 
     return EventSourceResponse(events(), shutdown_grace_period=STREAM_GRACE_S)
 
 
-def _event(shown: Json, request_id: str | int | None) -> dict[str, str]:
-    response = {"jsonrpc": "2.0", "id": request_id, "result": shown}
-    return {"id": place_of(shown)[EVENT], "data": _dumped(response).decode()}
+def _event(shown: Json, request_id: str | int | None) -> bytes:
+    """An event as it goes over the wire: JSON has no line break that could end it."""
+    result, named = written_out(shown), json.dumps(request_id, ensure_ascii=False)
+    data = f'{{"jsonrpc":"2.0","id":{named},"result":{result}}}'
+    return f"id: {place_of(shown)[EVENT]}\r\ndata: {data}\r\n\r\n".encode()
 
 
 def _dumped(response: Json) -> bytes:

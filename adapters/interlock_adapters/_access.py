@@ -44,6 +44,7 @@ from interlock_adapters._access_parts import (
     Repeats,
     check_limit,
     is_for_operator,
+    merged,
     named,
 )
 from interlock_adapters._principal import Principal, Role
@@ -180,18 +181,26 @@ class Access:
         """One page of tasks, newest change first.
 
         `phases` are as shown: a finalized task counts under its outcome.  An approver is
-        given those of its tenant if only phases are wanted in which tasks wait, and otherwise
-        its own.
+        given its own tasks, and those of its tenant that wait.
 
         Raises:
             InvalidInput: the cursor is none that a page gave, or the limit none (1 to 200).
         """
         check_limit(limit)
-        query = self._query(phases, search=search, limit=limit, cursor=cursor)
-        return await self.engine.page(query)
+        parts: list[AbstractSet[Phase] | None] = [phases]
+        if self._approves and not self._sees_all:
+            every = self.engine.lifecycle.phases
+            wanted, waiting = frozenset(every if phases is None else phases), self._waiting()
+            # Whose tasks are there depends on whether they wait: one query for each.
+            parts = [part for part in (waiting & wanted, wanted - waiting) if part]
+        pages = [
+            await self.engine.page(self._query(part, search=search, limit=limit, cursor=cursor))
+            for part in parts
+        ]
+        return pages[0] if len(pages) == 1 else merged(pages, limit)
 
     async def counts(self, *, search: str | None = None) -> dict[Phase, int]:
-        """How many tasks `page` gives for each phase alone; phases without any are left out."""
+        """How many tasks `page` gives for each phase; phases without any are left out."""
         counts = dict(await self.engine.counts(self._query(None, search=search)))
         if self._approves and not self._sees_all:
             waiting = await self.engine.counts(self._query(self._waiting(), search=search))
@@ -358,7 +367,8 @@ class Access:
         record = await self.record(task_id)
         if not self.may_resume(record):
             raise NotAllowed("to resume a task takes the role 'operator'")
-        return await self.engine.resume(task_id, decision, owner=record.owner)
+        actor = self.principal.owner
+        return await self.engine.resume(task_id, decision, owner=record.owner, actor=actor)
 
     async def forget(self, task_id: str) -> None:
         """Forget a finalized task for good (`Engine.forget`).

@@ -1,10 +1,11 @@
 """What `Access` is made of: its refusal, the inbox, and the tokens of answers."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from interlock import OpenAsk, TaskRecord
+from interlock import OpenAsk, TaskPage, TaskRecord
 from interlock._memory import OPERATOR
 from interlock.errors import EngineError, InvalidInput, Refused, TokenReused, UnknownTask
 from interlock_adapters._tokens import OWN
@@ -66,6 +67,17 @@ class Repeats:
         if isinstance(error, Refused) and self._hidden:
             # No repeat after all; what has become of the task is not for him.
             raise UnknownTask(self._task_id) from None
+
+
+def merged(pages: Sequence[TaskPage], limit: int) -> TaskPage:
+    """One page of what several queries with the same cursor gave, newest change first."""
+    # By id: a task may have gone from one to the other between them.
+    found = {record.task_id: record for page in pages for record in page.records}
+    newest = sorted(found.values(), key=lambda r: (r.updated_at, r.task_id), reverse=True)
+    shown = tuple(newest[:limit])
+    more = len(newest) > len(shown) or any(page.next_cursor is not None for page in pages)
+    last = (shown[-1].updated_at, shown[-1].task_id) if more and shown else None
+    return TaskPage(shown, sum(page.total for page in pages), last)
 
 
 def is_for_operator(ask: OpenAsk) -> bool:

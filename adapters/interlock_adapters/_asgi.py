@@ -228,6 +228,8 @@ class SseIds:
     def _with_ids(self, body: bytes) -> bytes:
         if self._quoted not in body:
             return body
+        if body.startswith(b"id:") and body.count(b"\r\n\r\n") + body.count(b"\n\n") == 1:
+            return body  # One event, which has its id: the rest would take longer than the event.
         return b"".join(self._with_id(event) for event in _events(body))
 
     def _with_id(self, event: bytes) -> bytes:

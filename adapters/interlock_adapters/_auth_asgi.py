@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Final, NamedTuple
+from urllib.parse import quote, urlencode
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
@@ -17,6 +18,7 @@ from interlock_adapters._auth_base import (
     user_by,
 )
 from interlock_adapters._auth_open import is_loopback
+from interlock_adapters._auth_watch import Watched
 
 _AUTHORIZATION: Final = b"authorization"
 #: How a header that is given several times is one text; another one's is a comma.
@@ -33,7 +35,8 @@ class SignIn(NamedTuple):
 
     #: What the paths of pages begin with.
     below: str
-    #: The path of the page where they sign in; it is public.
+    #: The path of the page where they sign in; it is public.  Its query says, as `next`, where
+    #: they wanted to go: a path below `below`.
     page: str
 
 
@@ -43,7 +46,8 @@ class Authentication:
     `scope["user"]` is a `PrincipalUser` then (see `principal_of`), and on a public path an
     unauthenticated user.  A refusal is a problem (RFC 9457) with a challenge (RFC 6750): 401
     without a credential that is good, 400 for one that is given twice, 503 if it cannot be
-    checked now.  Whoever asks for no credential is let in from this machine only (403).
+    checked now.  Whoever asks for no credential is let in from this machine only (403).  A
+    request that goes on for long is judged again (`_auth_watch`), and ends with its credential.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class Authentication:
         public: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         sign_in: SignIn | None = None,
+        rechecks: bool = True,
     ) -> None:
         """Stand in front of `app`.
 
         `public` are whole paths, as "/healthz" (to GET and HEAD) or "POST /console/sign-in".
         They begin below where the application is mounted.  `metadata` says by path where the
-        metadata of a protected resource is (RFC 9728), for the challenge.
+        metadata of a protected resource is (RFC 9728), for the challenge.  Not `rechecks` is
+        for an application that ends its streams itself.
         """
         self._app: Final = app
         self._authenticator: Final = authenticator
@@ -67,6 +73,7 @@ class Authentication:
         self._metadata: Final = dict(metadata or {})
         self._sign_in: Final = sign_in
         self._trusting: Final = trusting(authenticator)
+        self._rechecks: Final = rechecks and self._trusting is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -82,15 +89,23 @@ class Authentication:
         if isinstance(answer, PrincipalUser):
             granted = sorted(role.value for role in answer.principal.roles)
             inside = {**scope, "user": answer, "auth": AuthCredentials(granted)}
-            await self._app(inside, receive, send)
+            if not self._rechecks or scope["type"] == "websocket":
+                await self._app(inside, receive, send)
+                return
+            lapsed = _Refusal(
+                HTTPStatus.UNAUTHORIZED, _BAD, self._challenge(path, "invalid_token", _BAD)
+            )
+            await Watched(receive, send, lapsed.send).serve(
+                self._app, inside, lambda: still_is(self._authenticator, scope, answer)
+            )
         elif scope["type"] == "websocket":
             await receive()  # websocket.connect
             await send({"type": "websocket.close", "code": 1008})
         elif answer.code is HTTPStatus.UNAUTHORIZED and self._is_page(scope, path):
-            await send(_redirect(scope.get("root_path", ""), self._sign_in))
+            await send(_redirect(scope, path, self._sign_in))
             await send({"type": "http.response.body", "body": b""})
         else:
-            await refuse(send, answer.code, answer.why, answer.headers)
+            await answer.send(send)
 
     async def _judged(self, scope: Scope, path: str) -> "PrincipalUser | _Refusal":
         local = self._trusting
@@ -120,8 +135,8 @@ class Authentication:
         return [(b"www-authenticate", challenge.strip().encode())]
 
     def _is_page(self, scope: Scope, path: str) -> bool:
-        """Whether a browser asks for a page, without a credential in a header."""
-        if self._sign_in is None or scope["method"] != "GET":
+        """Whether a browser asks for a page, or sends a form, without a credential in a header."""
+        if self._sign_in is None or scope["method"] not in {"GET", "POST"}:
             return False
         below = self._sign_in.below
         headers = headers_of(scope["headers"])
@@ -136,6 +151,19 @@ class _Refusal(NamedTuple):
     code: HTTPStatus
     why: str
     headers: Iterable[tuple[bytes, bytes]] = ()
+
+    async def send(self, send: Send) -> None:
+        """Answer a request with it."""
+        await refuse(send, self.code, self.why, self.headers)
+
+
+async def still_is(authenticator: Authenticator, scope: Scope, user: PrincipalUser) -> bool:
+    """Whether a request would be let in once more, as the very same principal."""
+    try:
+        now = await user_by(authenticator, headers_of(scope["headers"]))
+    except (AuthenticationFailed, AuthenticationUnavailable):
+        return False
+    return now is not None and now.principal == user.principal
 
 
 def headers_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -171,10 +199,17 @@ def _is_here(scope: Scope) -> bool:
     return not client or is_loopback(str(client[0]))
 
 
-def _redirect(root: str, sign_in: SignIn | None) -> Message:
+def _redirect(scope: Scope, path: str, sign_in: SignIn | None) -> Message:
     assert sign_in is not None, "there is nowhere to send anybody"
+    # As it was sent: a decoded path is another one.
+    wanted = quote(path.removeprefix(sign_in.below))
+    if asked := scope.get("query_string", b"").decode("latin-1"):
+        wanted += f"?{asked}"
+    # What a form is sent to is no page.
+    is_page = scope["method"] == "GET" and wanted not in {"", "/"}
+    after = f"?{urlencode({'next': wanted})}" if is_page else ""
     headers = [
-        (b"location", f"{root}{sign_in.page}".encode()),
+        (b"location", f"{scope.get('root_path', '')}{sign_in.page}{after}".encode()),
         (b"cache-control", b"no-store"),
         (b"content-length", b"0"),
     ]

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
 
-from interlock._memory import OWN
+from interlock._event import OWN
 from interlock.models import JsonObject
 from interlock_adapters._principal import ANONYMOUS, Principal, Role
 

@@ -23,6 +23,7 @@ from interlock_adapters._auth_base import (
     user_by,
 )
 from interlock_adapters._auth_open import is_loopback
+from interlock_adapters._auth_watch import Lapsed, StillGood, good
 from interlock_adapters._quota import OverQuota, Quotas
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -73,7 +74,10 @@ class Guard(grpc.aio.ServerInterceptor):
         local = trusting(self._authenticator)
         only_here = local is not None and not local.open_to_everyone
         owner = None if user is None else user.principal.owner
-        return _bounded(handler, _Serving(owner, self._quotas, only_here))
+        still_good = None
+        if self._authenticator is not None and user is not None and local is None:
+            still_good = _again(self._authenticator, handler_call_details, user)
+        return _bounded(handler, _Serving(owner, self._quotas, only_here, still_good))
 
 
 async def _user_by(
@@ -89,6 +93,19 @@ async def _user_by(
     if sum(name.lower() == b"authorization" for name, _ in pairs) > 1:
         raise AuthenticationFailed
     return await user_by(authenticator, headers_of(pairs))
+
+
+def _again(
+    authenticator: Authenticator, details: grpc.HandlerCallDetails, user: PrincipalUser
+) -> StillGood:
+    async def still_good() -> bool:
+        try:
+            now = await _user_by(authenticator, details)
+        except (AuthenticationFailed, AuthenticationUnavailable):
+            return False
+        return now is not None and now.principal == user.principal
+
+    return still_good
 
 
 def _refusing(code: grpc.StatusCode, why: str) -> _Handler:
@@ -115,11 +132,16 @@ def _bounded(handler: _Handler, serving: "_Serving") -> _Handler:
             await serving.check(context)
             try:
                 with serving.charged():
-                    async with aclosing(method(request, context)) as shown:
+                    async with (
+                        good(serving.still_good),
+                        aclosing(method(request, context)) as shown,
+                    ):
                         async for one in shown:
                             yield one
             except OverQuota as error:
                 await _too_much(context, error)
+            except Lapsed:
+                await _lapsed(context)
 
         return grpc.unary_stream_rpc_method_handler(cast("Any", stream), **codec)
 
@@ -127,9 +149,12 @@ def _bounded(handler: _Handler, serving: "_Serving") -> _Handler:
         await serving.check(context)
         try:
             with serving.charged():
-                return await known.unary_unary(request, context)
+                async with good(serving.still_good):
+                    return await known.unary_unary(request, context)
         except OverQuota as error:
             await _too_much(context, error)
+        except Lapsed:
+            await _lapsed(context)
 
     return grpc.unary_unary_rpc_method_handler(cast("Any", answer), **codec)
 
@@ -142,6 +167,8 @@ class _Serving:
     quotas: Quotas | None
     #: Only callers on this machine are.
     only_here: bool
+    #: Whether the credential is so still; None: none is asked for.
+    still_good: StillGood | None = None
 
     async def check(self, context: _Context) -> None:
         """Turn away who is elsewhere; only the call's context knows where that is."""
@@ -165,3 +192,7 @@ async def _too_much(context: _Context, error: OverQuota) -> NoReturn:
     pushback = str(error.retry_after_whole_s * 1_000)
     context.set_trailing_metadata((("grpc-retry-pushback-ms", pushback),))
     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+
+
+async def _lapsed(context: _Context) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(AuthenticationFailed()))

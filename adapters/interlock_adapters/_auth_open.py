@@ -41,6 +41,32 @@ def refuse_open(
     )
 
 
+def refuse_called(
+    name: str,
+    authenticator: Authenticator | None,
+    dangerously_open_to_everyone: bool = False,  # noqa: FBT001, FBT002  as above
+) -> None:
+    """Go on only if callers are asked for a credential, or only this machine says `name`.
+
+    Whoever names the service otherwise has something in front of it that lets others in, and
+    to the service they come from this machine.
+
+    Raises:
+        OpenToEveryone: neither is so, and nobody said `dangerously_open_to_everyone`.
+    """
+    asks = authenticator is not None and trusting(authenticator) is None
+    bare = name.strip("[]").lower()
+    is_here = bare == "localhost" or bare.endswith(".localhost") or is_loopback(bare)
+    if asks or dangerously_open_to_everyone or is_here:
+        return
+    raise OpenToEveryone(
+        f"server names {name!r:.80} (url, allowed_hosts), so others reach it, through a proxy say, "
+        "and there is no authentication: whoever gets there could read, approve and cancel "
+        "everything.  Configure auth (bearer tokens or JWT); if it has to be open to everyone, "
+        f"say {FLAG} (--{FLAG.replace('_', '-')})"
+    )
+
+
 def is_local(host: str) -> bool:
     """Whether only this machine reaches what is bound to a host.
 

@@ -73,9 +73,12 @@ def run(options: argparse.Namespace) -> int:
         if options.submit:
             service.while_served(_first_task(service, options.submit))
         told = "\n".join([f"{service.config.name}:", *_told(service)])
-        sys.stdout.write(f"{told}\n")
-        sys.stdout.flush()
-        return service.serve(sockets=[listener], log_level=options.log_level)
+
+        def tell() -> None:
+            sys.stdout.write(f"{told}\n")
+            sys.stdout.flush()
+
+        return service.serve(sockets=[listener], log_level=options.log_level, on_listening=tell)
 
 
 def _prepared(options: argparse.Namespace) -> "tuple[Service, socket.socket]":
@@ -99,10 +102,13 @@ def check(path: Path) -> int:
 
         config = load_config(path)
         service = Service.of(config)
+        service.refuse_open()
     except ModuleNotFoundError as missing:
         return without_extra(missing)
     except InvalidInput as error:
         return _complain_each(error.problems)
+    except EngineError as error:  # It would be open to everyone.
+        return complain(f"{path}: {error}", FAILED)
     except OSError as error:
         return complain(f"{path}: {error.strerror}", FAILED)
     tools = sorted(tool.qualified for tool in service.engine.tools.tools)
@@ -165,7 +171,7 @@ def _bound(
     """The configuration with what the command line says, and the port taken, not yet open.
 
     Raises:
-        InvalidInput: the port cannot be had.
+        InvalidInput: the port cannot be had, or a Service was given another.
     """
     from interlock_adapters.config import Config, ServiceConfig  # noqa: PLC0415  of an extra
     from interlock_adapters.service import Service  # noqa: PLC0415  as above
@@ -175,6 +181,12 @@ def _bound(
         config = target
     elif isinstance(target, Service):
         config = target.config
+        if (options.host, options.port) != (None, None) or getattr(options, _FLAG):
+            # Its cards and pages were made with the address that it was given.
+            wanted = (
+                f"ServerConfig(host=..., port=..., {_FLAG}=...) is accepted there, no option here"
+            )
+            raise InvalidInput([f"a Service says by itself where it is; {wanted}"])
     said: dict[str, object] = {}
     if options.host is not None:
         said["host"] = options.host
@@ -247,6 +259,9 @@ def _where(service: "Service") -> Iterator[tuple[str, str]]:
     if config.telemetry.prometheus:
         yield "metrics", f"{url}/metrics"
     yield "health", f"{url}/healthz, {url}/readyz"
+    ways = ["a message over A2A"] * (faces.a2a is not None)
+    ways += ["a call of its tool over MCP"] * (faces.mcp is not None)
+    yield "new tasks", ", ".join([*ways, "interlock serve --submit TEXT"])
     if isinstance(config, Config):
         yield "tasks", config.store_url
     trusting = service.authenticator

@@ -159,7 +159,6 @@ class FileDesk:
                 case "cancel":
                     return lambda store: cancel_stopped(store, task_id, **body, **said)
                 case _:
-                    del said["actor"]
                     return lambda store: resume_stopped(store, task_id, body["decision"], **said)
 
     def _do(self, work: "Callable[[SqliteStore], Awaitable[V]]") -> V:

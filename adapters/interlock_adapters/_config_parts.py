@@ -288,6 +288,10 @@ class McpFaceConfig(Setting):
     body_values_max: int = Field(default=20_000, ge=1)
 
 
+#: What no face may be put at.
+OWN_PATHS: Final = ("/console", "/healthz", "/manage", "/metrics", "/readyz", "/.well-known")
+
+
 class FacesConfig(Setting):
     """How the service can be reached: each is on unless it says false."""
 
@@ -297,6 +301,27 @@ class FacesConfig(Setting):
     management: bool = True
     #: Under /console.
     console: bool = True
+
+    @model_validator(mode="after")
+    def _is_apart(self) -> Self:
+        paths: dict[str, str] = {}
+        if self.a2a is not None:
+            paths |= {"a2a.rpc_path": self.a2a.rpc_path, "a2a.rest_path": self.a2a.rest_path}
+        if self.mcp is not None:
+            paths["mcp.path"] = self.mcp.path
+        taken: dict[str, str] = {}
+        for name, path in paths.items():
+            bare = path.rstrip("/")
+            own = next((o for o in OWN_PATHS if bare == o or bare.startswith(f"{o}/")), None)
+            if own is not None:
+                raise ValueError(
+                    f"{name}: {path} is at {own}, which is the service's own; "
+                    "another path is accepted"
+                )
+            if bare in taken:
+                raise ValueError(f"{name}: {path} is that of {taken[bare]}; another is accepted")
+            taken[bare] = name
+        return self
 
 
 # --- how it runs -----------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from interlock_adapters._console_core import (
     base_of,
     check_origin,
     form_of,
+    is_from_elsewhere,
     is_secure,
     session_cookie,
 )
@@ -36,6 +37,7 @@ from interlock_adapters._console_sessions import (
     SIGN_IN_COOKIE,
     cookie,
     cookie_of,
+    name_of,
     same_secret,
 )
 from interlock_adapters._console_text import difference, shown
@@ -263,8 +265,20 @@ def _as_typed(fault: str) -> str:
 
 
 async def sign_in_page(console: Console, request: Request) -> Response:
-    """Where a token is pasted."""
-    return _sign_in(console, request, request.query_params.get("next", ""), HTTPStatus.OK)
+    """Where a token is pasted; who need not is sent on."""
+    wanted = request.query_params.get("next", "")
+    onward = f"{base_of(request)}{own_path(wanted)}"
+    if is_from_elsewhere(request):
+        # A redirect would still be that site's doing, and come without our cookie.
+        html = console.env.get_template("onward.html").render(base=base_of(request), onward=onward)
+        return HTMLResponse(html)
+    try:
+        is_known = bool(wanted) and await console.sessions.find(request.headers) is not None
+        if is_known or not await console.sessions.needs_credential():
+            return RedirectResponse(onward, HTTPStatus.SEE_OTHER)
+    except AuthenticationUnavailable as error:
+        return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+    return _sign_in(console, request, wanted, HTTPStatus.OK)
 
 
 async def sign_in_posted(console: Console, request: Request) -> Response:
@@ -275,7 +289,7 @@ async def sign_in_posted(console: Console, request: Request) -> Response:
     except Turned as error:
         return PlainTextResponse(str(error), error.status)
     try:
-        if not same_secret(posted.get("csrf"), cookie_of(request.headers, SIGN_IN_COOKIE)):
+        if not same_secret(posted.get("csrf"), _sign_in_cookie(request)):
             return _sign_in(
                 console,
                 request,
@@ -313,6 +327,10 @@ def own_path(said: str) -> str:
     return said if _OWN_PATH.fullmatch(said) and "/live" not in said else "/inbox"
 
 
+def _sign_in_cookie(request: Request) -> str | None:
+    return cookie_of(request.headers, name_of(SIGN_IN_COOKIE, request.headers))
+
+
 def _sign_in(
     console: Console, request: Request, after: str, status: HTTPStatus, problem: str = ""
 ) -> Response:
@@ -323,6 +341,7 @@ def _sign_in(
         base=base, csrf=secret, next=own_path(after), problem=problem
     )
     response = HTMLResponse(html, status)
-    made = cookie(SIGN_IN_COOKIE, secret, f"{base}/sign-in", secure=is_secure(console, request))
+    name = name_of(SIGN_IN_COOKIE, request.headers)
+    made = cookie(name, secret, f"{base}/sign-in", secure=is_secure(console, request))
     response.headers.append("set-cookie", made)
     return response

@@ -31,7 +31,14 @@ from interlock.errors import (
 from interlock_adapters._access import Access, NotAllowed
 from interlock_adapters._auth_base import AuthenticationFailed, AuthenticationUnavailable
 from interlock_adapters._console_pulse import Pulse
-from interlock_adapters._console_sessions import COOKIE, Session, Sessions, cookie, same_secret
+from interlock_adapters._console_sessions import (
+    COOKIE,
+    Session,
+    Sessions,
+    cookie,
+    name_of,
+    same_secret,
+)
 from interlock_adapters._console_text import shown, time_iso, time_text
 from interlock_adapters._console_views import badge, who_is
 from interlock_adapters._principal import Role
@@ -58,6 +65,12 @@ HEADERS: Final[Mapping[str, str]] = {
 #: Fields of one posted form.
 _FIELDS_MAX: Final = 500
 _FORM: Final = "application/x-www-form-urlencoded"
+#: What the last part of a path does to the page before it.
+_DEEDS: Final = frozenset({"ask", "cancel", "resume"})
+_OLD_PAGE: Final = (
+    "Nothing was done: the page was open for so long that the service had forgotten it."
+    " This is how it is now; please do it once more."
+)
 
 _STATUS: Final[tuple[tuple[type[EngineError], HTTPStatus], ...]] = (
     (UnknownTask, HTTPStatus.NOT_FOUND),
@@ -176,6 +189,8 @@ def page(console: Console, handler: Handler) -> Endpoint:
             session = await console.sessions.find(request.headers)
             set_cookie = ""
             if session is None:
+                if is_from_elsewhere(request):
+                    return _to_sign_in(request)
                 try:
                     session_id, session = await console.sessions.open()
                 except AuthenticationFailed:
@@ -215,12 +230,13 @@ def post(console: Console, handler: Handler) -> Endpoint:
         try:
             check_origin(console, request)
             session = await console.sessions.find(request.headers)
-            if session is None:
-                return _to_sign_in(request)
             posted = await form_of(request)
-            _check_csrf(posted, session)
+            if session is None:
+                return await _back_to_page(console, request, posted)
             access = Access(console.engine, session.principal)
             visit = Visit(console, request, session, access, posted)
+            if not same_secret(posted.get("csrf"), session.csrf):
+                return _of_another_session(visit)
         except Turned as error:
             return PlainTextResponse(str(error), error.status)
         except AuthenticationUnavailable as error:
@@ -228,6 +244,35 @@ def post(console: Console, handler: Handler) -> Endpoint:
         return await _answered(visit, handler)
 
     return endpoint
+
+
+async def _back_to_page(console: Console, request: Request, posted: Mapping[str, str]) -> Response:
+    """Answer a form of a session that is over."""
+    try:
+        session_id, session = await console.sessions.open()
+    except AuthenticationFailed:
+        return _to_sign_in(request, _page_of(request, posted))
+    visit = Visit(console, request, session, Access(console.engine, session.principal))
+    response = visit.see(_page_of(request, posted), _OLD_PAGE)
+    response.headers.append("set-cookie", session_cookie(console, request, session_id))
+    return response
+
+
+def _of_another_session(visit: Visit) -> Response:
+    if visit.session.is_open_to_all:
+        return visit.see(_page_of(visit.request, visit.posted), _OLD_PAGE)
+    why = "The form is of another session, so nothing was done. Load its page anew."
+    status = HTTPStatus.FORBIDDEN
+    return visit.page("problem", status, problems=[why], title="An old page")
+
+
+def _page_of(request: Request, posted: Mapping[str, str]) -> str:
+    """The page on which a form was."""
+    path = _path_inside(request)
+    if posted.get("back") == "inbox" or path == "/sign-out":
+        return "/inbox"
+    head, _, last = path.rpartition("/")
+    return head if head and last in _DEEDS else path
 
 
 async def _answered(visit: Visit, handler: Handler) -> Response:
@@ -260,11 +305,6 @@ def problems_of(error: EngineError) -> list[str]:
             return ["The store cannot be read or written now."]
         case _:
             return [str(error)]
-
-
-def _check_csrf(posted: Mapping[str, str], session: Session) -> None:
-    if not same_secret(posted.get("csrf"), session.csrf):
-        raise Turned(HTTPStatus.FORBIDDEN, "the form is of another session; load it anew")
 
 
 def check_origin(console: Console, request: Request) -> None:
@@ -315,7 +355,8 @@ def session_cookie(console: Console, request: Request, session_id: str) -> str:
     """The header that hands out a session, or takes it away if there is none."""
     secure = is_secure(console, request)
     gone = None if session_id else 0
-    return cookie(COOKIE, session_id, base_of(request) or "/", secure=secure, max_age_s=gone)
+    name = name_of(COOKIE, request.headers)
+    return cookie(name, session_id, base_of(request) or "/", secure=secure, max_age_s=gone)
 
 
 def origin_of(url: str) -> str:
@@ -324,8 +365,20 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower() if parts.scheme and parts.netloc else ""
 
 
-def _to_sign_in(request: Request) -> Response:
-    path = request.url.path.removeprefix(base_of(request))
-    wanted = f"{path}?{request.url.query}" if request.url.query else path
-    query = f"?{urlencode({'next': wanted})}" if request.method == "GET" and path != "/" else ""
+def is_from_elsewhere(request: Request) -> bool:
+    """Whether a browser follows a link of another site: then it keeps our cookie back."""
+    return request.headers.get("sec-fetch-site") == "cross-site"
+
+
+def _path_inside(request: Request) -> str:
+    # As it was sent: a decoded path is another one.
+    return quote(str(request.scope["path"])).removeprefix(quote(base_of(request)))
+
+
+def _to_sign_in(request: Request, wanted: str | None = None) -> Response:
+    if wanted is None:
+        wanted = _path_inside(request)
+        if request.url.query:
+            wanted += f"?{request.url.query}"
+    query = f"?{urlencode({'next': wanted})}" if wanted != "/" else ""
     return RedirectResponse(f"{base_of(request)}/sign-in{query}", HTTPStatus.SEE_OTHER)

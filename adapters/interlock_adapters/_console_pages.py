@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from interlock import Event, Phase, TaskView, Trigger
 from interlock.diagram import GraphvizMissing, Look, path_of, picture_of, population, svg
+from interlock.diagram._picture import LEGEND
 from interlock.errors import InvalidInput
 from interlock_adapters._console_core import Visit
 from interlock_adapters._console_log import (
@@ -29,6 +30,8 @@ from interlock_adapters._principal import Role
 PAGE_SIZE: Final = 50
 #: Characters of what is searched for.
 _SEARCH_CHARS_MAX: Final = 200
+#: What is below a picture: in the picture itself it is too small to be read.
+_LEGEND: Final = " ".join(LEGEND)
 #: Digits of a place in a log.
 _DIGITS_MAX: Final = 9
 
@@ -147,7 +150,10 @@ def parts_of_view(visit: Visit, view: TaskView) -> dict[str, str]:
             cancels=access.may_cancel(record) and record.due is not None,
         ),
         "task-path": visit.part(
-            "_path", picture=_path_picture(visit, lived), steps=path_words(lived)
+            "_path",
+            picture=_path_picture(visit, lived),
+            steps=path_words(lived),
+            legend=_LEGEND,
         ),
         "task-made": visit.part(
             "_made", artifacts=artifacts_of(events), result=result_of_log(events)
@@ -190,7 +196,9 @@ async def lifecycle_parts(visit: Visit) -> dict[str, str]:
     shown = [p for p in visit.console.engine.lifecycle.phases if p is not Phase.FINALIZED]
     rows = [(badge(phase), counts.get(phase, 0)) for phase in shown]
     return {
-        "population": visit.part("_population", picture=_drawn(visit, look), rows=rows),
+        "population": visit.part(
+            "_population", picture=_drawn(visit, look), rows=rows, legend=_LEGEND
+        ),
     }
 
 

@@ -2,7 +2,8 @@
 
 An engine tells of the changes of one task (`Engine.subscribe`) and not of all.  So while
 somebody looks at a list, the newest change is looked at now and then: one look for all pages
-together, and none while nobody looks.  Who has an observer on the engine calls `beat` instead.
+together, and none while nobody looks.  Who has an observer on the engine calls `heard` instead,
+and nothing is looked at; what is purged is missed at the next sign of life of a page.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from interlock import Engine, TaskQuery
 from interlock.errors import EngineError
 
 _log: Final = logging.getLogger("interlock.console")
-#: Seconds from one look to the next.
+#: Seconds from one look to the next, and from one beat that was heard of to the next.
 LOOK_S: Final = 1.0
 
 
@@ -28,11 +29,19 @@ class Pulse:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         look_s: float = LOOK_S,
+        looks: bool = True,
     ) -> None:
-        """Look at the tasks of `engine` every `look_s` seconds while somebody listens."""
+        """Look at the tasks of `engine` every `look_s` seconds while somebody listens.
+
+        Not `looks` is for who calls `heard`.
+        """
         self._engine: Final = engine
         self._sleep: Final = sleep
         self._look_s: Final = look_s
+        self._looks: Final = looks
+        #: The next beat of those that were heard of, and when the last one was.
+        self._due: asyncio.TimerHandle | None = None
+        self._beaten_at = -look_s
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
         #: How often something changed.
@@ -45,6 +54,21 @@ class Pulse:
         if self._next is not None:
             self._next.set()
             self._next = None
+
+    def heard(self) -> None:
+        """Something was committed: beat now, or when `look_s` have passed since the last time.
+
+        Each beat has every open page made anew, which a busy engine must not pay for each commit.
+        """
+        if self._listeners and self._due is None:
+            loop = asyncio.get_running_loop()
+            at = max(loop.time(), self._beaten_at + self._look_s)
+            self._due = loop.call_at(at, self._beat_heard)
+
+    def _beat_heard(self) -> None:
+        self._due = None
+        self._beaten_at = asyncio.get_running_loop().time()
+        self.beat()
 
     async def after(self, beats: int, within_s: float) -> int:
         """Wait until there were more beats than that, or so long; how many there are then."""
@@ -59,7 +83,7 @@ class Pulse:
     async def listening(self) -> AsyncGenerator[None]:
         """A block in which somebody waits for changes."""
         self._listeners += 1
-        if self._looking is None:
+        if self._looks and self._looking is None:
             self._looking = asyncio.create_task(self._look())
         try:
             yield

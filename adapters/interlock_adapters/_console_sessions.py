@@ -3,14 +3,17 @@
 A session holds the credential with which it was opened, in memory only, and shows it again
 every `recheck_s`: a token that was revoked or has run out ends its sessions too.
 
-The cookie goes to the console's own paths only, so no other face ever acts on it.
+The cookie goes to the console's own paths only, so no other face ever acts on it.  It is
+`SameSite=Strict`: who follows a link of another site comes without it, and is sent on by a page
+of ours, for which the browser shows it (`_console_core.is_from_elsewhere`).
 """
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
@@ -25,13 +28,14 @@ from interlock_adapters._auth_base import (
 )
 from interlock_adapters._principal import Principal
 
-#: The cookie of a session, and that of a sign-in page before there is one.
+#: The cookie of a session, and that of a sign-in page before there is one: see `name_of`.
 COOKIE: Final = "interlock_session"
 SIGN_IN_COOKIE: Final = "interlock_sign_in"
 #: Characters of a cookie of ours; a longer one is somebody else's.
 _COOKIE_CHARS_MAX: Final = 200
 #: Characters of all cookies of a request that are read.
 _COOKIES_CHARS_MAX: Final = 8_192
+_PORT: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]+):([0-9]{1,5})")
 
 
 @dataclass(slots=True)
@@ -86,7 +90,9 @@ class Sessions:
         """Open sessions for whom `authenticator` knows.
 
         One ends `idle_s` after its last page, `absolute_s` after it began, and when its
-        credential is no good any more.  Over a bound the one that was used least lately goes.
+        credential is no good any more.  Over a bound the one that was used least lately goes,
+        and those of which a page is open last.  Who needs no credential is nobody in
+        particular: for them `sessions_max` counts alone.
         `secure` says whether the cookie is for https only; None is as the request came.
         """
         self._authenticator: Final = authenticator
@@ -123,7 +129,7 @@ class Sessions:
             raise AuthenticationFailed
         now = self._now()
         self._forget_old(now)
-        self._make_room(user.principal.owner)
+        self._make_room(user.principal.owner if headers else None)
         session_id = secrets.token_urlsafe(32)
         session = Session(
             user.principal,
@@ -137,13 +143,24 @@ class Sessions:
         self._sessions[session.key] = session
         return session_id, session
 
+    async def needs_credential(self) -> bool:
+        """Whether one has to sign in.
+
+        Raises:
+            AuthenticationUnavailable: it cannot be told now.
+        """
+        try:
+            return await user_by(self._authenticator, {}) is None
+        except AuthenticationFailed:
+            return True
+
     async def find(self, headers: Mapping[str, str], *, uses: bool = True) -> Session | None:
         """The live session whose cookie is in the headers; `uses` keeps it from idling.
 
         Raises:
             AuthenticationUnavailable: its credential cannot be checked now.
         """
-        session_id = cookie_of(headers, COOKIE)
+        session_id = cookie_of(headers, name_of(COOKIE, headers))
         session = None if session_id is None else self._sessions.get(_key(session_id))
         if session is None or not await self.is_live(session):
             return None
@@ -196,12 +213,28 @@ class Sessions:
         for session in [s for s in self._sessions.values() if self._is_old(s, now)]:
             self.close(session)
 
-    def _make_room(self, owner: str) -> None:
-        theirs = [s for s in self._sessions.values() if s.principal.owner == owner]
-        for session in theirs[: max(0, len(theirs) + 1 - self._per_owner_max)]:
+    def _make_room(self, owner: str | None) -> None:
+        if owner is not None:
+            theirs = [s for s in self._sessions.values() if s.principal.owner == owner]
+            self._close_some(theirs, self._per_owner_max)
+        if len(self._sessions) >= self._sessions_max:
+            self._close_some([*self._sessions.values()], self._sessions_max)
+
+    def _close_some(self, sessions: Sequence[Session], fewer_than: int) -> None:
+        # Sorting keeps the order of those that are alike: the one used least lately is first.
+        by_need = sorted(sessions, key=lambda session: session.streams > 0)
+        for session in by_need[: max(0, len(by_need) + 1 - fewer_than)]:
             self.close(session)
-        while len(self._sessions) >= self._sessions_max:
-            self.close(next(iter(self._sessions.values())))
+
+
+def name_of(name: str, headers: Mapping[str, str]) -> str:
+    """How a cookie of ours is called, by the headers of a request.
+
+    Browsers send a cookie to every port of a host: services on one host would take each
+    other's for their own, so the port that the browser calls is in the name.
+    """
+    found = _PORT.fullmatch(headers.get("host", ""))
+    return name if found is None else f"{name}_{found[1]}"
 
 
 def cookie_of(headers: Mapping[str, str], name: str) -> str | None:

@@ -5,7 +5,9 @@ open on it.  So once a connection stands, a request that fails is answered here,
 of the protocol, and only its own caller hears of it.  Answers are bounded in size.
 """
 
+import logging
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
@@ -27,6 +29,25 @@ RESERVED: Final = frozenset(
         *("last-event-id", "te", "trailer", "transfer-encoding", "upgrade"),
     )
 )
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the queries out of the addresses in a line: a server's may be its key."""
+
+    _ADDRESS: Final = re.compile(r"(https?://[^\s?#'\"]*)\?[^\s'\"]*")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line pass."""
+        said = record.getMessage()
+        if "?" in said:
+            # What it was made of is shown by some formatters as well.
+            record.msg, record.args = self._ADDRESS.sub(r"\1", said), ()
+        return True
+
+
+# The one names the address of each request at INFO, the other of each connection at DEBUG.
+for _name in ("httpx2", "mcp.client.streamable_http"):
+    logging.getLogger(_name).addFilter(_WithoutQueries())
 
 
 def header_problems(headers: Mapping[str, str]) -> list[str]:

@@ -73,7 +73,8 @@ class Composition:
         if faces.management and managed is not None:
             further.append(self._management(managed))
         if self.observed.metrics is not None:
-            further.append(Route(METRICS, _Endpoint(self.observed.metrics)))
+            page = _Endpoint(self.observed.metrics)
+            further.append(Route(METRICS, page, methods=["GET"], middleware=[self.front_door()]))
         if faces.a2a is not None:
             # Last: with tenants they answer for every path.
             further += self._a2a_routes()
@@ -105,17 +106,21 @@ class Composition:
         app = management_app(
             managed, auth_schemes=self.authenticator.schemes, stopping=self.stopping
         )
+        return Mount(MANAGE, app, middleware=[self.front_door(), Middleware(BodyLimit)])
+
+    def front_door(self) -> Middleware:
+        """What asks by which name the service is called, and from which site."""
         server = self.config.server
-        door = Middleware(
+        return Middleware(
             FrontDoor, url=self.url, hosts=server.allowed_hosts, origins=server.allowed_origins
         )
-        return Mount(MANAGE, app, middleware=[door, Middleware(BodyLimit)])
 
     def _console(self, managed: "Managed") -> App:
         try:
             from interlock_adapters.console import (  # noqa: PLC0415  of an extra
                 PUBLIC_PATHS,
                 SIGN_IN_PATH,
+                Pulse,
                 Sessions,
                 console_routes,
             )
@@ -130,13 +135,19 @@ class Composition:
             authenticator=known,
             public=PUBLIC_PATHS,
             sign_in=SignIn(below=CONSOLE, page=SIGN_IN_PATH),
+            rechecks=False,  # Its streams ask whether their session is live.
         )
+        changes = self.observed.changes
+        pulse = Pulse(self.engine, looks=changes is None)
+        if changes is not None:
+            changes.heard = pulse.heard
         routes = console_routes(
             managed,
             sessions=sessions,
             url=self.url,
             allowed_hosts=self.config.server.allowed_hosts,
             stopping=self.stopping,
+            pulse=pulse,
         )
         return _stack(routes, [door, *self._behind_the_door()])
 
@@ -166,16 +177,20 @@ class Composition:
         async def life() -> AsyncGenerator[None]:
             from interlock_adapters.a2a import grpc_server  # noqa: PLC0415  of an extra
 
-            bound = grpc_server(
-                self.engine,
-                settings,
-                f"{port.host}:{port.port}",
-                push=push,
-                stopping=self.stopping,
-                authenticator=self.authenticator,
-                quotas=self.quotas,
-                credentials=credentials,
-            )
+            try:
+                bound = grpc_server(
+                    self.engine,
+                    settings,
+                    f"{port.host}:{port.port}",
+                    push=push,
+                    stopping=self.stopping,
+                    authenticator=self.authenticator,
+                    quotas=self.quotas,
+                    credentials=credentials,
+                )
+            except RuntimeError as error:
+                at = self.config.at("faces", "a2a", "grpc")
+                raise InvalidInput([f"{at}: {str(error).partition(';')[0]}"]) from None
             await bound.server.start()
             try:
                 yield

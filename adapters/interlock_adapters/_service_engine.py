@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from interlock import Deliverer, Engine, Observer, Policies, Policy, Toolbox, ToolSource
-from interlock.errors import InvalidInput
+from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
 from interlock_adapters._config_parts import McpSourceConfig
 from interlock_adapters._service_agent import Instructions, agent_of, lifecycle_of, needs, resolved
 from interlock_adapters.config import Config
@@ -65,12 +65,12 @@ def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
         with _noted(problems):
             sources.append(_mcp_server(config, name, source))
         with _noted(problems):
-            of_source = _rules_of(config, source.policies)
+            of_source = _rules_of(config, source.policies, "mcp", name, "policies")
             clash = sorted(rules.keys() & {f"{name}/{rule}" for rule in of_source})
             assert not clash, "names of sources have no slash"
             rules |= {_qualified(name, rule): policy for rule, policy in of_source.items()}
     with _noted(problems):
-        general = _rules_of(config, config.policies)
+        general = _rules_of(config, config.policies, "policies")
         problems += [
             f"{config.at('policies')}: {rule}: mcp has that rule as well; one is accepted"
             for rule in sorted(general.keys() & rules.keys())
@@ -78,13 +78,18 @@ def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
         rules |= general
     if problems:
         raise InvalidInput(problems)
-    return Toolbox(
+    toolbox = Toolbox(
         sources,
         policies=Policies(rules),
         plugins=plugins,
         qualified=config.qualified,
         agent_tools=config.agent_tools,
     )
+    try:
+        toolbox.check()
+    except (UnknownTool, AmbiguousTool) as error:
+        raise InvalidInput([f"{config.at('policies')}: {error}"]) from None
+    return toolbox
 
 
 class _noted:  # noqa: N801  it reads as a statement
@@ -108,14 +113,16 @@ def _qualified(source: str, rule: str) -> str:
     return rule if rule.startswith(f"{source}/") else f"{source}/{rule}"
 
 
-def _rules_of(config: Config, policies: "Path | dict[str, Policy]") -> Mapping[str, Policy]:
+def _rules_of(
+    config: Config, policies: "Path | dict[str, Policy]", *place: str
+) -> Mapping[str, Policy]:
     if not isinstance(policies, Path):
         return policies
     path = config.path(policies)
     try:
         return load_policies(path, environ=config.environ).rules
     except OSError as error:
-        raise InvalidInput([f"{path}: {error.strerror}"]) from None
+        raise InvalidInput([f"{config.at(*place)}: {path}: {error.strerror}"]) from None
 
 
 def _mcp_server(config: Config, name: str, source: McpSourceConfig) -> ToolSource:

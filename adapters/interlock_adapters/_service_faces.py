@@ -88,7 +88,11 @@ def push_of(config: ServiceConfig) -> "PushDeliverer | None":
         )
     except ModuleNotFoundError as missing:
         raise needs(config.at("faces", "a2a"), "a2a", missing) from None
-    return PushDeliverer(Webhooks(WebhookSettings(**face.push.model_dump())))
+    try:
+        return PushDeliverer(Webhooks(WebhookSettings(**face.push.model_dump())))
+    except ValueError as error:
+        at = config.at("faces", "a2a", "push", "signing_keys")
+        raise InvalidInput([f"{at}: {error}; base64 is accepted, as of 32 random bytes"]) from None
 
 
 def mcp_settings(config: ServiceConfig, face: McpFaceConfig, url: str) -> "McpSettings":

@@ -1,12 +1,13 @@
 """What a configured service tells of itself: spans, metrics, and the page of the metrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interlock import Observer
 from interlock_adapters._asgi import App
 from interlock_adapters._service_agent import needs
+from interlock_adapters._service_changes import Changes
 from interlock_adapters.config import ServiceConfig
 
 if TYPE_CHECKING:
@@ -28,14 +29,24 @@ class Observed:
     metrics: App | None = None
     #: To be called when the engine is closed.
     close: Callable[[], None] | None = None
+    #: Says when something was committed; it is the observer then.
+    changes: Changes | None = None
 
 
 def observed(config: ServiceConfig) -> Observed:
-    """What the configuration wants told.
+    """What the configuration wants told, and the console must know.
 
     Raises:
         InvalidInput: the extra of it is not installed.
     """
+    told = _telemetry(config)
+    if not config.faces.console:
+        return told
+    changes = Changes(told.observer)
+    return replace(told, observer=changes, changes=changes)
+
+
+def _telemetry(config: ServiceConfig) -> Observed:
     said = config.telemetry
     if not (said.on or said.prometheus):
         return Observed()

@@ -36,6 +36,8 @@ _REFERENCE: Final = re.compile(
 _TAG: Final = "tag:yaml.org,2002:"
 #: YAML's scalars that JSON has too.
 _KINDS: Final = frozenset({"null", "bool", "int", "float", "str"})
+#: Words that YAML 1.1 takes for truth values, and that are names as well.
+_WORDS: Final = frozenset({"on", "off", "yes", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ def _escaped(value: JsonValue) -> JsonValue:
             return value
 
 
+def _is_text(key: yaml.ScalarNode) -> bool:
+    """Whether a key is a text, also where YAML 1.1 takes a word such as `on` for a truth value."""
+    return key.tag == f"{_TAG}str" or (key.tag == f"{_TAG}bool" and key.value.lower() in _WORDS)
+
+
 def _syntax_problem(name: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     where = name if mark is None else f"{name}:{mark.line + 1}"
@@ -103,6 +110,8 @@ def _syntax_problem(name: str, error: yaml.MarkedYAMLError) -> str:
     hint = ""
     if "alias" in said:
         hint = ' (a name that begins with * is quoted: "*")'
+    elif "mapping values are not allowed" in said:
+        hint = " (a value with a colon in it is quoted: 'memory:')"
     elif "flow" in said:
         hint = " (within braces and brackets a ${NAME} is quoted)"
     return f"{where}: {said}{hint}"
@@ -136,7 +145,7 @@ class _Reading:
 
     def _items(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         for key, item in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str":
+            if not isinstance(key, yaml.ScalarNode) or not _is_text(key):
                 self._problem(key, "a key is a text; quote it")
             else:
                 yield key.value, item

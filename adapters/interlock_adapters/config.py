@@ -78,6 +78,8 @@ _PUBLIC: Final = frozenset(
 
 
 def _is_store(text: object) -> object:
+    if text == "memory":  # What people write first: the colon would have to be quoted.
+        return "memory:"
     if isinstance(text, str) and (
         text == "memory:" or (text.startswith(SQLITE) and len(text) > len(SQLITE))
     ):

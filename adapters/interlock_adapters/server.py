@@ -6,10 +6,12 @@ What follows the signal is the application's: `a2a_app` answers whoever waits, e
 where they can be taken up again, lets turns come to a point of their journal, and parks them.
 """
 
+import gc
+import logging
 import signal
 import socket
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -37,6 +39,11 @@ NOT_STARTED: Final = 3
 LINGER_S: Final = 5
 
 
+#: Objects that may be made beyond those let go of before the newest are searched for garbage;
+#: Python's own is 700.
+_NEWEST_MAX: Final = 10_000
+
+
 def serve(
     app: "ASGIApp",
     *,
@@ -45,17 +52,33 @@ def serve(
     sockets: Sequence[socket.socket] = (),
     log_level: str = "info",
     patience: Patience | None = None,
+    on_listening: Callable[[], None] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit code, which is 0 then.
 
     `sockets` that listen already take the place of `host` and `port`.  `patience` bounds how
-    long clients are waited for, and how many there may be.
+    long clients are waited for, and how many there may be.  `on_listening` is called once, when
+    the application is up and clients can connect.
     """
     config = config_of(app, patience or Patience(), host=host, port=port, log_level=log_level)
-    server = uvicorn.Server(config)
-    with _an_end_that_is_none_of_an_error():
+    server = _Server(config, on_listening)
+    with _an_end_that_is_none_of_an_error(), _garbage_sought_seldom():
         server.run([*sockets] or None)
     return OK if server.started else NOT_STARTED
+
+
+class _Server(uvicorn.Server):
+    """One that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_listening: Final = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self.started and self._on_listening is not None:
+            self._on_listening()
 
 
 def config_of(
@@ -75,6 +98,22 @@ def config_of(
     )
 
 
+class _WithoutQueries(logging.Filter):
+    """Takes the query out of the line about a request: people put tokens there, and searches."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line pass."""
+        match record.args:
+            case (client, method, str(path), *rest) if "?" in path:
+                record.args = (client, method, path.partition("?")[0], *rest)
+            case _:
+                pass
+        return True
+
+
+logging.getLogger("uvicorn.access").addFilter(_WithoutQueries())
+
+
 @contextmanager
 def _an_end_that_is_none_of_an_error() -> Generator[None]:
     """When uvicorn has shut down it raises the signal once more, for whoever was there before.
@@ -90,6 +129,28 @@ def _an_end_that_is_none_of_an_error() -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _garbage_sought_seldom() -> Generator[None]:
+    """Everybody waits while all objects are searched for cycles, and open streams hold many.
+
+    With two thousand of them Python did so every few seconds, for most of a second.  What is
+    there before the first request is there for good and is not looked at again; whoever has set
+    the collector up is left alone.
+    """
+    newest_max, *further = gc.get_threshold()
+    if not gc.isenabled() or newest_max >= _NEWEST_MAX or gc.get_freeze_count():
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEWEST_MAX, *further)
+    try:
+        yield
+    finally:
+        gc.set_threshold(newest_max, *further)
+        gc.unfreeze()
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:

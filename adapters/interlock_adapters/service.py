@@ -5,7 +5,7 @@
 
     service = Service(engine, ServiceConfig(name="Travel"))      # an engine that is there already
     app = FastAPI(lifespan=service.lifespan)                     # in an application of one's own
-    app.mount("/", service.app)
+    app.mount("/", service.app)      # below a path: server.url says so, http://host/agent
 
 A2A over JSON-RPC, REST and gRPC, MCP, the management API under /manage and the console under
 /console, each unless it is switched off; /healthz says that the process lives, /readyz
@@ -19,8 +19,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from http import HTTPStatus
 from inspect import getmro
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from interlock import Deliverer, Engine
+from interlock.errors import EngineError
 from interlock_adapters._service_agent import Instructions
 from interlock_adapters._service_engine import engine_of
 from interlock_adapters._service_faces import push_of
@@ -34,8 +36,10 @@ try:
     from starlette.routing import Mount, Route
 
     from interlock_adapters._asgi_quota import Quotas, QuotaSettings
+    from interlock_adapters._auth_open import refuse_called
     from interlock_adapters._service_app import Composition
     from interlock_adapters._service_auth import authenticator_of
+    from interlock_adapters._service_front import Front, InOneLine, Mounted
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
 except ModuleNotFoundError as missing:
@@ -93,12 +97,14 @@ class Service:
         )
         inner = composition.composed()
         self._lives: Final = composition.lives
+        self._failed: Exception | None = None
         #: All of it.
         self.app: Final = Starlette(
             routes=[
                 Route(HEALTH, _healthy, methods=["GET"]),
                 Route(READY, self._ready, methods=["GET"]),
-                Mount("", inner),
+                *Front(self.config, composition.front_door()).routes,
+                Mount("", Mounted(inner, self.url)),
             ],
             lifespan=self.lifespan,
         )
@@ -124,13 +130,35 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
-        """A block in which requests are served: the engine is opened, and drained at the end."""
+        """A block in which requests are served: the engine is opened, and drained at the end.
+
+        Raises:
+            OpenToEveryone: see `refuse_open`.
+            EngineError, OSError: the engine or a face cannot start.
+        """
+        self._failed = None
+        try:
+            async with self._open():
+                yield
+        except BaseExceptionGroup as group:
+            # A face that was up already is of a task group, which wraps what it is ended with.
+            if self._failed is None:
+                raise
+            raise self._failed from group
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             if self._told.close is not None:
                 stack.callback(self._told.close)
-            await stack.enter_async_context(self.engine)
-            for life in self._lives:
-                await stack.enter_async_context(life())
+            try:
+                self.refuse_open()
+                await stack.enter_async_context(self.engine)
+                for life in self._lives:
+                    await stack.enter_async_context(life())
+            except (EngineError, OSError) as error:
+                self._failed = error
+                raise
             if self.config.faces.mcp is None:
                 # That face does so itself.
                 stack.enter_context(self.stopping.serving())
@@ -145,10 +173,12 @@ class Service:
         *,
         sockets: Sequence[socket.socket] = (),
         log_level: str | None = None,
+        on_listening: Callable[[], None] | None = None,
     ) -> int:
         """Serve with uvicorn where the configuration says until SIGTERM or SIGINT; the exit code.
 
-        `sockets` that listen already take the place of its host and port.
+        `sockets` that listen already take the place of its host and port; `on_listening` is
+        called when clients are served.  What cannot start is told in one line of the log.
 
         Raises:
             OpenToEveryone: other machines would reach it, and nobody is asked who he is.
@@ -158,11 +188,12 @@ class Service:
         self.refuse_open(str(bound.getsockname()[0]) for bound in sockets)
         server = self.config.server
         return serve(
-            self.app,
+            InOneLine(self.app, lambda: self._failed),
             host=server.host,
             port=server.port,
             sockets=sockets,
             log_level=log_level or self.config.log.level,
+            on_listening=on_listening,
         )
 
     def refuse_open(self, bound: Iterable[str] = ()) -> None:
@@ -177,6 +208,12 @@ class Service:
         of_grpc = [face.grpc.host] if face is not None and face.grpc is not None else []
         for host in (server.host, *of_grpc, *bound):
             refuse_open(host, self.authenticator, server.dangerously_open_to_everyone)
+        urls = [] if server.url is None else [server.url]
+        if face is not None and face.grpc is not None and face.grpc.url is not None:
+            urls.append(f"//{face.grpc.url.rpartition('//')[2]}")
+        called = [urlsplit(url).hostname or "" for url in urls]
+        for name in (*called, *server.allowed_hosts):
+            refuse_called(name, self.authenticator, server.dangerously_open_to_everyone)
 
     async def _ready(self, _request: Request) -> JSONResponse:
         why = self.not_ready()

@@ -8,10 +8,10 @@ from interlock._agent import result_parts
 from interlock._call import MESSAGE_CHARS_MAX, words_of
 from interlock._cell import Choice
 from interlock._clock import Clock
-from interlock._event import Data
+from interlock._event import OWN, Data
 from interlock._journal import KEY_CHARS_MAX
 from interlock._json import storable
-from interlock._memory import AGAIN, FROM_SCRATCH, OPERATOR, OWN, SKIP
+from interlock._memory import AGAIN, FROM_SCRATCH, OPERATOR, SKIP
 from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
 from interlock._record import AskKind, TaskRecord

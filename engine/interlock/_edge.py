@@ -8,10 +8,9 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from interlock._agent import Content
-from interlock._event import Data
+from interlock._event import OWN, Data
 from interlock._form import faults_of
 from interlock._json import encoded, same
-from interlock._memory import OWN
 from interlock._record import Ask
 from interlock._store import TaskQuery
 from interlock.errors import InvalidInput, ResultInvalid
@@ -150,7 +149,7 @@ def name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]
             problems.append(f"{what} is of type {type(name).__name__}; {accepted}")
         elif not 1 <= len(name) <= NAME_CHARS_MAX:
             problems.append(f"{what} has {len(name)} characters; {accepted}")
-        elif what in {"owner", "actor"} and name.startswith(OWN):
+        elif what in {"owner", "actor", "a role"} and name.startswith(OWN):
             problems.append(f"{what} begins with {OWN!r}, and such names are the engine's own")
     return problems
 

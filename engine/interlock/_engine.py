@@ -45,7 +45,7 @@ from interlock._handle import TaskHandle
 from interlock._json import digest, fingerprint, own_copy
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._observer import Observer, Statistics, Told
-from interlock._operator import operator_ask_of
+from interlock._operator import as_operator, operator_ask_of
 from interlock._outbox import Deliverer, NewWatch, TaskView
 from interlock._payload import Submitted
 from interlock._phases import LIVE, OUTCOMES, OVER, WAITING, Phase, Trigger
@@ -492,7 +492,12 @@ class Engine:
         return list(await self.tools.problems_of_edit(ask.tool, arguments))
 
     async def resume(
-        self, task_id: str, decision: Resumption, *, owner: str | None = None
+        self,
+        task_id: str,
+        decision: Resumption,
+        *,
+        owner: str | None = None,
+        actor: str | None = None,
     ) -> TaskRecord:
         """Decide how a task goes on whose turns cannot: for operators, not for clients.
 
@@ -500,19 +505,20 @@ class Engine:
         or took the process down again and again.  `again` runs it as it is (a new version of
         the agent, perhaps), `skip` ignores the entry of the log at which it went astray, and
         `from_scratch` ignores all that it did: what it called is called once more.  Whoever
-        wants none of these cancels the task.
+        wants none of these cancels the task.  `actor` is the operator by name, for the log.
 
         Raises:
             UnknownTask: there is no such task.
-            InvalidInput: no operator is asked about it.
+            InvalidInput: no operator is asked about it, or the actor is no name.
             AnswerInvalid: it may not be resumed in this way.
             Refused, StoreError: as for `answer`.
         """
+        who = actor_of(actor, OPERATOR_NAME)
         with await self._visible(task_id, owner) as cell:
             ask = operator_ask_of(cell.record)
             said = Answer(ask=ask.key, value=decision).model_dump(mode="json")
-            data = {**self._said(said, None, ()), "value": decision}
-            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, OPERATOR_NAME)
+            data = {**self._said(said, None, ()), "value": decision, **as_operator(who)}
+            return await self._claimed(cell, Trigger.PROVIDE_INPUT, data, said, who)
 
     async def cancel(
         self,

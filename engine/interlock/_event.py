@@ -13,6 +13,8 @@ from interlock._phases import Phase, Trigger
 #: The payload of a trigger: a JSON object.  `_payload.py` says what each holds.
 Data: TypeAlias = Mapping[str, Any]
 
+#: Names and keys that begin so are the engine's own; nobody else may use them.
+OWN: Final = "interlock:"
 #: Actors that are not a person: everything else is a principal of the adapter's naming.
 AGENT: Final = "agent"
 ENGINE: Final = "engine"

@@ -23,6 +23,7 @@ from typing import Final, Protocol, cast
 from interlock._asking import Asking
 from interlock._at_once import Share, at_once
 from interlock._call import Call
+from interlock._event import OWN
 from interlock._handover import Show
 from interlock._inputs import inputs_form
 from interlock._journal import Desk as JournalDesk
@@ -30,7 +31,7 @@ from interlock._journal import Journal
 from interlock._json import copied, own_copy, same
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
-from interlock._memory import OWN, Called, Ended
+from interlock._memory import Called, Ended
 from interlock._observer import code_of
 from interlock._outcome import outcome_of, told_of
 from interlock._payload import Asked, CallAbout

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from interlock._effects import TimerKind
-from interlock._event import MACHINES, TIMER, Signal
+from interlock._event import MACHINES, OWN, TIMER, Signal
 from interlock._json import same
 from interlock._keywords import quote
 from interlock._phases import Phase
@@ -83,7 +83,8 @@ def report_is_current(record: TaskRecord, signal: Signal) -> bool:
 def caller_may_answer(record: TaskRecord, signal: Signal) -> bool:
     """Never the agent itself (I25); without a list of approvers, whoever the adapter let in.
 
-    An approver `role:NAME` is whoever acts in that role, and never somebody of that name.
+    An approver `role:NAME` is whoever acts in that role, and never somebody of that name.  One
+    with a name of the engine's own is also who acts in that, which no caller can say he does.
     """
     if signal.actor in MACHINES:
         return False
@@ -92,7 +93,8 @@ def caller_may_answer(record: TaskRecord, signal: Signal) -> bool:
         return ask is not None
     if signal.actor in ask.approvers and not signal.actor.startswith(ROLE):
         return True
-    return any(ROLE + role in ask.approvers for role in signal.data.get("roles", ()))
+    roles = signal.data.get("roles", ())
+    return any(f"{'' if r.startswith(OWN) else ROLE}{r}" in ask.approvers for r in roles)
 
 
 @guard("only a timer may do that")

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any, Final, NoReturn, Protocol, Self, cast
 
 from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
-from interlock._event import Data
+from interlock._event import OWN, Data
 from interlock._json import storable
-from interlock._memory import IN_DOUBT, OWN, Called, Ended, Memory
+from interlock._memory import IN_DOUBT, Called, Ended, Memory
 from interlock._observer import CallWatch, TurnWatch
 from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger

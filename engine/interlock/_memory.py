@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from interlock._event import Data, Event
+from interlock._event import OWN, Data, Event
 from interlock._json import digest
 from interlock._payload import NOT_MADE, Asked
 from interlock._phases import Trigger
 from interlock.errors import ReplayDiverged
 from interlock.models import JsonObject, JsonValue
 
-#: Keys that begin so are the engine's own; an agent may not use them.
-OWN: Final = "interlock:"
 #: The keys of what an operator is asked about a task whose turns cannot go on.
 OPERATOR: Final = OWN + "operator-"
 #: The keys of what a person is asked about a call of which nobody knows whether it was done.

@@ -5,7 +5,7 @@ but for what only the agent and today's policies know: arguments that were edite
 those at the gate, before the tool is called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interlock._conclusion import OPERATOR_NAME
 from interlock._edge import (
@@ -41,20 +41,32 @@ def operator_ask_of(record: TaskRecord) -> Ask:
     raise InvalidInput([why])
 
 
+def as_operator(actor: str | None) -> Mapping[str, list[JsonValue]]:
+    """What the log says besides where an operator is named: that he acts as one."""
+    return {} if actor == OPERATOR_NAME else {"roles": [OPERATOR_NAME]}
+
+
 async def resume_stopped(
-    store: Store, task_id: str, decision: str, *, at: float, lifecycle: Lifecycle = LIFECYCLE
+    store: Store,
+    task_id: str,
+    decision: str,
+    *,
+    at: float,
+    actor: str | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
 ) -> TaskRecord:
     """Decide how a task goes on (see `Engine.resume`) when the next engine opens the store.
 
-    `at` is the time, in seconds since 1970.
+    `at` is the time, in seconds since 1970; `actor` is the operator by name.
 
     Raises:
         UnknownTask: there is no such task.
-        InvalidInput: no operator is asked about it.
+        InvalidInput: no operator is asked about it, or the actor is no name.
         AnswerInvalid: it may not be resumed in this way.
         Refused: it is too late.
         StoreError: it cannot be read or stored.
     """
+    who = named(actor_of(actor, OPERATOR_NAME))
     record = await _stored(store, task_id)
     no_message: list[JsonValue] = []
     data: Data = {
@@ -62,8 +74,9 @@ async def resume_stopped(
         "token": None,
         "message": no_message,
         "value": decision,
+        **as_operator(who),
     }
-    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, OPERATOR_NAME, at, lifecycle)
+    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, who, at, lifecycle)
 
 
 async def answer_stopped(

@@ -107,8 +107,19 @@ class Toolbox:
             for source in self._sources.values():
                 stack.push_async_callback(source.close)
                 await source.open()
-            self._check({name: source.tools() for name, source in self._sources.items()})
+            self.check()
             self._opened = stack.pop_all()
+
+    def check(self) -> None:
+        """Check that names and rules mean one tool each, as far as it is known what there is.
+
+        A source that has no tools, since it was not opened say, may have any.
+
+        Raises:
+            InvalidInput: two tools have one name.
+            UnknownTool, AmbiguousTool: a rule names no tool, or several.
+        """
+        self._check({name: source.tools() for name, source in self._sources.items()})
 
     async def close(self) -> None:
         """Close every source."""

@@ -42,6 +42,7 @@ It is long because there is one for each thing that a caller would do something 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from interlock._phases import OUTCOMES, Phase, Trigger
 
@@ -85,6 +86,10 @@ __all__ = [
 ]
 
 
+#: What callers ask for; all other triggers are the agent's, timers' and the engine's own.
+_OF_CALLERS: Final = frozenset({"submit", "provide_input", "decline", "approve", "deny", "cancel"})
+
+
 class EngineError(Exception):
     """Base of every error raised on purpose by this package; `code` is stable and public."""
 
@@ -113,7 +118,9 @@ class Refused(EngineError):
         self.trigger = trigger
         #: What the task would accept now.
         self.allowed = tuple(allowed)
-        instead = f"; it would accept: {', '.join(self.allowed)}" if self.allowed else ""
+        # Whoever asked for what callers may ask for is told of that only.
+        told = [t for t in self.allowed if t in _OF_CALLERS or trigger not in _OF_CALLERS]
+        instead = f"; it would accept: {', '.join(told)}" if told else ""
         super().__init__(f"task {task_id!r} is {phase}: {why}{instead}")
 
 

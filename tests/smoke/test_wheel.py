@@ -26,14 +26,24 @@ CORE: Final = (
 #: What each extra promises beyond the core.  A module of a new extra is added here.
 PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "a2a": ("interlock_adapters.a2a",),
+    "auth": ("interlock_adapters.auth",),
     "crosscheck": ("interlock_adapters.crosscheck",),
     "diagram": ("interlock.diagram", "pygraphviz"),
     "grpc": ("interlock_adapters.a2a", "interlock_adapters._a2a_grpc"),
     "mcp": ("interlock_adapters.mcp_tools", "interlock_adapters.mcp_testing"),
-    "server": (),
+    "prometheus": ("interlock_adapters.prometheus", "interlock_adapters.telemetry"),
+    "server": ("interlock_adapters.server",),
+    "service": (
+        "interlock_adapters.config",
+        "interlock_adapters.console",
+        "interlock_adapters.management",
+        "interlock_adapters.service",
+    ),
     "smolagents": ("interlock_adapters.smolagents", "interlock_adapters.smolagents_testing"),
+    "telemetry": ("interlock_adapters.telemetry", "interlock_adapters.logs"),
     "testing": ("interlock.testing.hypothesis", "interlock.testing.fuzz._fixture"),
     "yaml": ("interlock_adapters.policies",),
+    "all": ("interlock_adapters.service", "interlock_adapters._a2a_grpc"),
     "demo": ("interlock_adapters.a2a", "interlock_adapters.demo.story"),
 }
 #: What the core must never need: the runtime closure of its two dependencies is small.
@@ -115,7 +125,14 @@ def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_pat
 
     needing = {
         "interlock_adapters.a2a": "a2a",
+        "interlock_adapters.auth": "auth",
+        "interlock_adapters.config": "service",
+        "interlock_adapters.console": "service",
+        "interlock_adapters.management": "service",
         "interlock_adapters.mcp_tools": "mcp",
+        "interlock_adapters.prometheus": "prometheus",
+        "interlock_adapters.service": "service",
+        "interlock_adapters.telemetry": "telemetry",
         "interlock_adapters.smolagents": "smolagents",
         "interlock_adapters.policies": "yaml",
     }

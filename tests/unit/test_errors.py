@@ -62,13 +62,15 @@ def test_a_stopped_task_gets_past_the_agents_own_handlers() -> None:
 
 def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> None:
     """The facts are attributes; the message is built from them.  Source: R-LIFE-02."""
-    allowed = (Trigger.CANCEL, Trigger.START)
+    allowed = (Trigger.CANCEL, Trigger.START, Trigger.DENY)
     error = IllegalTrigger("t", Phase.SUBMITTED, Trigger.APPROVE, allowed=iter(allowed))
     assert (error.task_id, error.phase, error.trigger) == ("t", Phase.SUBMITTED, Trigger.APPROVE)
     assert error.allowed == allowed
     assert str(error) == (
-        "task 't' is submitted: approve is not accepted; it would accept: cancel, start"
+        "task 't' is submitted: approve is not accepted; it would accept: cancel, deny"
     )
+    own = IllegalTrigger("t", Phase.SUBMITTED, Trigger.EMIT, allowed=allowed)
+    assert str(own).endswith("it would accept: cancel, start, deny")
     assert str(IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL)) == (
         "task 't' is finalized: cancel is not accepted"
     )

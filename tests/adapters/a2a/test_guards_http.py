@@ -172,6 +172,21 @@ async def test_rest_does_not_quote_a_wrong_request(
         assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("parent", [None, "", CANARY, f"{CANARY}/tasks/t", "tasks/"])
+async def test_a_webhook_of_no_task_is_a_bad_request(
+    faces: Faces, caplog: pytest.LogCaptureFixture, parent: str | None
+) -> None:
+    """Over REST of version 0.3, whose bodies name it once more.  Source: INVARIANTS T20."""
+    said = {"configId": "hook", "config": {"pushNotificationConfig": {"url": "https://a.test"}}}
+    body = json.dumps(said if parent is None else {**said, "parent": parent})
+    path = "/a2a/v1/tasks/t/pushNotificationConfigs"
+    with caplog.at_level(logging.DEBUG):
+        answer = await faces.http.post(path, content=body, headers=LEGACY | JSON)
+    assert answer.status_code == 400
+    assert "tasks/ID is accepted" in answer.text
+    check_quiet(answer, caplog)
+
+
 @pytest.mark.parametrize(
     ("path", "headers"),
     [("/a2a/tasks", CURRENT), ("/a2a/tasks/t", CURRENT), ("/a2a/v1/tasks/t", LEGACY)],

@@ -154,6 +154,9 @@ async def test_no_header_is_in_a_log_an_error_or_a_name(
         assert "own-t0ken" not in text
         assert "s3cret-in-the-query" not in text
     assert "bad token" in str(caught.value)
+    # And the address that others name is without its query.
+    assert not [r for r in caplog.records if "s3cret-in-the-query" in f"{r.getMessage()} {r.args}"]
+    assert [r for r in caplog.records if r.name == "httpx2" and url in r.getMessage()]
     # What the SDK logs of its own messages holds what servers say, and no header that we send.
     sent = [r.getMessage() for r in caplog.records if "Sending client message" in r.getMessage()]
     assert not any(SECRET in line or "own-t0ken" in line for line in sent)

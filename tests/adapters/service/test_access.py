@@ -178,18 +178,40 @@ async def test_lists_and_counts_hold_what_is_seen(name: str) -> None:
         page = await access.page(phases={Phase.COMPLETED})
         assert [r.task_id for r in page.records] == [done.task_id] * over
         whole = await access.page()
-        assert {r.task_id for r in whole.records} == (
-            {asks.task_id, done.task_id} if over else set()
-        )
+        seen = {asks.task_id} if waiting else set[str]()
+        assert {r.task_id for r in whole.records} == seen | ({done.task_id} if over else set())
         counts: dict[Phase, int] = {}
         if waiting:
             counts[Phase.WAITING_INPUT] = 1
         if over:
             counts[Phase.COMPLETED] = 1
         assert await access.counts() == counts
+        assert whole.total == sum(counts.values())
         inbox = await access.inbox()
         assert [e.record.task_id for e in inbox.entries] == [asks.task_id] * answers
         assert inbox.next_cursor is None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+async def test_an_approvers_list_is_its_own_tasks_and_those_that_wait(limit: int) -> None:
+    """Each once, newest change first, over all pages; as many as the counts say."""
+    async with world() as here:
+        texts = (("done", APPROVER), ("ask", ADA), ("ask", APPROVER), ("done", ADA), ("ask", ADA))
+        tasks = [await submitted(here, text, who) for text, who in texts]
+        seen = [tasks[n].task_id for n in (4, 2, 1, 0)]
+        access = Access(here.engine, APPROVER)
+        counts = await access.counts()
+        mixed = {Phase.COMPLETED, Phase.WAITING_INPUT}
+        for phases in (None, mixed):
+            pages = [await access.page(phases=phases, limit=limit)]
+            while (cursor := pages[-1].next_cursor) is not None:
+                pages.append(await access.page(phases=phases, limit=limit, cursor=cursor))
+            found = [record for page in pages for record in page.records]
+            assert sorted(r.task_id for r in found) == sorted(seen)
+            assert found == sorted(found, key=lambda r: (r.updated_at, r.task_id), reverse=True)
+            assert {page.total for page in pages} == {len(seen)} == {sum(counts.values())}
+            assert len(pages) == -(-len(seen) // limit)
+        assert counts == {Phase.COMPLETED: 1, Phase.WAITING_INPUT: 3}
 
 
 async def test_a_foreign_task_cannot_be_told_from_none() -> None:
@@ -322,6 +344,8 @@ async def test_what_an_operator_is_asked_is_in_his_inbox_and_nobody_elses() -> N
             assert await refused(access.answer(asks.task_id, ask.key, "again")) is NotAllowed
         assert await refused(operator.resume(asks.task_id, "sideways")) is AnswerInvalid  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         resumed = await operator.resume(asks.task_id, "from_scratch")
+        told = next(e for e in await operator.events(asks.task_id) if e.seq == resumed.seq)
+        assert (told.trigger.value, told.actor) == ("provide_input", OPERATOR.owner)
         assert resumed.phase is Phase.RUNNING
 
 

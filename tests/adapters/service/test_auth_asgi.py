@@ -187,11 +187,17 @@ async def test_a_browser_is_sent_to_sign_in() -> None:
     site = Site(sign_in=SignIn("/console", "/console/sign-in"))
     page = ("accept", "text/html,*/*")
     sent = await site.get(page, path="/console/tasks", root="")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/console/sign-in?next=%2Ftasks")
+    sent = await site.get(page, path="/console", root="")
     assert (sent.status_code, sent.headers["location"]) == (303, "/console/sign-in")
     assert (await site.get(page, path="/consoles")).status_code == 401
     assert (await site.get(path="/console")).status_code == 401
     assert (await site.get(page, ("authorization", "Bearer x"), path="/console")).status_code == 401
-    assert (await site.get(page, path="/console", method="POST")).status_code == 401
+    # A form whose session is over: a person reads what comes, and is told of a page.
+    sent = await site.get(page, path="/console/tasks/a/ask", method="POST")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/console/sign-in")
+    assert (await site.get(path="/console/tasks/a/ask", method="POST")).status_code == 401
+    assert (await site.get(page, path="/console", method="PUT")).status_code == 401
     assert site.inside.reached == []
 
 

@@ -366,7 +366,7 @@ def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixt
         ["approve", approved.task_id, *filed.where, *edited],
         ["deny", denied.task_id, *filed.where, "--reason", "no"],
         ["cancel", cancelled.task_id, *filed.where],
-        ["resume", astray.task_id, *filed.where, "--from-scratch"],
+        ["resume", astray.task_id, *filed.where, "--from-scratch", "--as", "carol"],
     ):
         code, _, err = run(capsys, *arguments)
         assert (code, err) == (OK, "")
@@ -377,6 +377,9 @@ def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixt
     assert "result    7" in out
     _, out, _ = run(capsys, "show", denied.task_id, *filed.where, "--events")
     assert "by cli:" in out
+    _, out, _ = run(capsys, "show", astray.task_id, *filed.where, "--events")
+    assert "by carol" in out
+    assert "by interlock:operator" not in out
     code, _, err = run(capsys, "cancel", approved.task_id, *filed.where)
     assert (code, len(err.splitlines())) == (FAILED, 1)
 

@@ -307,6 +307,16 @@ async def agent(_task: object) -> str:
     return "done"
 
 
+def test_a_key_that_yaml_takes_for_a_truth_value_is_its_word(tmp_path: Path) -> None:
+    """YAML 1.1 reads `on` as true; the project that `interlock init` makes has it.  R-SVC-32."""
+    config = load(tmp_path, "agent: agent:book\ntelemetry: {on: true, prometheus: off}\n")
+    assert config.telemetry.on
+    assert not config.telemetry.prometheus
+    assert faults(tmp_path, "agent: agent:book\ntelemetry: {true: true}\n") == (
+        "app.yaml:2: a key is a text; quote it\n"
+    )
+
+
 def test_the_same_can_be_said_in_python(tmp_path: Path) -> None:
     """R-SVC-32."""
     text = "agent: a:b\nfaces: {a2a: {name: T}, mcp: false}\nserver: {port: 1}\n"

@@ -4,17 +4,18 @@ With `CONSOLE_SHOTS=docs/img` in the environment the pictures of the documentati
 """
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 import uvicorn
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from starlette.applications import Starlette
 
 from browser import browser
@@ -22,7 +23,7 @@ from console import Looked, agent, token_of, tokens, toolbox
 from interlock import Engine
 from interlock_adapters._shutdown import Stopping
 from interlock_adapters.console import Sessions, console_routes
-from support import soon
+from support import pause, soon
 
 #: Bytes of a picture of the documentation.
 SHOT_BYTES_MAX: Final = 150_000
@@ -39,6 +40,24 @@ class Here:
     shots: Path
     #: What the browser complained about: scripts that failed, what the CSP refused.
     complaints: list[str]
+    sessions: Sessions
+
+    async def streams(self) -> int:
+        """How many streams this browser has open."""
+        cookies = await self.page.context.cookies(self.url + "/console")
+        said = "; ".join(f"{each.get('name')}={each.get('value')}" for each in cookies)
+        headers = {"host": self.url.partition("//")[2], "cookie": said}
+        session = await self.sessions.find(headers)
+        assert session is not None
+        return session.streams
+
+    async def look(self, page: Page, *, away: bool) -> None:
+        """Turn to another tab, or back: headless, every page counts as one that is looked at."""
+        said = "{ value: %s, configurable: true }" % json.dumps(away)  # noqa: UP031  JavaScript
+        await page.evaluate(
+            f"Object.defineProperty(document, 'hidden', {said});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
 
     async def open(self, path: str) -> None:
         """Go to a page of the console."""
@@ -57,12 +76,11 @@ async def here(tmp_path: Path, who: str = "root") -> AsyncGenerator[Here]:
     """A console on the loopback, and a browser in which somebody has signed in."""
     engine = Engine(agent, tools=toolbox(), store="memory:")
     stopping = Stopping()
+    sessions = Sessions(tokens())
     shots = Path(os.environ.get("CONSOLE_SHOTS") or tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        routes = console_routes(
-            Looked(engine), sessions=Sessions(tokens()), url=url, stopping=stopping
-        )
+        routes = console_routes(Looked(engine), sessions=sessions, url=url, stopping=stopping)
         config = uvicorn.Config(
             Starlette(routes=routes), log_level="error", lifespan="off", timeout_graceful_shutdown=2
         )
@@ -80,7 +98,7 @@ async def here(tmp_path: Path, who: str = "root") -> AsyncGenerator[Here]:
                 "console",
                 lambda said: complaints.append(said.text) if said.type == "error" else None,
             )
-            made = Here(engine, url, page, shots, complaints)
+            made = Here(engine, url, page, shots, complaints, sessions)
             await made.open("/inbox")
             await page.get_by_label("Access token").fill(token_of(who))
             await page.get_by_role("button", name="Sign in").click()
@@ -196,6 +214,160 @@ async def test_nothing_is_wider_than_a_small_screen(tmp_path: Path, width: int) 
             await at.open(path)
             wide = await at.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, path
+
+
+async def test_a_page_that_nobody_looks_at_has_no_stream(tmp_path: Path) -> None:
+    """Else seven tabs are all that a browser can open.  Source: R-SVC-83."""
+    async with here(tmp_path) as at:
+        room = await at.engine.submit("room", owner="ada")
+        record = await room.rest()
+        pages = [at.page] + [await at.page.context.new_page() for _ in range(9)]
+        for page in pages[1:]:
+            await page.goto(f"{at.url}/console/tasks/{room.task_id}")
+            await expect(page.locator("#link")).to_have_text("Live")
+            await at.look(page, away=True)
+            await expect(page.locator("#link")).to_have_text("Paused")
+        await _until(at, 1)
+        await room.approve(record.asks[0])
+        await room.over()
+        last = pages[-1]
+        await expect(last.locator("#task-state")).to_contain_text("waiting auth")
+        await at.look(last, away=False)
+        await expect(last.locator("#task-state")).to_contain_text("completed")
+        await expect(last.locator("#link")).to_have_text("It is over")
+        rows = await last.locator("#log-rows tr").evaluate_all("all => all.map(each => each.id)")
+        assert rows == [f"event-{n}" for n in range(1, len(rows) + 1)]
+        await expect(last.locator("#log-rows tr").last).to_contain_text("complete")
+        # What is over is not asked for again.
+        await at.look(last, away=True)
+        await at.look(last, away=False)
+        await expect(last.locator("#link")).to_have_text("It is over")
+        await at.look(at.page, away=True)
+        await _until(at, 0)
+        await at.engine.submit("ask", owner="ada")
+        await at.look(at.page, away=False)
+        await expect(at.page.locator("article.ask")).to_have_count(1)
+        await _until(at, 1)
+
+
+async def _until(at: Here, streams: int) -> None:
+    async with asyncio.timeout(WAIT_MS / 1_000):
+        while await at.streams() != streams:
+            await pause(1)
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_a_link_of_another_site_arrives(tmp_path: Path, *, signed_in: bool) -> None:
+    """In a real browser, which keeps Strict cookies back.  Source: R-SVC-79."""
+    async with here(tmp_path) as at:
+        room = await at.engine.submit("room", owner="ada")
+        await room.rest()
+        path = f"/console/tasks/{room.task_id}"
+        if not signed_in:
+            await at.page.get_by_role("button", name="Sign out").click()
+            await expect(at.page.get_by_label("Access token")).to_be_visible()
+
+        async def theirs(route: Route) -> None:
+            link = f'<a href="{at.url}{path}">Your agent asks</a>'
+            await route.fulfill(body=link, content_type="text/html")
+
+        page = await at.page.context.new_page()
+        await page.route("http://mail.example/*", theirs)
+        await page.goto("http://mail.example/")
+        await page.get_by_role("link").click()
+        if not signed_in:
+            await page.get_by_label("Access token").fill(token_of("root"))
+            await page.get_by_role("button", name="Sign in").click()
+        await expect(page.locator("article.ask")).to_contain_text("Grand Hôtel")
+        assert page.url == at.url + path
+        # Nothing of that is in the way back.
+        await page.reload()
+        await expect(page.locator("article.ask")).to_contain_text("Grand Hôtel")
+        if signed_in:
+            await page.go_back()
+            await expect(page.get_by_text("Your agent asks")).to_be_visible()
+
+
+async def test_on_a_phone_lists_are_whole_and_pictures_show_what_is_lit(tmp_path: Path) -> None:
+    """Nothing is cut off, and nothing lies over anything.  Source: R-SVC-84."""
+    async with here(tmp_path) as at:
+        page = at.page
+        room = await at.engine.submit("room", owner="ada")
+        await room.rest()
+        await page.set_viewport_size({"width": 400, "height": 800})
+        await at.open("/tasks")
+        table = page.get_by_role("table", name="Tasks, newest change first")
+        for cell in ("th[scope=row] code", ".changed time"):
+            left, right, height = await page.evaluate(_BOX, cell)
+            assert 0 <= left < right <= 400
+            assert height < 30, "it is one line"
+        # It is a table all the same.
+        await expect(table.get_by_role("columnheader", name="Changed")).to_have_count(1)
+        await expect(table.get_by_role("rowheader")).to_contain_text(room.task_id[:12])
+        assert await page.locator("#link").evaluate("e => getComputedStyle(e).position") == "static"
+        for path, lit in ((f"/tasks/{room.task_id}", ".here"), ("/lifecycle", ".populated")):
+            await at.open(path)
+            await expect(page.locator("#link")).to_have_text("Live")
+            # In one go: the stream puts the picture there anew.
+            left, inner_left, inner_right, right = await page.evaluate(_EDGES, lit)
+            assert left <= inner_left < inner_right <= right
+            assert await page.get_by_text("chooses between arrows").last.is_visible()
+
+
+_BOX: Final = """where => {
+  const box = document.querySelector(`#task-list ${where}`).getBoundingClientRect();
+  return [box.left, box.right, box.height];
+}"""
+_EDGES: Final = """lit => {
+  const picture = document.querySelector(".picture");
+  const [outer, inner] = [picture, picture.querySelector(`.state${lit} > rect`)].map(
+    (each) => each.getBoundingClientRect());
+  return [outer.left, inner.left, inner.right, outer.right];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_names_in_a_picture_can_be_read(
+    tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """Contrast 4.5 against where they stand (WCAG 1.4.3), lit or not.  Source: R-SVC-84."""
+    async with here(tmp_path) as at:
+        page = at.page
+        await page.emulate_media(color_scheme=scheme)
+        room = await at.engine.submit("room", owner="ada")
+        await room.rest()
+        await at.open(f"/tasks/{room.task_id}")
+        # In one go: the stream puts the picture there anew.
+        boxes = await page.evaluate(_PAINTED)
+        assert len(boxes) == len([*at.engine.lifecycle.phases])
+        for name, behind in boxes:
+            assert _contrast(_luminance(name), _luminance(behind)) >= 4.5, (name, behind)
+
+
+#: Red, green and blue of each name in a picture and of its box, behind the picture's filter.
+_PAINTED: Final = """() => {
+  const paper = document.createElement("canvas").getContext("2d");
+  const painted = (each) => {
+    paper.filter = getComputedStyle(each.closest("svg")).filter;
+    paper.fillStyle = getComputedStyle(each).fill;
+    paper.fillRect(0, 0, 9, 9);
+    return [...paper.getImageData(4, 4, 1, 1).data].slice(0, 3);
+  };
+  return [...document.querySelectorAll(".picture .state")].map((each) => [
+    painted(each.querySelector(".name")),
+    painted([...each.querySelectorAll("rect")].at(-1)),
+  ]);
+}"""
+
+
+def _luminance(colour: list[int]) -> float:
+    parts = [each / 255 for each in colour]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
 async def test_colours_are_the_systems_or_the_persons_own(tmp_path: Path) -> None:

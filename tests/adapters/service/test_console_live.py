@@ -10,20 +10,12 @@ from typing import TypeVar
 
 import httpx
 
-from console import Shown, Visitor, shown
+from console import shown
 from interlock_adapters._console_live import STREAMS_MAX
-from interlock_adapters._console_sessions import COOKIE, Session
 from interlock_adapters.console import Pulse
 from support import soon, until
 
 T = TypeVar("T")
-
-
-async def session_of(here: Shown, visitor: Visitor) -> Session:
-    """The session of a visitor."""
-    session = await here.sessions.find({"cookie": f"{COOKIE}={visitor.http.cookies[COOKIE]}"})
-    assert session is not None
-    return session
 
 
 async def test_an_ask_comes_and_goes_in_the_inbox() -> None:
@@ -150,7 +142,7 @@ async def test_a_stream_ends_with_its_session_and_with_its_roles() -> None:
         visitor = await here.visitor("eve")
         async with visitor.stream("/inbox/live") as stream:
             await stream.until("Nothing waits")
-            here.sessions.close(await session_of(here, visitor))
+            here.sessions.close(await here.session_of(visitor))
             here.pulse.beat()
             assert await stream.next() is None
         async with visitor.stream("/inbox/live") as stream:
@@ -162,7 +154,7 @@ async def test_streams_of_one_session_are_bounded() -> None:
     """Each is counted, and let go.  Source: R-SVC-83, T24."""
     async with shown() as here:
         visitor = await here.visitor("eve")
-        session = await session_of(here, visitor)
+        session = await here.session_of(visitor)
         async with visitor.stream("/inbox/live") as stream:
             await stream.until("Nothing waits")
             assert session.streams == 1

@@ -7,10 +7,10 @@ from typing import Final
 import httpx
 import pytest
 
-from console import Visitor, asking, do, form_of, shown, token_of, tokens
+from console import HERE, PORT, Visitor, asking, do, form_of, shown, token_of, tokens
 from interlock import Phase
 from interlock_adapters._console_actions import own_path
-from interlock_adapters._console_sessions import COOKIE, Sessions
+from interlock_adapters._console_sessions import Sessions
 from support import soon
 
 OK: Final = httpx.codes.OK
@@ -25,21 +25,22 @@ async def test_signing_in_opens_a_session_under_a_new_id_and_signing_out_ends_it
         turned = await visitor.get("/tasks?phase=running")
         assert turned.headers["location"] == "/console/sign-in?next=%2Ftasks%3Fphase%3Drunning"
         page = await visitor.get("/sign-in?next=%2Ftasks%3Fphase%3Drunning")
-        visitor.http.cookies.set(COOKIE, "fixed-by-somebody", path="/console")
+        visitor.http.cookies.set(HERE, "fixed-by-somebody", path="/console")
         fields = form_of(page.text, "/sign-in") | {"token": f" {token_of('ada')}\n"}
         signed = await visitor.post("/sign-in", fields)
         assert signed.headers["location"] == "/console/tasks?phase=running"
         said = signed.headers["set-cookie"]
-        assert re.fullmatch(
-            rf"{COOKIE}=[\w-]{{43}}; HttpOnly; Path=/console; SameSite=Strict", said
-        )
-        (first,) = re.findall(rf"{COOKIE}=([\w-]+)", said)
-        visitor.http.cookies.delete(COOKIE, path="/console")
-        visitor.http.cookies.set(COOKIE, first, path="/console")
+        assert re.fullmatch(rf"{HERE}=[\w-]{{43}}; HttpOnly; Path=/console; SameSite=Strict", said)
+        (first,) = re.findall(rf"{HERE}=([\w-]+)", said)
+        visitor.http.cookies.delete(HERE, path="/console")
+        visitor.http.cookies.set(HERE, first, path="/console")
         await visitor.sign_in("eve")
         # Who signs in anew has one session, under another id.
         assert len(here.sessions) == 1
-        assert await here.sessions.find({"cookie": f"{COOKIE}={first}"}) is None
+        assert (
+            await here.sessions.find({"host": f"127.0.0.1:{PORT}", "cookie": f"{HERE}={first}"})
+            is None
+        )
         out = form_of((await visitor.get("/inbox")).text, "/sign-out")
         gone = await visitor.post("/sign-out", out)
         assert "Max-Age=0" in gone.headers["set-cookie"]
@@ -116,11 +117,9 @@ async def test_a_session_that_ended_is_asked_to_sign_in_and_its_forms_do_nothing
     async with shown() as here:
         visitor = await here.visitor("eve")
         handle, fields = await asking(here, visitor)
-        session = await here.sessions.find({"cookie": f"{COOKIE}={visitor.http.cookies[COOKIE]}"})
-        assert session is not None
-        here.sessions.close(session)
+        here.sessions.close(await here.session_of(visitor))
         answer = await do(visitor, handle, fields, do="approve")
-        assert answer.headers["location"] == "/console/sign-in"
+        assert answer.headers["location"] == f"/console/sign-in?next=%2Ftasks%2F{handle.task_id}"
         assert here.world.stored(handle).phase is Phase.WAITING_AUTH
 
 

@@ -168,7 +168,10 @@ async def test_nobody_gets_past_the_door_without_a_credential() -> None:
         for path in ("/healthz", "/readyz", CARD, "/console/sign-in"):
             assert (await client.get(path)).status_code == 200, path
         page = await client.get("/console/inbox", headers={"accept": "text/html"})
-        assert (page.status_code, page.headers["location"]) == (303, "/console/sign-in")
+        assert (page.status_code, page.headers["location"]) == (
+            303,
+            "/console/sign-in?next=%2Finbox",
+        )
         card = (await client.get(CARD)).json()
         assert "bearer" in card["securitySchemes"]
         assert card["securityRequirements"]
@@ -374,7 +377,7 @@ async def test_tokens_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
         ({"agent": "interlock:LIVE"}, "agent: it is a PhaseSet; an agent"),
         ({"lifecycle": "json:dumps"}, "lifecycle: it is a function, no Lifecycle"),
         ({"tools": ("json:nothing",)}, "tools.0: json:nothing: json has no nothing"),
-        ({"policies": Path("no.yaml")}, "no.yaml: No such file or directory"),
+        ({"policies": Path("no.yaml")}, "policies: no.yaml: No such file or directory"),
         ({"auth": AuthConfig(tokens_file=Path("no.yaml"))}, "auth.tokens_file: no.yaml: No such"),
         ({"auth": AuthConfig(custom="json:dumps")}, "auth.custom: it is a function; an object"),
         (

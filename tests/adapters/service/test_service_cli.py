@@ -31,6 +31,7 @@ PROGRAM: Final = str(Path(service_cli.__file__))
 AGENT: Final = """\
 from interlock import Engine, TaskContext
 from interlock_adapters.config import Config
+from interlock_adapters.service import Service
 
 
 async def ask(task: TaskContext) -> str:
@@ -39,6 +40,10 @@ async def ask(task: TaskContext) -> str:
 
 def config() -> Config:
     return Config(agent=ask, store="memory:", name="Made")
+
+
+def service() -> Service:
+    return Service(Engine(ask, store="memory:"))
 
 
 engine = Engine(ask, store="memory:")
@@ -230,6 +235,8 @@ def test_what_python_has_is_served_as_well(tmp_path: Path, named: str, name: str
         (["no.yaml"], "no.yaml: No such file or directory", 1),
         (["shop:nothing"], "it is a int; a Service, a Config or an Engine, or a function", 1),
         (["shop:nobody"], "shop has no nobody", 1),
+        (["shop:service", "--port", "1"], "a Service says by itself where it is", 1),
+        (["shop:service", "--host", "::1"], "a Service says by itself where it is", 1),
         (["shop"], "write MODULE:NAME", 1),
         (["app.yaml", "--host", "0.0.0.0"], "reachable from other machines", 2),  # noqa: S104
         (["app.yaml", "--host", "::"], "reachable from other machines", 2),

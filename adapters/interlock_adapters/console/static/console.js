@@ -31,7 +31,7 @@
     const button = document.getElementById("theme");
     if (!button) return;
     const name = () => {
-      button.textContent = isDark() ? "Light" : "Dark";
+      button.textContent = `${isDark() ? "Light" : "Dark"} colours`;
       button.setAttribute("aria-label", `Use ${isDark() ? "light" : "dark"} colours`);
     };
     button.hidden = false;
@@ -97,19 +97,38 @@
     if (news) news.textContent = words;
   }
 
+  function litIn(picture) {
+    return picture.querySelector(".state.here, .state.populated");
+  }
+
+  // What is lit may be beyond the edge of a small screen.
+  function showLit(picture) {
+    const lit = (litIn(picture) ?? picture.querySelector(".states"))?.getBoundingClientRect();
+    if (!lit) return;
+    const frame = picture.getBoundingClientRect();
+    picture.scrollLeft += lit.left + lit.width / 2 - frame.left - frame.width / 2;
+    picture.scrollTop += lit.top + lit.height / 2 - frame.top - frame.height / 2;
+  }
+
   // Where the keyboard is, and what is open, stays so when a part is replaced.
   function replace(part, content) {
     const open = [...part.querySelectorAll("details[open][id]")].map((each) => each.id);
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const name = focused && (focused.id || focused.getAttribute("href"));
-    const scrolled = [...part.querySelectorAll(".picture, .scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
+    const scrolled = [...part.querySelectorAll(".picture, .scroll")].map((each) => [
+      each.scrollLeft,
+      each.scrollTop,
+      litIn(each)?.id,
+    ]);
     part.replaceChildren(content);
     for (const id of open) {
       const again = document.getElementById(id);
       if (again) again.open = true;
     }
     part.querySelectorAll(".picture, .scroll").forEach((each, index) => {
-      if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
+      const [left, top, lit] = scrolled[index] ?? [];
+      if (each.matches(".picture") && litIn(each)?.id !== lit) return showLit(each);
+      [each.scrollLeft, each.scrollTop] = [left ?? 0, top ?? 0];
     });
     if (!name) return;
     for (const each of part.querySelectorAll("[id], [href]")) {
@@ -173,27 +192,55 @@
     }
   }
 
+  // Open only while somebody looks: a browser has few connections for all its tabs together.
   function startLive() {
     const { live, base } = document.body.dataset;
     const link = document.getElementById("link");
     if (!live || !window.EventSource) return;
-    const source = new EventSource(base + live);
+    let source = null;
+    let last = ""; // The number of the last entry of a log, where it is taken up again.
+    let over = false;
     const told = (words, state) => {
       if (link.textContent !== words) link.textContent = words;
       document.body.dataset.link = state;
     };
-    source.addEventListener("open", () => told("Live", "live"));
-    source.addEventListener("part", (event) => update(JSON.parse(event.data)));
-    source.addEventListener("rows", (event) => addRows(JSON.parse(event.data)));
-    source.addEventListener("end", (event) => {
-      source.close();
-      told(JSON.parse(event.data).gone ? "You may not see this task any more" : "It is over", "over");
-    });
-    source.addEventListener("error", () => {
-      if (source.readyState === EventSource.CLOSED) told("Not live any more: load the page anew", "off");
-      else told("The connection is lost; trying again", "off");
-    });
-    addEventListener("pagehide", () => source.close());
+    const stop = () => {
+      source?.close();
+      source = null;
+    };
+    const listen = () => {
+      const address = new URL(base + live, location.href);
+      if (last) address.searchParams.set("after", last);
+      source = new EventSource(address);
+      source.addEventListener("open", () => told("Live", "live"));
+      source.addEventListener("part", (event) => update(JSON.parse(event.data)));
+      source.addEventListener("rows", (event) => {
+        last = event.lastEventId || last;
+        addRows(JSON.parse(event.data));
+      });
+      source.addEventListener("end", (event) => {
+        over = true;
+        stop();
+        told(JSON.parse(event.data).gone ? "You may not see this task any more" : "It is over", "over");
+      });
+      source.addEventListener("error", () => {
+        if (source?.readyState === EventSource.CLOSED) {
+          source = null;
+          told("Not live any more: load the page anew", "off");
+        } else told("The connection is lost; trying again", "off");
+      });
+    };
+    const look = () => {
+      if (over) return;
+      if (!document.hidden) source ?? listen();
+      else {
+        stop();
+        told("Paused", "paused");
+      }
+    };
+    look();
+    document.addEventListener("visibilitychange", look);
+    addEventListener("pagehide", stop);
     // A page that comes back from the browser's memory is old.
     addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
@@ -251,6 +298,7 @@
   addEventListener("DOMContentLoaded", () => {
     startTheme();
     start(document);
+    document.querySelectorAll(".picture").forEach(showLit);
     tick();
     setInterval(tick, 1000);
     startLive();

@@ -228,6 +228,8 @@ class World(Clients):
         """
         self.note_trouble()
         process = self.process
+        if process.store.dead:
+            return False  # While time passed: nothing of it is left to be closed.
         process.store.slow_s, process.store.fails = 0.0, False
         draining = asyncio.get_running_loop().create_task(process.engine.drain())
         for _ in range(8):

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from interlock._conclusion import OPERATOR_NAME
 from interlock._engine import Engine, Resumption
 from interlock._event import MACHINES, TIMER, Event
 from interlock._memory import OPERATOR
@@ -198,7 +199,9 @@ class _Player:
             case Trigger.SUBMIT:
                 await self._submit(data)
             case Trigger.PROVIDE_INPUT if data["key"].startswith(OPERATOR):
-                await self._engine.resume(self._task_id, cast("Resumption", data["value"]))
+                decision = cast("Resumption", data["value"])
+                who = None if event.actor == OPERATOR_NAME else event.actor
+                await self._engine.resume(self._task_id, decision, actor=who)
             case Trigger.PROVIDE_INPUT:
                 answer = Answer(ask=data["key"], value=data["value"])
                 await self._engine.answer(self._task_id, answer, **of)
