@@ -1,4 +1,4 @@
-"""Readers of one task are shown the same, which is made once for all of them.  R-SVC-100; T24."""
+"""Readers of one task are shown the same, which is made once for all of them.  R-SVC-45; T24."""
 
 import json
 
@@ -40,7 +40,7 @@ def _alone(log: list[Event], after: int) -> list[list[dict[str, object]]]:
 
 
 async def test_readers_are_shown_what_each_would_make_alone(log: list[Event]) -> None:
-    """From any place, in any order, whoever leaves and whatever is kept.  Source: R-SVC-100."""
+    """From any place, in any order, whoever leaves and whatever is kept.  Source: R-SVC-45."""
     places = st.lists(st.integers(1, len(log)), min_size=1, max_size=5)
     turns = st.lists(st.integers(0, 4), max_size=60)
 
@@ -62,7 +62,7 @@ async def test_readers_are_shown_what_each_would_make_alone(log: list[Event]) ->
 
 
 async def test_a_reader_goes_on_where_the_quickest_leaves(log: list[Event]) -> None:
-    """What it was shown so far it had from the other.  Source: R-SVC-100."""
+    """What it was shown so far it had from the other.  Source: R-SVC-45."""
     for left in range(1, len(log) + 1):
         updates = Updates()
         quick, slow = (Follower(Projection(log[:1]), updates) for _ in range(2))
@@ -74,7 +74,7 @@ async def test_a_reader_goes_on_where_the_quickest_leaves(log: list[Event]) -> N
 
 
 async def test_what_is_shown_is_made_and_written_once(log: list[Event]) -> None:
-    """However many readers there are; others may hold nothing but the same.  Source: R-SVC-100."""
+    """However many readers there are; others may hold nothing but the same.  Source: R-SVC-45."""
     updates = Updates()
     readers = [Follower(Projection(log[:1]), updates) for _ in range(10)]
     for event in log[1:]:

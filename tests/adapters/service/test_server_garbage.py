@@ -1,4 +1,4 @@
-"""While it serves, a process seldom searches all its objects for garbage.  R-SVC-101; T24."""
+"""While it serves, a process seldom searches all its objects for garbage.  R-SVC-46; T24."""
 
 import gc
 from collections.abc import Generator
@@ -42,7 +42,7 @@ def _seen_while_serving() -> Seen:
 
 @pytest.mark.usefixtures("usual")
 def test_what_was_there_before_is_not_searched_again() -> None:
-    """And what comes is, in greater portions; afterwards all is as before.  Source: R-SVC-101."""
+    """And what comes is, in greater portions; afterwards all is as before.  Source: R-SVC-46."""
     assert _seen_while_serving() == [((10_000, 10, 10), True)]
     assert gc.get_threshold() == (700, 10, 10)
     assert not gc.get_freeze_count()
@@ -50,7 +50,7 @@ def test_what_was_there_before_is_not_searched_again() -> None:
 
 @pytest.mark.usefixtures("usual")
 def test_who_has_set_it_up_is_left_alone() -> None:
-    """Off, or with more patience, is how somebody wants it.  Source: R-SVC-101."""
+    """Off, or with more patience, is how somebody wants it.  Source: R-SVC-46."""
     gc.set_threshold(50_000, 5, 5)
     assert _seen_while_serving() == [((50_000, 5, 5), False)]
     gc.set_threshold(700, 10, 10)

@@ -1,4 +1,4 @@
-"""The console hears of changes from the engine, and looks at nothing.  R-SVC-102."""
+"""The console hears of changes from the engine, and looks at nothing.  R-SVC-47."""
 
 import asyncio
 from contextvars import Context
@@ -23,7 +23,7 @@ async def _never(_: float) -> None:
 
 
 async def test_a_commit_wakes_who_listens() -> None:
-    """At once, and nobody looks at the store.  Source: R-SVC-102."""
+    """At once, and nobody looks at the store.  Source: R-SVC-47."""
     changes = Changes()
     async with Engine(_agent, store="memory:", observer=changes) as engine:
         pulse = Pulse(engine, sleep=_never, looks=False, look_s=3_600)
@@ -38,7 +38,7 @@ async def test_a_commit_wakes_who_listens() -> None:
 
 
 async def test_a_busy_engine_wakes_them_now_and_then() -> None:
-    """Not for every commit; the last one is not missed.  Source: R-SVC-102."""
+    """Not for every commit; the last one is not missed.  Source: R-SVC-47."""
     async with Engine(_agent, store="memory:") as engine:
         pulse = Pulse(engine, looks=False, look_s=0.05)
         async with pulse.listening():
@@ -64,7 +64,7 @@ class _Other:
 
 
 def test_what_is_told_is_passed_on() -> None:
-    """All of it, as it was said; alone it says nothing.  Source: R-SVC-102."""
+    """All of it, as it was said; alone it says nothing.  Source: R-SVC-47."""
     news = [name for name in vars(Observer) if not name.startswith("_")]
     assert {"committed", "submitting"} <= {*news}
     given: dict[str, tuple[object, ...]] = {
@@ -90,7 +90,7 @@ def test_what_is_told_is_passed_on() -> None:
 
 
 def test_a_service_with_a_console_is_heard() -> None:
-    """And one without is not observed.  Source: R-SVC-102."""
+    """And one without is not observed.  Source: R-SVC-47."""
     assert observed(ServiceConfig(faces=FacesConfig(console=False))).observer is None
     told = observed(ServiceConfig())
     assert isinstance(told.observer, Changes)
