@@ -41,6 +41,11 @@ def starlette_app(module: ModuleType) -> Target:
     return Target.of(module.agent)
 
 
+def fastapi_app(module: ModuleType) -> Target:
+    """It asks, and is served with all faces."""
+    return Target.of(module.agent)
+
+
 def tools(module: ModuleType) -> Target:
     """Its tool is under policy."""
     box = Toolbox([module.book], policies=module.policies)
@@ -59,7 +64,7 @@ def smolagents_mcp(module: ModuleType) -> Target:
 
 
 TARGETS: Final[tuple[Callable[[ModuleType], Target], ...]] = (
-    *(embed, mcp_server, payment, starlette_app, tools, smolagents_mcp),
+    *(embed, fastapi_app, mcp_server, payment, starlette_app, tools, smolagents_mcp),
 )
 
 
