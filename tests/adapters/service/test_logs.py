@@ -115,9 +115,14 @@ def test_an_error_is_as_python_prints_it_where_content_is_wanted() -> None:
     assert f"ValueError: {CANARY}" in line["error"]
 
 
-def test_what_libraries_say_of_requests_is_left_out() -> None:
+def test_what_libraries_say_of_requests_is_left_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Below INFO all, above it what was put into their words; queries of addresses.  T20."""
     stream = io.StringIO()
+    # A server of another test may have silenced its own.
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     json_logging("DEBUG", stream=stream)
     logging.getLogger("a2a.server").debug("Request body: " + CANARY)  # noqa: G003
     logging.getLogger("a2a.server").warning("bad body: %s", CANARY)
