@@ -122,7 +122,8 @@ def test_what_libraries_say_of_requests_is_left_out(
     stream = io.StringIO()
     # A server of another test may have silenced its own.
     caplog.set_level(logging.INFO, "uvicorn.access")
-    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
+    for name in ("uvicorn", "uvicorn.access"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     json_logging("DEBUG", stream=stream)
     logging.getLogger("a2a.server").debug("Request body: " + CANARY)  # noqa: G003
     logging.getLogger("a2a.server").warning("bad body: %s", CANARY)
