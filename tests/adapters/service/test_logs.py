@@ -120,8 +120,9 @@ def test_what_libraries_say_of_requests_is_left_out(
 ) -> None:
     """Below INFO all, above it what was put into their words; queries of addresses.  T20."""
     stream = io.StringIO()
-    # A server of another test may have silenced its own.
+    # What other tests loaded and served may have silenced it, or cut off its queries itself.
     caplog.set_level(logging.INFO, "uvicorn.access")
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "filters", [])
     for name in ("uvicorn", "uvicorn.access"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     json_logging("DEBUG", stream=stream)
