@@ -26,10 +26,12 @@ from interlock._runtime import Runtime
 from interlock.errors import EngineBug
 from interlock.models import Retention
 from interlock.policy import Policies, Policy
-from interlock.testing.fuzz._drive import ran
+from interlock.testing.fuzz._drive import Run, ran
+from interlock.testing.fuzz._drive_steer import SteeredTape
 from interlock.testing.fuzz._drive_world import Plan
 from interlock.testing.fuzz._faults import ALL_FAULTS, Disk
 from interlock.testing.fuzz._run import fuzz, replay
+from interlock.testing.fuzz._sim import Simulation
 from interlock.testing.fuzz._target import Target
 
 
@@ -216,6 +218,31 @@ def test_a_drain_that_does_not_end_is_a_failure(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Runtime, "rest", waits)
     assert found(Target.of(asks)) == "drain"
+
+
+def test_a_process_that_died_while_time_passed_is_not_closed_in_the_name_of_another() -> None:
+    """What it had begun would never be heard to end, and the run would not either.
+
+    Source: R-FUZZ-03; seeds 787 and 1381 of an example.
+    """
+    target = Target.of(asks)
+    tape = SteeredTape(0, ())
+    simulation = Simulation(tape)
+    run = Run(Plan(target, ALL_FAULTS, (), target.lifecycle), tape, simulation)
+
+    async def main() -> None:
+        await run.boot()
+        await simulation.settle()
+        died = run.process
+        died.store.dead = True
+        simulation.kill()
+        await run.reopen()
+        await simulation.settle()
+        assert died.runtime is not None
+        assert run.process is not died
+        assert run.process.runtime is not None
+
+    simulation.run(main())
 
 
 def test_a_run_says_what_it_came_to() -> None:
