@@ -301,6 +301,17 @@ async def opened(
     assert world.uncaught == []
 
 
+async def over(world: World, count: int = 1) -> list[TaskHandle]:
+    """So many tasks that are finalized, each a second after the other."""
+    handles: list[TaskHandle] = []
+    for _ in range(count):
+        handles.append(await world.submit())
+        await handles[-1].result()
+        await until(lambda: world.engine.statistics().live == 0)
+        await world.elapse(1.0)
+    return handles
+
+
 async def drained(engine: Engine, clock: ManualClock) -> None:
     """Drain the engine; time goes on for as long as it waits for what does not end."""
     drain = asyncio.ensure_future(engine.drain())

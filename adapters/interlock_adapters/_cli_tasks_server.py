@@ -8,7 +8,9 @@ from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 from interlock_adapters._access import PAGE_MAX
+from interlock_adapters._asgi_origin import LOOPBACK
 from interlock_adapters._cli_tasks_desk import DeskError, Json, Tell, Wanted
+from interlock_adapters._service_paths import MANAGE
 
 try:
     import httpx
@@ -20,13 +22,10 @@ except ModuleNotFoundError as missing:
 
 #: The variable that has the token: a command line is seen by everybody on the machine.
 TOKEN: Final = "INTERLOCK_TOKEN"  # noqa: S105  its name
-#: Where management is, below the address of the service.
-BELOW: Final = "/manage"
 #: Seconds for one answer.
 ANSWER_S: Final = 60.0
 #: Bytes of a token's file, at most.
 _TOKEN_BYTES_MAX: Final = 16_384
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def server_url(text: str) -> str:
@@ -41,7 +40,7 @@ def server_url(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError(f"a token goes into {TOKEN} or --token-file, never into the address")
     path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path or BELOW}"
+    return f"{parts.scheme}://{parts.netloc}{path or MANAGE}"
 
 
 def token_of(file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -81,7 +80,7 @@ class ServerDesk:
             DeskError: the token would go over the network for everybody to read.
         """
         parts = urlsplit(url)
-        if token and parts.scheme == "http" and parts.hostname not in _LOOPBACK and not in_clear:
+        if token and parts.scheme == "http" and parts.hostname not in LOOPBACK and not in_clear:
             raise DeskError(
                 "a token over http can be read on its way; https is accepted, or --in-clear where "
                 "the network may be trusted"
@@ -163,7 +162,7 @@ class ServerDesk:
             return detail
         return (
             f"{self._where} answered {answer.status_code}, and is no management API of Interlock; "
-            f"the address of a service is accepted, or with the path to its {BELOW}"
+            f"the address of a service is accepted, or with the path to its {MANAGE}"
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from interlock import JsonObject
 from interlock_adapters._config_parts import Named
 from interlock_adapters._config_shown import Setting
+from interlock_adapters._quota import QuotaSettings
 
 _Word: TypeAlias = Annotated[str, Field(min_length=1)]
 _RoleName: TypeAlias = Literal["approver", "operator", "auditor"]
@@ -71,16 +72,5 @@ class AuthConfig(Setting):
         return bool(self.tokens or self.jwt or self.tokens_file or self.custom)
 
 
-class QuotaConfig(Setting):
+class QuotaConfig(Setting, QuotaSettings):
     """How much may be called: see `interlock_adapters.auth.QuotaSettings`."""
-
-    #: Requests of one owner, over time and at once.
-    requests_per_minute: float = Field(default=6_000.0, gt=0)
-    burst: int = Field(default=1_000, ge=1)
-    #: Requests and streams of one owner that are open at once, and of everybody.
-    concurrent: int = Field(default=256, ge=1)
-    concurrent_all: int = Field(default=10_000, ge=1)
-    #: As how many further requests it counts to name a task that is not there.
-    miss_cost: float = Field(default=10.0, ge=0)
-    #: Owners whose buckets are kept.
-    owners_max: int = Field(default=10_000, ge=1)

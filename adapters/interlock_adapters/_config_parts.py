@@ -19,6 +19,7 @@ from pydantic import (
 
 from interlock import JsonObject, Policy
 from interlock_adapters._config_shown import Setting
+from interlock_adapters._service_paths import OWN_PATHS
 
 #: The context in which what a file says is validated.
 FILE: Final = "file"
@@ -286,10 +287,6 @@ class McpFaceConfig(Setting):
     session_idle_s: _Seconds = 1_800.0
     body_bytes_max: int = Field(default=4 * 1_048_576, ge=1)
     body_values_max: int = Field(default=20_000, ge=1)
-
-
-#: What no face may be put at.
-OWN_PATHS: Final = ("/console", "/healthz", "/manage", "/metrics", "/readyz", "/.well-known")
 
 
 class FacesConfig(Setting):

@@ -31,9 +31,9 @@ from interlock_adapters._console_core import (
 )
 from interlock_adapters._console_pulse import Pulse
 from interlock_adapters._console_sessions import Sessions
+from interlock_adapters._service_paths import CONSOLE
 from interlock_adapters._shutdown import Stopping
 
-CONSOLE: Final = "/console"
 SIGN_IN_PATH: Final = f"{CONSOLE}/sign-in"
 #: What is there without a session, as `Authentication` wants it: how one gets a session.
 PUBLIC_PATHS: Final = (

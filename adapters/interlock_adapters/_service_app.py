@@ -16,13 +16,9 @@ from interlock_adapters._asgi_quota import Quota, Quotas
 from interlock_adapters._service_agent import Instructions, needs
 from interlock_adapters._service_door import Doors
 from interlock_adapters._service_engine import passed_on
-from interlock_adapters._service_faces import (
-    CONSOLE,
-    a2a_settings,
-    grpc_credentials,
-    mcp_settings,
-)
-from interlock_adapters._service_telemetry import METRICS, Observed
+from interlock_adapters._service_faces import a2a_settings, grpc_credentials, mcp_settings
+from interlock_adapters._service_paths import CONSOLE, MANAGE, METRICS, WELL_KNOWN
+from interlock_adapters._service_telemetry import Observed
 from interlock_adapters._shutdown import Stopping
 from interlock_adapters.auth import (
     AnyOf,
@@ -37,9 +33,6 @@ if TYPE_CHECKING:
     from interlock_adapters.a2a import A2ASettings, PushDeliverer
     from interlock_adapters.management import Managed
 
-MANAGE: Final = "/manage"
-#: Where descriptions are that anybody may read.
-_WELL_KNOWN: Final = "/.well-known/"
 #: Seconds that open calls over gRPC have, after they were told to end.
 _GRPC_GRACE_S: Final = 2.0
 
@@ -78,7 +71,7 @@ class Composition:
         if faces.a2a is not None:
             # Last: with tenants they answer for every path.
             further += self._a2a_routes()
-        public += [path for r in further if (path := _path(r)).startswith(_WELL_KNOWN)]
+        public += [path for r in further if (path := _path(r)).startswith(f"{WELL_KNOWN}/")]
         door = Middleware(
             Authentication, authenticator=self.authenticator, public=public, metadata=metadata
         )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from interlock.errors import InvalidInput
 from interlock_adapters._config_parts import A2AConfig, McpFaceConfig
 from interlock_adapters._service_agent import needs
+from interlock_adapters._service_paths import CONSOLE
 from interlock_adapters.config import ServiceConfig
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from interlock_adapters._auth_base import Authenticator
     from interlock_adapters.a2a import A2ASettings, PushDeliverer
     from interlock_adapters.mcp import McpSettings
-
-#: Where the pages of one task are.
-CONSOLE: str = "/console"
 
 
 def a2a_settings(

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from interlock_adapters._asgi import App, Message, Receive, Scope, Send
-from interlock_adapters._service_faces import CONSOLE
+from interlock_adapters._service_paths import CONSOLE, HEALTH, MANAGE, WELL_KNOWN
 from interlock_adapters.config import ServiceConfig
 
 _log: Final = logging.getLogger("interlock.service")
@@ -27,12 +27,12 @@ class Front:
         self._to_console: Final = faces.console
         self._there: Final[dict[str, str]] = {"name": config.name}
         if faces.a2a is not None:
-            self._there["agent_card"] = "/.well-known/agent-card.json"
+            self._there["agent_card"] = f"{WELL_KNOWN}/agent-card.json"
         if faces.mcp is not None:
             self._there["mcp"] = faces.mcp.path
         if faces.management:
-            self._there["management"] = "/manage"
-        self._there["health"] = "/healthz"
+            self._there["management"] = MANAGE
+        self._there["health"] = HEALTH
         paths = {"" if faces.mcp is None else faces.mcp.path}
         if faces.a2a is not None:
             paths.add(faces.a2a.rpc_path)

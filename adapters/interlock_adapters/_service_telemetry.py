@@ -13,9 +13,6 @@ from interlock_adapters.config import ServiceConfig
 if TYPE_CHECKING:
     from interlock_adapters.prometheus import Prometheus
 
-#: Where the metrics are.
-METRICS = "/metrics"
-
 
 @dataclass(frozen=True, slots=True)
 class Observed:

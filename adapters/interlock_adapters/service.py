@@ -35,11 +35,12 @@ try:
     from starlette.responses import JSONResponse
     from starlette.routing import Mount, Route
 
-    from interlock_adapters._asgi_quota import Quotas, QuotaSettings
+    from interlock_adapters._asgi_quota import Quotas
     from interlock_adapters._auth_open import refuse_called
     from interlock_adapters._service_app import Composition
     from interlock_adapters._service_auth import authenticator_of
     from interlock_adapters._service_front import Front, InOneLine, Mounted
+    from interlock_adapters._service_paths import HEALTH, READY
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
 except ModuleNotFoundError as missing:
@@ -49,9 +50,6 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 __all__ = ["Instructions", "Service"]
-
-HEALTH: Final = "/healthz"
-READY: Final = "/readyz"
 
 
 class Service:
@@ -81,7 +79,7 @@ class Service:
         self.authenticator: Final = authenticator or authenticator_of(self.config)
         #: Ends what waits; whoever stops the service without a signal calls its `begin`.
         self.stopping: Final = Stopping()
-        self.quotas: Final = Quotas(QuotaSettings(**self.config.quotas.model_dump()))
+        self.quotas: Final = Quotas(self.config.quotas)
         #: As clients reach it.
         self.url: Final = self.config.server.url_at()
         self._told: Final = told or Observed()

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from doc_pages import blocks_of, written
 from interlock_adapters import _cli_fuzz, _cli_mutate, _cli_record
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "fuzzing.md").read_text(encoding="utf-8")
@@ -27,17 +28,7 @@ SHORT: Final = "--runs 12"
 
 def blocks(language: str) -> list[str]:
     """The code of a language, in the order of the page."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
-def written(folder: Path) -> list[str]:
-    """Write the files of the page; their names."""
-    names: list[str] = []
-    for block in blocks("python"):
-        name, _, code = block.removeprefix("# ").partition("\n")
-        (folder / name).write_text(code)
-        names.append(name)
-    return names
+    return blocks_of(PAGE, language)
 
 
 def in_folder(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +57,7 @@ def fuzz(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_service_of_the_page_is_short_and_its_commands_run(tmp_path: Path) -> None:
     """R-FUZZ-46, R-FUZZ-47.  They find nothing wrong, and the report says what it says there."""
-    names = written(tmp_path)
+    names = written(blocks("python"), tmp_path)
     assert names == ["service.py", "target.py", "checked.py", "test_service.py", "test_machine.py"]
     assert len((tmp_path / "service.py").read_text().strip().splitlines()) <= 20
     lines = [line for block in blocks("console") for line in block.splitlines()]
@@ -80,7 +71,7 @@ def test_the_service_of_the_page_is_short_and_its_commands_run(tmp_path: Path) -
 
 def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     """R-FUZZ-46.  The fixture, and the machine of Hypothesis."""
-    written(tmp_path)
+    written(blocks("python"), tmp_path)
     (tmp_path / "conftest.py").write_text(
         "from hypothesis import settings\n"
         "settings.register_profile('few', max_examples=5, stateful_step_count=8, deadline=None)\n"
@@ -95,7 +86,7 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
 
 def test_the_workflow_of_the_page_is_one_and_its_command_runs(tmp_path: Path) -> None:
     """R-FUZZ-47.  It is YAML, and what it calls is there and writes what it keeps."""
-    written(tmp_path)
+    written(blocks("python"), tmp_path)
     (block,) = blocks("yaml")
     workflow: dict[str, Any] = yaml.safe_load(block)
     steps: list[dict[str, Any]] = workflow["jobs"]["fuzz"]["steps"]

@@ -8,26 +8,15 @@ from typing import Any
 
 import pytest
 
-from interlock import Event, NewWatch, Phase, TaskContext, TaskHandle, TaskQuery, TaskView, Watch
+from interlock import Event, NewWatch, Phase, TaskContext, TaskQuery, TaskView, Watch
 from interlock._retention import TASKS_AT_ONCE
 from interlock.errors import InvalidInput, NotAccepting, NotFinalized, StoreError, UnknownTask
-from support import OWNER, World, opened, pause, soon, until
+from support import OWNER, opened, over, pause, soon, until
 
 
 async def agent(task: TaskContext) -> str:
     """Ask if it is told to."""
     return await task.ask("Which city?") if task.input.text == "ask" else "done"
-
-
-async def over(world: World, count: int) -> list[TaskHandle]:
-    """So many tasks that are finalized, each a second after the other."""
-    handles: list[TaskHandle] = []
-    for _ in range(count):
-        handles.append(await world.submit())
-        await handles[-1].result()
-        await until(lambda: world.engine.statistics().live == 0)
-        await world.elapse(1.0)
-    return handles
 
 
 async def test_a_finalized_task_is_forgotten() -> None:

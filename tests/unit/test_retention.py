@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from interlock import Event, Limits, NewWatch, Retention, TaskContext, TaskHandle, TaskView, Watch
+from interlock import Event, Limits, NewWatch, Retention, TaskContext, TaskView, Watch
 from interlock._engine import EVENTS_PAGE
 from interlock.errors import StoreError, UnknownTask
 from interlock.testing import ManualClock
-from support import OWNER, FlakyStore, World, opened, pause, soon, until
+from support import OWNER, FlakyStore, World, opened, over, pause, soon, until
 
 DAY_S = 86_400.0
 TOKEN = "m1"  # noqa: S105  of a request
@@ -23,17 +23,6 @@ def keeping(**rule: float | None) -> Limits:
 async def agent(task: TaskContext) -> str:
     """Ask if it is told to."""
     return await task.ask("Which city?") if task.input.text == "ask" else "done"
-
-
-async def over(world: World, count: int = 1) -> list[TaskHandle]:
-    """So many tasks that are finalized, each a second after the other."""
-    handles: list[TaskHandle] = []
-    for _ in range(count):
-        handles.append(await world.submit())
-        await handles[-1].result()
-        await until(lambda: world.engine.statistics().live == 0)
-        await world.elapse(1.0)
-    return handles
 
 
 def kept(world: World) -> list[str]:

@@ -229,13 +229,7 @@ def test_what_is_shown_has_no_secret_and_all_that_is_in_effect(tmp_path: Path) -
             "optional": False,
             "shared": True,
             "era": "auto",
-            "retry": {
-                "attempts": 5,
-                "backoff_first_s": 0.5,
-                "backoff_max_s": 30.0,
-                "connect_s": 20.0,
-                "answer_bytes_max": 67_108_864,
-            },
+            "retry": RETRY_SHOWN,
             "policies": {"book": config_policy()},
         },
         "files": {
@@ -250,6 +244,13 @@ def test_what_is_shown_has_no_secret_and_all_that_is_in_effect(tmp_path: Path) -
     assert shown["limits"]["ask_s"] == 86_400.0
 
 
+RETRY_SHOWN: Final = {
+    "attempts": 5,
+    "backoff_first_s": 0.5,
+    "backoff_max_s": 30.0,
+    "connect_s": 20.0,
+    "answer_bytes_max": 67_108_864,
+}
 FILES_SHOWN: Final = {
     "url": None,
     "command": ["files", "(secret)"],
@@ -259,13 +260,7 @@ FILES_SHOWN: Final = {
     "optional": False,
     "shared": True,
     "era": "auto",
-    "retry": {
-        "attempts": 5,
-        "backoff_first_s": 0.5,
-        "backoff_max_s": 30.0,
-        "connect_s": 20.0,
-        "answer_bytes_max": 67_108_864,
-    },
+    "retry": RETRY_SHOWN,
 }
 
 

@@ -23,6 +23,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from doc_pages import blocks_of, written
 from example_files import module_at
 from interlock import Engine, Policy, TaskContext
 from interlock_adapters._config_shown import shown
@@ -50,7 +51,7 @@ ROW: Final = re.compile(r"^\| `([A-Za-z0-9_.\[\]]+)` \| (needed|-|`[^`]*`) \| ",
 
 def blocks(language: str, page: str = PAGE) -> list[str]:
     """The code of a language, in the order of the page."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return blocks_of(page, language)
 
 
 @pytest.fixture(autouse=True)
@@ -311,7 +312,7 @@ def before(line: str, story: Story) -> None:
         story.set(**said_by(block))
     elif "traced:config" in line:
         story.set(telemetry={"on": True})
-        written(story.folder)
+        written(blocks("python"), story.folder)
     elif line.startswith("interlock resume"):
         gone_astray(story)
     elif line.startswith("mkdir"):
@@ -426,16 +427,6 @@ def test_the_pieces_of_a_configuration_can_be_served(block: str, project: Path) 
     assert service.not_ready() == "the engine is not open"
 
 
-def written(folder: Path) -> list[str]:
-    """Write the modules of the page; their names."""
-    names: list[str] = []
-    for block in blocks("python"):
-        name, _, code = block.removeprefix("# ").partition("\n")
-        (folder / name).write_text(code)
-        names.append(name)
-    return names
-
-
 @asynccontextmanager
 async def served(app: Any, url: str) -> AsyncGenerator[httpx.AsyncClient]:  # noqa: ANN401
     """A client on this machine of an application that is up."""
@@ -451,7 +442,7 @@ async def test_the_modules_of_the_page_are_services(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From Python, and in an application of its own.  R-SVC-43."""
-    assert written(project) == ["traced.py", "app.py", "mounted.py"]
+    assert written(blocks("python"), project) == ["traced.py", "app.py", "mounted.py"]
     monkeypatch.chdir(project)
     sys.path.insert(0, str(project))
     service = module_at(project / "app.py").service

@@ -3,7 +3,8 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 from interlock._agent import Agent, AgentKind, kind_of
@@ -35,53 +36,47 @@ class Alive:
 
     def _plain(self, agent: Any) -> Any:  # noqa: ANN401  an agent is any callable
         def run(task: Any) -> Any:  # noqa: ANN401  an agent is any callable
-            self.turns[task.task_id] += 1
-            try:
+            with self._alive(task.task_id):
                 return agent(task)
-            except (Exception, SystemExit) as error:
-                self._note(error)
-                raise
-            finally:
-                self.turns[task.task_id] -= 1
 
         return run
 
     def _coroutine(self, agent: Any) -> Any:  # noqa: ANN401  an agent is any callable
         async def run(task: Any) -> Any:  # noqa: ANN401  an agent is any callable
-            self.turns[task.task_id] += 1
-            try:
+            with self._alive(task.task_id):
                 return await agent(task)
-            except (Exception, SystemExit) as error:
-                self._note(error)
-                raise
-            finally:
-                self.turns[task.task_id] -= 1
 
         return run
 
     def _generator(self, agent: Any) -> Any:  # noqa: ANN401  an agent is any callable
         async def run(task: Any) -> AsyncGenerator[Any, Any]:  # noqa: ANN401  its context
-            self.turns[task.task_id] += 1
             requests = agent(task)
             try:
-                request = await anext(requests)
-                while True:
-                    try:
-                        reply = yield request
-                    except Exception as error:  # noqa: BLE001  the engine's answer, handed on
-                        request = await requests.athrow(error)
-                    else:
-                        request = await requests.asend(reply)
-            except StopAsyncIteration:
-                return
-            except (Exception, SystemExit) as error:
-                self._note(error)
-                raise
+                with self._alive(task.task_id), suppress(StopAsyncIteration):
+                    request = await anext(requests)
+                    while True:
+                        try:
+                            reply = yield request
+                        except Exception as error:  # noqa: BLE001  the engine's answer, handed on
+                            request = await requests.athrow(error)
+                        else:
+                            request = await requests.asend(reply)
             finally:
-                self.turns[task.task_id] -= 1
                 await requests.aclose()
 
         return run
+
+    @contextmanager
+    def _alive(self, task_id: str) -> Generator[None]:
+        """A block in which an agent runs for a task."""
+        self.turns[task_id] += 1
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            self._note(error)
+            raise
+        finally:
+            self.turns[task_id] -= 1
 
     def _note(self, error: BaseException) -> None:
         loop = asyncio._get_running_loop()  # noqa: SLF001  None on a thread

@@ -1,0 +1,13 @@
+"""Where the faces of a service are that are not put elsewhere by its configuration."""
+
+from typing import Final
+
+CONSOLE: Final = "/console"
+MANAGE: Final = "/manage"
+METRICS: Final = "/metrics"
+HEALTH: Final = "/healthz"
+READY: Final = "/readyz"
+WELL_KNOWN: Final = "/.well-known"
+
+#: What no face may be put at.
+OWN_PATHS: Final = (CONSOLE, HEALTH, MANAGE, METRICS, READY, WELL_KNOWN)
