@@ -236,10 +236,11 @@ class Life(RuleBasedStateMachine):
             self.not_before = None
 
     @precondition(lambda self: self.phase is Phase.SUBMITTED and self.lived)
-    @rule()
-    def it_is_not_admitted(self) -> None:
-        """Without a turn, nobody's epoch is asked for."""
-        if self.send(Trigger.REJECT, ENGINE, {"code": "c", "message": "m"}, fits=True):
+    @rule(stale=st.booleans())
+    def it_is_not_admitted(self, *, stale: bool) -> None:
+        """By whoever knows how it stands: a turn that failed and is to be tried again is nobody."""
+        data = {"epoch": self.epoch(stale=stale), "code": "c", "message": "m"}
+        if self.send(Trigger.REJECT, ENGINE, data, fits=not stale):
             self.ended(Phase.REJECTED)
 
     @precondition(lambda self: self.turn is not None and self.record.seq % 3 == 0)

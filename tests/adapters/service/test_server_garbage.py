@@ -20,8 +20,7 @@ def usual() -> Generator[None]:
     gc.set_threshold(700, 10, 10)
     yield
     gc.set_threshold(*before)
-    if not enabled:
-        gc.disable()
+    (gc.enable if enabled else gc.disable)()
 
 
 def _seen_while_serving() -> Seen:
