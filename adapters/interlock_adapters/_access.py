@@ -34,6 +34,7 @@ from interlock import (
     TaskView,
 )
 from interlock._engine import Resumption
+from interlock._guards import is_approver
 from interlock._memory import OPERATOR
 from interlock.errors import UnknownTask
 from interlock_adapters._access_parts import (
@@ -52,7 +53,6 @@ from interlock_adapters._principal import Principal, Role
 __all__ = [
     "INBOX_SCANNED_MAX",
     "PAGE_MAX",
-    "ROLE",
     "Access",
     "InboxEntry",
     "InboxPage",
@@ -64,8 +64,6 @@ __all__ = [
 INBOX_SCANNED_MAX: Final = 1_000
 #: Tasks read at a time for that.
 _READ: Final = 100
-#: What an approver that is a role begins with, in a policy.
-ROLE: Final = "role:"
 
 
 class Access:
@@ -245,12 +243,7 @@ class Access:
         """Whether it may answer, decide or decline the ask.  The engine has the last word."""
         if is_for_operator(ask) or not self._reaches(record, answers=True):
             return False
-        if not ask.approvers:
-            return True
-        names = {f"{ROLE}{role}" for role in self._roles}
-        if not self.principal.owner.startswith(ROLE):
-            names.add(self.principal.owner)
-        return not names.isdisjoint(ask.approvers)
+        return is_approver(ask, self.principal.owner, self._roles)
 
     def may_cancel(self, record: TaskRecord) -> bool:
         """Whether it may cancel the task, as far as it goes by roles."""

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from interlock_adapters._cli_common import MISUSED, OK, complain
 from interlock_adapters._cli_serve import without_extra
+from interlock_adapters._principal import Role
 
-_ROLES: Final = ("approver", "operator", "auditor")
+_ROLES: Final = tuple(role.value for role in Role)
 _TIMES: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 

@@ -16,6 +16,7 @@ from interlock import (
     Phase,
     TaskRecord,
 )
+from interlock._guards import ROLE
 from interlock.policy import Policies, Policy
 from interlock_adapters._access import Access, is_for_operator
 from interlock_adapters._console_forms import FormView, form_view
@@ -24,7 +25,6 @@ from interlock_adapters._principal import Principal
 
 _OUTCOME_MARKS: Final = {"completed": "✓", "failed": "✗", "rejected": "✗", "timed_out": "!"}
 _MARKS: Final = {"submitted": "○", "running": "▶", "cancelling": "■", "cancelled": "■"}
-_ROLE: Final = "role:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,8 @@ def _who(ask: OpenAsk, *, operator: bool) -> tuple[str, ...]:
     if not ask.approvers:
         return ("the task's owner, or an approver",)
     return tuple(
-        f"an approver in the role {shown(name.removeprefix(_ROLE))}"
-        if name.startswith(_ROLE)
+        f"an approver in the role {shown(name.removeprefix(ROLE))}"
+        if name.startswith(ROLE)
         else shown(name)
         for name in ask.approvers
     )

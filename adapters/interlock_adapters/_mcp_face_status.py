@@ -22,7 +22,7 @@ from interlock import (
     TaskView,
     Trigger,
 )
-from interlock._guards import ROLE
+from interlock._guards import is_approver
 from interlock.forms import problems_of
 from interlock_adapters._mcp_face_content import result_of
 from interlock_adapters._mcp_face_forms import elicitation_of, is_secret
@@ -47,10 +47,8 @@ def answerable(record: TaskRecord) -> tuple[OpenAsk, ...]:
 
     By name or in a role.  What only others may is none of the client's questions.
     """
-    names = {ROLE + role for role in roles_of_request()}
-    if not record.owner.startswith(ROLE):  # As the guard has it: no role is had by a name.
-        names.add(record.owner)
-    return tuple(a for a in record.asks if not a.approvers or names.intersection(a.approvers))
+    roles = roles_of_request()
+    return tuple(ask for ask in record.asks if is_approver(ask, record.owner, roles))
 
 
 def time_of(at: float) -> str:

@@ -4,7 +4,7 @@ A guard reads as an assertion and answers True or False, nothing else: `_machine
 treats any other answer as a bug.  `explain` is filled from the signal's data.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -79,6 +79,16 @@ def report_is_current(record: TaskRecord, signal: Signal) -> bool:
     return bool(signal.data["epoch"] == record.epoch)
 
 
+def is_approver(ask: Ask, name: str, roles: Iterable[str]) -> bool:
+    """Whether somebody of that name, who acts in these roles, is among the approvers of an ask.
+
+    Everybody is where it names none.  Who shows asks to people uses this too.
+    """
+    if not ask.approvers or (name in ask.approvers and not name.startswith(ROLE)):
+        return True
+    return any(f"{'' if r.startswith(OWN) else ROLE}{r}" in ask.approvers for r in roles)
+
+
 @guard("who asks may not answer {key}: its approvers are others")
 def caller_may_answer(record: TaskRecord, signal: Signal) -> bool:
     """Never the agent itself (I25); without a list of approvers, whoever the adapter let in.
@@ -89,12 +99,7 @@ def caller_may_answer(record: TaskRecord, signal: Signal) -> bool:
     if signal.actor in MACHINES:
         return False
     ask = _ask_named(record, signal)
-    if ask is None or not ask.approvers:
-        return ask is not None
-    if signal.actor in ask.approvers and not signal.actor.startswith(ROLE):
-        return True
-    roles = signal.data.get("roles", ())
-    return any(f"{'' if r.startswith(OWN) else ROLE}{r}" in ask.approvers for r in roles)
+    return ask is not None and is_approver(ask, signal.actor, signal.data.get("roles", ()))
 
 
 @guard("only a timer may do that")
