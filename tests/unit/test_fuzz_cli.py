@@ -470,6 +470,7 @@ target = Target.of(agent, begin=begin)
 """
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_shows_what_was_found_by_then(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

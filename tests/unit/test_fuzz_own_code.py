@@ -195,6 +195,7 @@ async def interrupted(_task: TaskContext) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_is_one_also_where_an_agent_catches_it() -> None:
     """Nobody has to be patient with an agent.  Source: R-FUZZ-29."""
     with pytest.raises(KeyboardInterrupt):
