@@ -23,11 +23,6 @@ from urllib.parse import urlsplit
 
 from interlock import Deliverer, Engine
 from interlock.errors import EngineError
-from interlock_adapters._service_agent import Instructions
-from interlock_adapters._service_engine import engine_of
-from interlock_adapters._service_faces import push_of
-from interlock_adapters._service_telemetry import Observed, observed
-from interlock_adapters.config import Config, ServiceConfig
 
 try:
     from starlette.applications import Starlette
@@ -37,12 +32,17 @@ try:
 
     from interlock_adapters._asgi_quota import Quotas
     from interlock_adapters._auth_open import refuse_called
+    from interlock_adapters._service_agent import Instructions
     from interlock_adapters._service_app import Composition
     from interlock_adapters._service_auth import authenticator_of
+    from interlock_adapters._service_engine import engine_of
+    from interlock_adapters._service_faces import push_of
     from interlock_adapters._service_front import Front, InOneLine, Mounted
     from interlock_adapters._service_paths import HEALTH, READY
+    from interlock_adapters._service_telemetry import Observed, observed
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
+    from interlock_adapters.config import Config, ServiceConfig
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "interlock_adapters.service needs the service extra: pip install 'interlock[service]'",

@@ -126,7 +126,7 @@ def test_the_core_imports_alone_and_names_the_missing_extra(wheel: Path, tmp_pat
     needing = {
         "interlock_adapters.a2a": "a2a",
         "interlock_adapters.auth": "auth",
-        "interlock_adapters.config": "service",
+        "interlock_adapters.config": "yaml",
         "interlock_adapters.console": "service",
         "interlock_adapters.management": "service",
         "interlock_adapters.mcp_tools": "mcp",

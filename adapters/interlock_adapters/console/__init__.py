@@ -8,14 +8,20 @@ load nothing from elsewhere.  Everything that a task or a caller said is escaped
 may see and do goes through `Access`.
 """
 
-from interlock_adapters._console_pulse import Pulse
-from interlock_adapters._console_routes import (
-    PUBLIC_PATHS,
-    SIGN_IN_PATH,
-    HasEngine,
-    console_routes,
-)
-from interlock_adapters._console_sessions import COOKIE, Session, Sessions
+try:
+    from interlock_adapters._console_pulse import Pulse
+    from interlock_adapters._console_routes import (
+        PUBLIC_PATHS,
+        SIGN_IN_PATH,
+        HasEngine,
+        console_routes,
+    )
+    from interlock_adapters._console_sessions import COOKIE, Session, Sessions
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "interlock_adapters.console needs the service extra: pip install 'interlock[service]'",
+        name=missing.name,
+    ) from missing
 
 __all__ = [
     "COOKIE",
