@@ -218,6 +218,7 @@ def _others(record: TaskRecord) -> dict[Trigger, tuple[str, float, dict[str, Any
         Trigger.SUBMIT: (OWNER, EARLY, SUBMITTED),
         Trigger.REJECT: (AGENT, EARLY, reported),
         Trigger.START: (ENGINE, RETRY_DUE, run),
+        Trigger.CLAIM: (ENGINE, EARLY, {"epoch": record.epoch}),
         Trigger.RECOVER: (ENGINE, EARLY, {**run, "recoveries_max": 3}),
         Trigger.CALL: (AGENT, EARLY, {**reported, **_CALL}),
         Trigger.CALLED: (AGENT, EARLY, {**reported, "key": "begun", "value": 1}),

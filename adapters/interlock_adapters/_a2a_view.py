@@ -57,6 +57,7 @@ _CLOSING: Final = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 _QUIET: Final = frozenset(
     {
         Trigger.EMIT,
+        Trigger.CLAIM,
         Trigger.RECOVER,
         Trigger.CALL,
         Trigger.CALLED,

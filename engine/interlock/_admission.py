@@ -20,6 +20,8 @@ class Admission:
         self._queue: Final[dict[str, None]] = {}
         self._running: Final[set[str]] = set()
         self._arriving = 0
+        #: Turns that wait for a slot of any process, where several share the store.
+        self.elsewhere = 0
         self._open: Final[dict[str, int]] = {}
 
     @property
@@ -36,9 +38,12 @@ class Admission:
         """Whether the open tasks of that owner were counted."""
         return owner in self._open
 
-    def learn(self, owner: str, open_tasks: int) -> None:
-        """How many open tasks of that owner the store has; the first word counts."""
-        self._open.setdefault(owner, open_tasks)
+    def learn(self, owner: str, open_tasks: int, *, anew: bool = False) -> None:
+        """How many open tasks of that owner the store has; the first word counts, or each."""
+        if anew:
+            self._open[owner] = open_tasks
+        else:
+            self._open.setdefault(owner, open_tasks)
 
     def reserve(self, owner: str) -> None:
         """Make room for one more task of a known owner.
@@ -46,7 +51,7 @@ class Admission:
         Raises:
             LimitReached: there is none; nothing was reserved.
         """
-        waiting = len(self._queue) + self._arriving
+        waiting = len(self._queue) + self._arriving + self.elsewhere
         free = self._limits.running_turns_max - len(self._running)
         if waiting >= self._limits.queued_tasks_max + max(0, free):
             raise LimitReached(

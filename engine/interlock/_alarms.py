@@ -35,7 +35,14 @@ _log: Final = logging.getLogger("interlock.alarms")
 class Alarms:
     """Fires what is due, in the order in which it is due."""
 
-    def __init__(self, store: Store, clock: Clock, fire: Fire) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, fire: Fire, *, look_s: float | None = None
+    ) -> None:
+        """Fire by `fire`.
+
+        Where others set deadlines in the same store, it is looked for them every `look_s` seconds.
+        """
+        self._look_s: Final = look_s
         self._store: Final = store
         self._clock: Final = clock
         self._fire: Final = fire
@@ -77,7 +84,8 @@ class Alarms:
         if self._alarm is not None:
             self._alarm.cancel()
         self._rings_at = due
-        delay_s = min(max(0.0, due - self._clock.now()), ALARM_MAX_S)
+        longest_s = ALARM_MAX_S if self._look_s is None else self._look_s
+        delay_s = min(max(0.0, due - self._clock.now()), longest_s)
         self._alarm = self._clock.call_later(delay_s, self._ring)
 
     def _ring(self) -> None:
@@ -103,6 +111,8 @@ class Alarms:
             return
         if following is not None:
             self._set(following)
+        elif self._look_s is not None:
+            self._set(_NEVER)
         if meanwhile is not _NEVER:
             self.arm(meanwhile)
 

@@ -83,6 +83,10 @@ class Cell:
     subscribers: int = 0
     #: Whether it may have durable watches: True also when nobody knows.
     watched: bool = True
+    #: Its turn was handed to this process; only where processes share the store.
+    held: bool = False
+    #: Somebody else has written to it, and it is to be read again.
+    stale: bool = False
     #: Held by who counts its watches and adds one.
     watching: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiters: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
@@ -120,7 +124,7 @@ class Cell:
     @property
     def idle(self) -> bool:
         """Nothing is happening to it and nobody looks: the store alone may keep it."""
-        return not (self.busy or self.inbox or self.turn or self.watchers)
+        return not (self.busy or self.inbox or self.turn or self.watchers or self.held)
 
 
 def always(trigger: Trigger, data: Data) -> Choice:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, nullcontext, suppress
+from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
@@ -52,6 +53,7 @@ from interlock._phases import LIVE, OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
 from interlock._schema import problems_of
+from interlock._shared import shared
 from interlock._sqlite import SqliteStore
 from interlock._store import (
     Claim,
@@ -101,21 +103,35 @@ def random_id() -> str:
 
 
 def store_at(url: str) -> Store:
-    """The store that a URL names: `memory:` or `sqlite:///path`, without options.
+    """The store that a URL names.
+
+    `memory:` and `sqlite:///path`, without options, are the engine's own.  Any other scheme is
+    that of a package which declares it (`interlock.stores`): `postgresql:` and `restate:` are
+    there with the extras of those names.
 
     Raises:
         InvalidInput: it names none.
+        ModuleNotFoundError: what the scheme needs is not installed; the message says what is.
     """
     if url == "memory:":
         return MemoryStore()
     scheme, found, path = url.partition("sqlite:///")
-    if not found or scheme or not path:
-        raise InvalidInput([f"store {url!r} is not 'memory:' or 'sqlite:///path/to/file.db'"])
-    if "?" in path:
-        raise InvalidInput(["the store's URL has options ('?'); a plain path is accepted"])
-    if path == ":memory:":
-        raise InvalidInput([f"store {url!r} is no file; a store in memory is 'memory:'"])
-    return SqliteStore(path)
+    if found and not scheme and path:
+        if "?" in path:
+            raise InvalidInput(["the store's URL has options ('?'); a plain path is accepted"])
+        if path == ":memory:":
+            raise InvalidInput([f"store {url!r} is no file; a store in memory is 'memory:'"])
+        return SqliteStore(path)
+    scheme, found, _ = url.partition("://")
+    others = {other.name: other for other in entry_points(group="interlock.stores")}
+    if found and scheme in others:
+        return cast("Store", others[scheme].load()(url))
+    known = ", ".join(
+        ["'memory:'", "'sqlite:///path/to/file.db'", *(f"'{n}://...'" for n in others)]
+    )
+    # What stands before an @ may hold a password.
+    shown = url.rpartition("@")[2]
+    raise InvalidInput([f"store {shown!r} is none of {known}"])
 
 
 class Engine:
@@ -157,7 +173,6 @@ class Engine:
         #: What runs its tasks, by name; not to be changed.  A single agent's name is "agent".
         self.agents: Final[Mapping[str, Agent]] = self._agents.by_name
         self.limits: Final = limits or Limits()
-        self.clock: Final[Clock] = clock or SystemClock()
         #: What agents may call through their tasks.
         self.tools: Final = tools or Toolbox()
         #: What every task lives by.
@@ -165,6 +180,9 @@ class Engine:
         self._new_id: Final = new_id
         self._told: Final = None if observer is None else Told(observer)
         self._store: Final = store_at(store) if isinstance(store, str) else store
+        self._is_shared: Final = shared(self._store)
+        own = self._store.clock if shared(self._store) else SystemClock()
+        self.clock: Final[Clock] = clock or own
         #: Who serves the watches of each channel; not to be changed.
         self.deliverers: Final[Mapping[str, Deliverer]] = MappingProxyType(dict(deliverers or {}))
         #: None while the engine is closed.
@@ -294,8 +312,7 @@ class Engine:
             content, owner, agent, context_id, token, metadata, task_s
         )
         kept = carried_of(carried)
-        if not runtime.admission.knows(owner):
-            runtime.admission.learn(owner, await self._store.open_tasks(owner))
+        await self._learn(runtime, owner)
         told, name = self._told, agent or next(iter(self.agents))
         with nullcontext() if told is None else told.submitting(submitted, name):
             move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
@@ -572,7 +589,7 @@ class Engine:
         Raises:
             UnknownTask: this owner has no such task.
         """
-        cell = self._opened().writer.glance(task_id)
+        cell = self._glance(task_id)
         if cell is None and not is_unicode(task_id):
             raise UnknownTask(task_id)  # No store can be asked for it.
         record = cell.record if cell is not None else await self._store.get(task_id)
@@ -622,7 +639,7 @@ class Engine:
         """
         check_place(after)
         record = await self.record(task_id, owner=owner)
-        cell = self._opened().writer.glance(task_id)
+        cell = self._glance(task_id)
         if cell is not None and cell.events is not None:
             return cell.events[after:]
         events = await self._store.events(task_id, after)
@@ -823,6 +840,17 @@ class Engine:
             raise NotAccepting("the engine is not open: it was not started, or it is closed")
         return self._runtime
 
+    async def _learn(self, runtime: Runtime, owner: str) -> None:
+        """How many tasks the owner has open: once, or each time where others may add some."""
+        if self._is_shared or not runtime.admission.knows(owner):
+            open_tasks = await self._store.open_tasks(owner)
+            runtime.admission.learn(owner, open_tasks, anew=self._is_shared)
+
+    def _glance(self, task_id: str) -> Cell | None:
+        """What is known of a task without reading the store, if nobody else can know better."""
+        writer = self._opened().writer
+        return None if self._is_shared else writer.glance(task_id)
+
     def _submission(
         self,
         content: Content,
@@ -932,7 +960,7 @@ class Engine:
     async def _view(self, record: TaskRecord) -> TaskView:
         """The task and its log, of the record that was just read or of a later one."""
         task_id = record.task_id
-        cell = self._opened().writer.glance(task_id)
+        cell = self._glance(task_id)
         if cell is not None and cell.events is not None:
             return TaskView(cell.record, tuple(cell.events))
         events = await self._store.events(task_id)

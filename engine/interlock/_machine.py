@@ -9,6 +9,7 @@ waits, reads no clock and acts on nothing (specs/architecture.md).
 """
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from transitions import Machine, MachineError, State, Transition
@@ -26,7 +27,7 @@ from interlock._transitions import TABLE, Row
 from interlock.errors import AnswerInvalid, EngineBug, GuardRefused, IllegalTrigger, StoreCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # At DEBUG the library formats several lines for each trigger, which makes it ten times slower.
 logging.getLogger("transitions").setLevel(logging.WARNING)
@@ -257,23 +258,23 @@ class Lifecycle:
         """
         record: TaskRecord | None = None
         for event in events:
-            signal = Signal(event.trigger, event.data, event.actor, event.at)
-            expected = 1 if record is None else record.seq + 1
-            if event.seq != expected:
-                raise StoreCorrupt(f"event {event.seq} stands where {expected} should")
-            try:
-                if record is None:
-                    record = self._begun(event, signal)
-                else:
-                    record = self._replayed(record, event, signal)
-            except (AssertionError, KeyError, TypeError, ValueError) as error:
-                # Only the kind of fault: the data may hold a secret.
-                raise StoreCorrupt(
-                    f"event {event.seq} holds no data of {event.trigger} ({type(error).__name__})"
-                ) from None
+            record = self._first(event) if record is None else self.follow(record, event)
         if record is None:
             raise StoreCorrupt("the log is empty")
         return record
+
+    def follow(self, record: TaskRecord, event: Event) -> TaskRecord:
+        """The record after one more event that somebody else committed.
+
+        Raises:
+            StoreCorrupt: it does not follow.
+        """
+        with _readable(event, record.seq + 1):
+            return self._replayed(record, event, _signal_of(event))
+
+    def _first(self, event: Event) -> TaskRecord:
+        with _readable(event, 1):
+            return self._begun(event, _signal_of(event))
 
     def _begun(self, event: Event, signal: Signal) -> TaskRecord:
         if event.trigger is not Trigger.SUBMIT:
@@ -317,6 +318,24 @@ class Lifecycle:
                     return AnswerInvalid(*at, guard.problems(record, signal))
                 return GuardRefused(*at, guard.explain(signal), allowed=self.allowed(record.phase))
         raise EngineBug(f"no row of {signal.trigger} from {record.phase} holds, and none says why")
+
+
+def _signal_of(event: Event) -> Signal:
+    return Signal(event.trigger, event.data, event.actor, event.at)
+
+
+@contextmanager
+def _readable(event: Event, expected: int) -> "Iterator[None]":
+    """An event of a log at its place, with the data of its trigger; raises StoreCorrupt."""
+    if event.seq != expected:
+        raise StoreCorrupt(f"event {event.seq} stands where {expected} should")
+    try:
+        yield
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        # Only the kind of fault: the data may hold a secret.
+        raise StoreCorrupt(
+            f"event {event.seq} holds no data of {event.trigger} ({type(error).__name__})"
+        ) from None
 
 
 def _changed_at(record: TaskRecord, signal: Signal) -> float:

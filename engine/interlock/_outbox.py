@@ -161,13 +161,26 @@ class Courier:
         #: Watches that somebody else is writing just now.
         self._hands_off: Counter[tuple[str, str]] = Counter()
 
-    async def start(self) -> None:
-        """Take up what is owed from before; from here on `pending` knows of it."""
+    async def start(self, *, quiet_s: float = 0.0) -> None:
+        """Take up what is owed from before; from here on `pending` knows of it.
+
+        Where others serve the same watches, only those for whose tasks nothing has happened in
+        `quiet_s` seconds: whoever moved a task last serves them, unless it is gone.
+        """
         self._open = True
+        await self.take_up(quiet_s=quiet_s)
+
+    async def take_up(self, *, quiet_s: float) -> None:
+        """Serve every watch that is owed something, as for `start`."""
         limit = 256
         while len(behind := await self._store.behind(limit)) == limit:
             limit *= 2
+        latest = self._clock.now() - quiet_s
         for watch in behind:
+            if quiet_s:
+                record = await self._store.get(watch.task_id)
+                if record is None or max(record.updated_at, watch.not_before) > latest:
+                    continue
             self.wake(watch.task_id)
 
     async def stop(self) -> None:

@@ -34,6 +34,12 @@ class Started(TypedDict):
     run_s: float | None
 
 
+class Claimed(TypedDict):
+    """`claim`: the epoch of the turn that is taken up, which nobody has done yet."""
+
+    epoch: int
+
+
 class Recovered(TypedDict):
     """`recover`: a fresh run budget in seconds; nobody knows how much was used."""
 

@@ -111,6 +111,7 @@ class Trigger(enum.StrEnum):
     SUBMIT = "submit"
     REJECT = "reject"
     START = "start"
+    CLAIM = "claim"
     RECOVER = "recover"
     EMIT = "emit"
     PROGRESS = "progress"
@@ -146,6 +147,8 @@ WAITING: Final = PhaseSet(_WAITS)
 OUTCOMES: Final = PhaseSet(_ENDS)
 #: Phases in which a task can still be cancelled or run out of time.
 LIVE: Final = PhaseSet((Phase.SUBMITTED, Phase.RUNNING, *_WAITS))
+#: Phases in which the turn of a task is somebody's to run, or to stop.
+AT_WORK: Final = PhaseSet((Phase.RUNNING, Phase.CANCELLING))
 #: Nothing more will happen that a client can see.
 OVER: Final = PhaseSet((*_ENDS, Phase.FINALIZED))
 #: What a client is shown: `finalized` is shown as the outcome it came from.

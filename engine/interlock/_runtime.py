@@ -40,7 +40,9 @@ from interlock._outbox import Courier, Deliverer
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
+from interlock._replica import DEADLINES_S, TIDY_S, Replica, wanted_of
 from interlock._retention import Sweeper
+from interlock._shared import shared
 from interlock._store import Commit, Store, TaskQuery, whole_log
 from interlock._threaded import Raised, TurnEnd
 from interlock._toolbox import Toolbox
@@ -83,6 +85,12 @@ class Runtime:
         self.clock: Final = clock
         self.store: Final = store
         self.admission: Final = Admission(limits)
+        #: None where this process has the store for itself.
+        self.replica: Final = (
+            Replica(store, clock, limits, lifecycle, self.admission, self)
+            if shared(store)
+            else None
+        )
         self.writer: Final = Writer(
             store,
             clock,
@@ -91,11 +99,13 @@ class Runtime:
             follow=self._follow,
             fire=lifecycle.fire,
             told=told,
+            others=self.replica,
         )
         self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
         self.abandoned: Final[dict[Turn, None]] = {}
         self._agents: Final = agents
-        self._alarms: Final = Alarms(store, clock, self._fire_due)
+        look_s = None if self.replica is None else DEADLINES_S
+        self._alarms: Final = Alarms(store, clock, self._fire_due, look_s=look_s)
         #: Forgets what is over, by age and number.
         self.sweeper: Final = Sweeper(store, clock, limits.retention, self.writer.forget)
         #: Deadlines that the store does not know; see `_time_out_later`.
@@ -112,9 +122,12 @@ class Runtime:
 
     async def open(self) -> None:
         """Bring every unfinished task back to life, and keep its deadlines from now on."""
-        await self.courier.start()
+        await self.courier.start(quiet_s=0.0 if self.replica is None else TIDY_S)
         await self._look_for_strangers()
-        await self._recover()
+        if self.replica is None:
+            await self._recover()
+        else:
+            await self.replica.open(self.writer)
         if self.told is not None:
             self._spawn(partial(self._tell_who_waits, self.told))
         self._alarms.start()
@@ -136,6 +149,8 @@ class Runtime:
     async def rest(self) -> None:
         """Start nothing more, and let turns come to a rest, at most `Limits.drain_s`."""
         self._closing = True
+        if self.replica is not None:
+            await self.replica.rest()
         for cell in self.writer.cells():
             if cell.turn is not None:
                 cell.turn.drain()
@@ -158,6 +173,8 @@ class Runtime:
         await self.courier.stop()
         while self._errands:
             await asyncio.wait(self._errands)
+        if self.replica is not None:
+            await self.replica.close()
         await self.writer.close()
         for turn in left:
             turn.fenced = True
@@ -167,6 +184,10 @@ class Runtime:
     def carried(self, task_id: str) -> Mapping[str, str]:
         """What the requests of a task carried."""
         return self._carried.get(task_id, {})
+
+    def released(self, task_id: str) -> None:
+        """The task is over: what its requests carried is needed no more."""
+        self._carried.pop(task_id, None)
 
     def carry(self, record: TaskRecord, carried: Mapping[str, str] | None) -> None:
         """Keep what a request carried for as long as its task is not over."""
@@ -231,7 +252,8 @@ class Runtime:
         moves = (move, *self._started_at_once(move))
         record, events = moves[-1].record, tuple(move.event for move in moves)
         try:
-            stored = replace(commit, record=record, events=events)
+            wanted = None if self.replica is None else wanted_of(record)
+            stored = replace(commit, record=record, events=events, turn=wanted)
             await committed(self.store, None, stored, self.told)
         except BaseException:
             if len(moves) > 1:
@@ -247,6 +269,8 @@ class Runtime:
 
     def _started_at_once(self, submitted: Move) -> Sequence[Move]:
         """The start of a task for which a slot is free: in the commit that makes it."""
+        if self.replica is not None:
+            return ()  # Whoever takes it up does that.
         if self._closing or not self.admission.takes(submitted.record.task_id):
             return ()
         started: Started = {"run_s": self.limits.run_s}
@@ -272,15 +296,30 @@ class Runtime:
                         with _passing_by():
                             cell = await self.writer.cell(record.task_id)
                             self.admission.moved(record.phase, record)
-                            self.writer.post(cell, Post(self._recovery, ENGINE, insists=True))
+                            self.writer.post(cell, Post(self.recovery, ENGINE, insists=True))
                     case waiting if waiting in WAITING:
                         pass  # Its deadline is in the store, and its agent in the log.
                     case _:
                         with _passing_by():
-                            await self._finalize(record.task_id)
+                            await self.finalize(record.task_id)
         for _, task_id in sorted(queued):  # First come, first served, also after a restart.
             self.admission.enqueue(task_id)
         self._admit()
+
+    async def tidy(self) -> None:
+        """Do what another replica has left undone for so long that it must be gone."""
+        before = self.clock.now() - TIDY_S
+        last = ""
+        while records := await self.store.unfinished(last):
+            for record in records:
+                last = record.task_id
+                if record.phase in OUTCOMES and record.updated_at < before:
+                    self._spawn(partial(self.finalize, record.task_id))
+        await self.courier.take_up(quiet_s=TIDY_S)
+        for task_id in [task_id for task_id in self._carried if not self.writer.at_hand(task_id)]:
+            stored = await self.store.get(task_id)
+            if stored is None or stored.phase in OVER:
+                self.released(task_id)
 
     async def _tell_who_waits(self, told: Told) -> None:
         """There may be many: whoever opens the engine does not wait for that."""
@@ -292,7 +331,7 @@ class Runtime:
                 break
             query = replace(query, cursor=page.next_cursor)
 
-    def _recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
+    def recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
         """Bring a turn back, or ask an operator about a task that takes its process down."""
         limits = self.limits
         details = record.details
@@ -354,6 +393,13 @@ class Runtime:
         self.writer.post(self._cell_of(turn), post)
         return done
 
+    async def is_sure(self, turn: Turn) -> bool:
+        """Whether the task is still this turn's, before something that cannot be taken back."""
+        cell = self.writer.at_hand(turn.task_id)
+        if self.replica is None or cell is None:
+            return not turn.fenced
+        return await self.replica.sure(cell)
+
     def withdraw(self, turn: Turn, key: str) -> None:
         """Close an ask that the agent no longer waits for."""
         post = Post(always(Trigger.WITHDRAW, {"key": key}), AGENT, turn=turn, insists=True)
@@ -383,9 +429,9 @@ class Runtime:
         # What it had yet to say is said again when it is run again.
         turn.fenced = True
         if cell.record.phase is Phase.CANCELLING:
-            self._stop_turn(cell)
+            self.stop_turn(cell)
         else:
-            self._start_turn(cell)
+            self.start_turn(cell)
         cell.tell()
         self.writer.release(cell)
 
@@ -395,7 +441,7 @@ class Runtime:
         def give_up() -> None:
             if cell.turn is turn and cell.record.phase is Phase.RUNNING and not self._closing:
                 self._part(cell, turn, because="would not be parked")
-                self._start_turn(cell)
+                self.start_turn(cell)
 
         self.clock.call_later(self.limits.grace_s, give_up)
 
@@ -410,7 +456,7 @@ class Runtime:
 
     def act(self, cell: Cell, before: TaskRecord | None, moves: Sequence[Move]) -> None:
         """Do what follows from moves that were committed; `before` is None for a new task."""
-        if before is None and cell.record.phase is Phase.SUBMITTED:
+        if before is None and cell.record.phase is Phase.SUBMITTED and self.replica is None:
             self.admission.enqueue(cell.record.task_id)
         phase = Phase.SUBMITTED if before is None else before.phase
         turn = cell.turn
@@ -461,36 +507,47 @@ class Runtime:
                 # The store keeps the deadlines with the record, and watchers were woken by it.
                 pass
             case StartTurn():
-                self._start_turn(cell)
+                self.start_turn(cell)
             case ResumeTurn():
-                if cell.turn is None:
-                    self._start_turn(cell)
-                elif cell.turn.parked:
-                    self._give_up_later(cell, cell.turn)
-                else:
-                    cell.turn.resume()
+                self.resume_turn(cell)
             case StopTurn():
-                self._stop_turn(cell)
+                self.stop_turn(cell)
             case Release():
-                self._carried.pop(cell.record.task_id, None)
+                self.released(cell.record.task_id)
                 if cell.record.phase in OUTCOMES:
                     self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
             case _:
                 assert_never(effect)
 
-    def _start_turn(self, cell: Cell) -> None:
+    def resume_turn(self, cell: Cell) -> None:
+        """Every ask is closed: let the turn go on, or begin one."""
+        if cell.turn is None:
+            self.start_turn(cell)
+        elif cell.turn.parked:
+            self._give_up_later(cell, cell.turn)
+        else:
+            cell.turn.resume()
+
+    def _has(self, cell: Cell) -> bool:
+        """Whether the turn of the task, if there is one, is this process's."""
+        return self.replica is None or cell.held
+
+    def start_turn(self, cell: Cell) -> None:
         """Run the agent for the task as it stands now, unless it has moved on meanwhile."""
-        if cell.turn is not None or cell.record.phase is not Phase.RUNNING or self._closing:
+        if cell.turn is not None or not self._may_run(cell):
             return
         if cell.events is not None:
             self._run_turn(cell, cell.events)
         else:
             self._spawn(partial(self._read_and_run, cell.record.task_id))
 
+    def _may_run(self, cell: Cell) -> bool:
+        return cell.record.phase is Phase.RUNNING and self._has(cell) and not self._closing
+
     async def _read_and_run(self, task_id: str) -> None:
         with self.writer.keeping(await self.writer.cell(task_id)) as cell:
             events = await self.store.events(task_id)
-            if cell.turn is None and cell.record.phase is Phase.RUNNING and not self._closing:
+            if cell.turn is None and self._may_run(cell):
                 self._run_turn(cell, whole_log(cell.record, events))
 
     def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
@@ -522,12 +579,12 @@ class Runtime:
         )
         return TurnWatch(told, seen)
 
-    def _stop_turn(self, cell: Cell) -> None:
+    def stop_turn(self, cell: Cell) -> None:
         if cell.record.phase is not Phase.CANCELLING:
             return
         if cell.turn is not None:
             cell.turn.stop()
-        else:
+        elif self._has(cell):
             self.writer.post(cell, Post(_stopped, ENGINE, insists=True))
 
     def _follow(self, cell: Cell, move: Move) -> Sequence[Post]:
@@ -548,9 +605,9 @@ class Runtime:
 
     def _served(self, task_id: str) -> None:
         """Everything a task had to deliver is delivered: it may be finalized now."""
-        self._spawn(partial(self._finalize, task_id))
+        self._spawn(partial(self.finalize, task_id))
 
-    async def _finalize(self, task_id: str) -> None:
+    async def finalize(self, task_id: str) -> None:
         cell = await self.writer.cell(task_id)
         if cell.record.phase in OUTCOMES:
             self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
@@ -598,7 +655,8 @@ class Runtime:
             if timer.due > now:
                 continue
             if timer.kind is TimerKind.RETRY:
-                self.admission.enqueue(stored.task_id)
+                if self.replica is None:
+                    self.admission.enqueue(stored.task_id)
                 self._time_out_later(cell.record)
                 continue
             data: Data = {

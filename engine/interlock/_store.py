@@ -65,6 +65,17 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnWanted:
+    """A task whose turn somebody has to run, or to stop: for who takes turns of a shared store."""
+
+    task_id: str
+    #: The task's epoch when it was wanted: nobody has taken it up while it is still that.
+    epoch: int
+    #: Not before this time, seconds since 1970; None is at once.
+    not_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one task adds to the store, all of it or nothing."""
 
@@ -74,6 +85,8 @@ class Commit:
     events: tuple[Event, ...]
     claims: tuple[Claim, ...] = ()
     watches: tuple[Watch, ...] = ()
+    #: Only for a store that processes share (`SharedStore`); written with the rest.
+    turn: TurnWanted | None = None
 
     @property
     def expected_seq(self) -> int:

@@ -134,6 +134,9 @@ TABLE: Final[tuple[Row, ...]] = (
         (DisarmTimer(K.RETRY), ArmTimer(K.RUN), StartTurn(), Publish()),
         (guards.back_off_is_over,),
     ),
+    # Where processes share a store, whoever takes up a turn that another one wanted says so first:
+    # with that, nothing that a former holder still reports counts.
+    Row(T.CLAIM, P.RUNNING, P.RUNNING, change.fenced, (StartTurn(replay=True),), _REPORTED),
     Row(
         T.RECOVER,
         P.RUNNING,

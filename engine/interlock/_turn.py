@@ -78,6 +78,10 @@ class Host(Protocol):
         """
         ...
 
+    async def is_sure(self, turn: "Turn") -> bool:
+        """Whether the task is still this turn's, before something that cannot be taken back."""
+        ...
+
     def withdraw(self, turn: "Turn", key: str) -> None:
         """Close an ask that the agent no longer waits for."""
 
@@ -396,7 +400,23 @@ class Turn:
                 if isinstance(error, Refused) and error.phase in WAITING:
                     continue  # Another branch of the agent was quicker.
                 raise
+            await self._check_sure(call)
             return
+
+    async def _check_sure(self, call: CallBegun) -> None:
+        """Nothing is done outside in the name of a turn that somebody else may have by now.
+
+        Raises:
+            TaskStopped: somebody has; whether the call was made is for them to find out.
+        """
+        try:
+            sure = await self._host.is_sure(self)
+        except asyncio.CancelledError:
+            self._ending(not_made(call["key"]))
+            raise
+        if not sure:
+            self._left()
+            raise TaskStopped
 
     def _reported(self, call: CallBegun) -> "asyncio.Future[Any]":
         """As `report`, with no task of its own for the one call of a message.

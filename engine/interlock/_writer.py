@@ -2,7 +2,8 @@
 
 A cell with something in its inbox has one worker, an asyncio task that runs to
 completion: whatever is in the inbox is fired in order on the record to be, and one
-commit makes all of it durable.  An idle cell costs no task, and soon no cell.
+commit makes all of it durable.  An idle cell costs no task, and soon no cell.  The module is
+long because whatever a commit can come to has to be told to whoever waits, here.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from interlock._cell import Cell, Choice, Post
 from interlock._clock import Alarm, Clock
@@ -21,7 +22,7 @@ from interlock._machine import Move, fire
 from interlock._observer import Told, committed
 from interlock._phases import OVER, Phase, Trigger
 from interlock._record import TaskRecord
-from interlock._store import Claim, Commit, Store, TokenTaken
+from interlock._store import Claim, Commit, Store, TokenTaken, TurnWanted
 from interlock.errors import (
     Conflict,
     LimitReached,
@@ -57,6 +58,17 @@ Follow: TypeAlias = Callable[[Cell, Move], Sequence[Post]]
 _log: Final = logging.getLogger("interlock.writer")
 
 
+class Others(Protocol):
+    """What a writer must know where other processes write to the same tasks."""
+
+    def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
+        """The turn that is wanted of whoever takes it up, with these moves."""
+        ...
+
+    def caught_up(self, cell: Cell, fresh: TaskRecord, events: Sequence[Event]) -> None:
+        """Make the cell what it is in the store: `events` are what others wrote."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Retry:
     """Posts that the store failed, and the alarm for the next time."""
@@ -78,7 +90,10 @@ class Writer:
         follow: Follow = lambda _cell, _move: (),
         fire: Fire = fire,
         told: Told | None = None,
+        others: Others | None = None,
     ) -> None:
+        """Keep tasks in `store`; with `others`, not as the only process that does."""
+        self._others: Final = others
         self._fire: Final = fire
         self._told: Final = told
         self._store: Final = store
@@ -117,13 +132,40 @@ class Writer:
             UnknownTask: the store has none of that id.
         """
         cell = self._cells.get(task_id)
-        if cell is None:
+        if cell is None or self._others is not None:
             record = await self._read(task_id)
             if record is None:
                 raise UnknownTask(task_id)
             # Somebody may have been quicker, and then knows better.
             cell = self._cells.setdefault(task_id, Cell(record))
+            if self._others is not None and cell.record.seq < record.seq:
+                await self._refreshed(cell, record.seq)
         return cell
+
+    async def _refreshed(self, cell: Cell, seq: int) -> None:
+        """Wait until the cell knows of everything up to that event."""
+        cell.watchers += 1  # And not let go of afterwards: it was asked for.
+        try:
+            while cell.record.seq < seq and not self._closed:
+                if cell.busy:
+                    await cell.change()
+                    continue
+                cell.busy = True
+                try:
+                    await self._read_on(cell)
+                finally:
+                    cell.busy = False
+                    cell.tell()
+                    if cell.inbox or cell.stale:
+                        self._wake(cell)
+        finally:
+            cell.watchers -= 1
+
+    def look_at(self, cell: Cell) -> None:
+        """Others have written to the task: read what."""
+        if not self._closed:
+            cell.stale = True
+            self._wake(cell)
 
     async def _read(self, task_id: str) -> TaskRecord | None:
         # Nobody lets go of the task meanwhile: what they wrote to it would be lost on us.
@@ -142,7 +184,8 @@ class Writer:
 
     def adopt(self, record: TaskRecord, events: Sequence[Event], *, watched: bool) -> Cell:
         """The cell of a task that was just made; somebody may have found it already."""
-        made = Cell(record, list(events), watched=watched)
+        # Where there are others, one of them may add a watch of which this process never hears.
+        made = Cell(record, list(events), watched=watched or self._others is not None)
         return self._cells.setdefault(record.task_id, made)
 
     def release(self, cell: Cell) -> None:
@@ -155,8 +198,8 @@ class Writer:
     def _remember(self, cell: Cell) -> None:
         """Keep a task for a while whose log is whole, short, and never changes again."""
         events = cell.events
-        if cell.record.phase is not Phase.FINALIZED or not events:
-            return
+        if cell.record.phase is not Phase.FINALIZED or not events or self._others is not None:
+            return  # Others may purge it.
         said = (event.data for event in events)
         if len(events) <= RECENT_EVENTS_MAX and is_small(said, RECENT_CHARS_MAX):
             self._recent[cell.record.task_id] = cell
@@ -232,7 +275,11 @@ class Writer:
     async def _work(self, cell: Cell) -> None:
         conflicts = 0
         try:
-            while cell.inbox:
+            while cell.inbox or cell.stale:
+                if cell.stale:
+                    cell.stale = False
+                    await self._caught_up(cell)
+                    continue
                 try:
                     await self._step(cell)
                     conflicts = 0
@@ -241,7 +288,48 @@ class Writer:
                     await self._reread(cell, error, give_up=conflicts > CONFLICTS_MAX)
         finally:
             cell.busy = False
+            if self._others is not None:
+                cell.tell()  # Some wait until nothing happens to it.
             self.release(cell)
+
+    async def _caught_up(self, cell: Cell) -> None:
+        """Read what others wrote; if that fails, whoever said so says it again."""
+        task_id = cell.record.task_id
+        try:
+            await self._read_on(cell)
+        except StoreError as error:
+            _log.warning("task %s cannot be read again: %s", task_id, error)
+        except Exception:  # noqa: BLE001  a store is foreign code; nobody may hang
+            _log.exception("task %s: the store raised what it must not", task_id)
+
+    async def _read_on(self, cell: Cell) -> None:
+        """Read what others wrote; raises StoreError."""
+        fresh = await self._store.get(cell.record.task_id)
+        if fresh is None:
+            self.forget(cell.record.task_id)
+        elif fresh.seq > cell.record.seq:
+            await self._taken_over(cell, fresh)
+
+    async def _taken_over(self, cell: Cell, fresh: TaskRecord) -> None:
+        """Make the cell what it is in the store, where others may have written to it.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        if self._others is not None:
+            seq = cell.record.seq
+            events = await self._store.events(cell.record.task_id, seq, fresh.seq - seq)
+            if len(events) != fresh.seq - seq:
+                raise StoreError(f"task {cell.record.task_id!r} was purged while it was read")
+            self._others.caught_up(cell, fresh, events)
+        else:
+            if cell.turn is not None and (fresh.epoch != cell.record.epoch or fresh.phase in OVER):
+                # Whoever wrote has taken the task over: the turn is nobody's any more.
+                cell.turn.fence()
+                cell.turn = None
+            cell.events = None
+            cell.record = fresh
+        cell.tell()
 
     async def _step(self, cell: Cell) -> None:
         """Fire what is in the inbox, commit it, answer, act."""
@@ -298,8 +386,10 @@ class Writer:
         events = tuple(move.event for move in moves)
         claims = tuple(post.claim for post in accepted if post.claim is not None)
         posts = [*accepted, *(post for post, _ in refused)]
+        wanted = None if self._others is None else self._others.wanted(cell, record, moves)
+        commit = Commit(record, events, claims, turn=wanted)
         try:
-            await committed(self._store, cell.record, Commit(record, events, claims), self._told)
+            await committed(self._store, cell.record, commit, self._told)
         except Conflict:
             cell.inbox.extendleft(reversed(_unique(posts)))
             raise
@@ -359,22 +449,17 @@ class Writer:
         fresh: TaskRecord | None = None
         try:
             fresh = None if give_up else await self._store.get(cell.record.task_id)
+            if fresh is not None and fresh.seq > cell.record.seq:
+                await self._taken_over(cell, fresh)
         except StoreError as worse:
+            fresh = None
             failure = worse
         except Exception as worse:  # noqa: BLE001  a store is foreign code; nobody may hang
-            failure = StoreError(f"the store raised {type(worse).__name__}")
+            fresh, failure = None, StoreError(f"the store raised {type(worse).__name__}")
         if fresh is None:
             posts = list(cell.inbox)
             cell.inbox.clear()
             self._lost(cell, posts, failure)
-            return
-        if cell.turn is not None and (fresh.epoch != cell.record.epoch or fresh.phase in OVER):
-            # Whoever wrote has taken the task over: the turn is nobody's any more.
-            cell.turn.fence()
-            cell.turn = None
-        cell.events = None
-        cell.record = fresh
-        cell.tell()
 
     def _refuse(self, post: Post, error: Refused) -> None:
         if post.done is None:

@@ -18,26 +18,45 @@ from interlock.errors import Denied
 Step = dict[str, Any]
 
 
+#: Seconds from what a call did to its end; one value for a process.
+_PACE: Final = {"seconds": 0.0}
+
+
+def take(seconds: float) -> None:
+    """Have every call take so long after it did what it does, in this process."""
+    _PACE["seconds"] = seconds
+
+
 def charge(name: str, *, call: str) -> str:
     """Must not be done twice."""
-    return _done(Effect(call, "charge", idempotent=False, pid=os.getpid(), what=name))
+    return _slowly(Effect(call, "charge", idempotent=False, pid=os.getpid(), what=name))
 
 
 def fetch(name: str, *, call: str) -> str:
     """May be done again, under the same key."""
-    return _done(Effect(call, "fetch", idempotent=True, pid=os.getpid(), what=name))
+    return _slowly(Effect(call, "fetch", idempotent=True, pid=os.getpid(), what=name))
 
 
 async def order(name: str, *, call: str) -> str:
     """Must not be done twice, and is awaited."""
-    return _done(Effect(call, "order", idempotent=False, pid=os.getpid(), what=name))
+    done = _done(Effect(call, "order", idempotent=False, pid=os.getpid(), what=name))
+    if seconds := _PACE["seconds"]:
+        await asyncio.sleep(seconds)
+    return done
 
 
 def book(leave: str, arguments: dict[str, Any], *, call: str) -> str:
     """Needs leave, and must not be done twice."""
-    return _done(
+    return _slowly(
         Effect(call, "book", idempotent=False, pid=os.getpid(), what=arguments, leave=leave)
     )
+
+
+def _slowly(effect: Effect) -> str:
+    done = _done(effect)
+    if seconds := _PACE["seconds"]:
+        time.sleep(seconds)
+    return done
 
 
 def _done(effect: Effect) -> str:
@@ -67,6 +86,8 @@ async def by_coroutine(task: TaskContext) -> Any:
                 await task.progress(step["name"])
             case "note":
                 results.append([await task.journal_time(), await task.journal_random()])
+            case "work":
+                await asyncio.sleep(step["seconds"])
             case does:
                 results.append(
                     await task.call(
@@ -120,6 +141,8 @@ def by_thread(task: SyncTaskContext) -> Any:
                 task.progress(step["name"])
             case "note":
                 results.append([task.journal_time(), task.journal_random()])
+            case "work":
+                time.sleep(step["seconds"])
             case does:
                 results.append(
                     task.call(CALLS[does], step["name"], idempotent=does == "fetch", key_as="call")
@@ -151,6 +174,8 @@ async def by_generator(task: TaskContext) -> AsyncGenerator[Any, Any]:
                 yield Progress(step["name"])
             case "note":
                 results.append([await task.journal_time(), await task.journal_random()])
+            case "work":
+                await asyncio.sleep(step["seconds"])
             case does:
                 results.append(
                     await task.call(

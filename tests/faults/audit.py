@@ -54,7 +54,7 @@ def audit(evidence: Evidence) -> Report:
         for name, rule in RULES.items()
         for task_id, what in rule(evidence)
     ]
-    return Report(findings, _figures(evidence))
+    return Report(findings, figures_of(evidence))
 
 
 # --- the log by itself ------------------------------------------------------------------
@@ -85,7 +85,9 @@ def epochs(evidence: Evidence) -> Found:
     for task_id, task in evidence.tasks.items():
         epoch = 0
         for entry in task.log:
-            if entry.epoch < epoch or (entry.trigger == "recover" and entry.epoch == epoch):
+            if entry.epoch < epoch or (
+                entry.trigger in {"claim", "recover"} and entry.epoch == epoch
+            ):
                 yield task_id, f"event {entry.seq} has epoch {entry.epoch} after {epoch}"
             epoch = max(epoch, entry.epoch)
 
@@ -319,7 +321,8 @@ def _task_of(call: str) -> str:
     return call.partition("/")[0]
 
 
-def _figures(evidence: Evidence) -> Counter[str]:
+def figures_of(evidence: Evidence) -> Counter[str]:
+    """What there was to judge."""
     figures: Counter[str] = Counter(tasks=len(evidence.tasks), effects=len(evidence.effects))
     for task in evidence.tasks.values():
         figures["events"] += len(task.log)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from faults.audit import audit_directory
 from faults.client import Client
@@ -50,7 +50,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.pid = 0
 
-    async def start(self, life: Life) -> None:
+    async def start(self, life: tuple[Any, ...]) -> None:
         """Fork a server; it may not be ready yet."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(life).encode() + b"\n")
@@ -81,8 +81,8 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def forker() -> AsyncGenerator[Server]:
-    """The process that forks servers, for as long as a block lasts."""
+async def forker(module: str = "faults.server") -> AsyncGenerator[Server]:
+    """The process that forks servers, for as long as a block lasts; `module` is what it runs."""
     environment = {
         **os.environ,
         "OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false",
@@ -92,7 +92,7 @@ async def forker() -> AsyncGenerator[Server]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "faults.server",
+        module,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=environment,

@@ -100,7 +100,7 @@ def serve(life: Life, listener: socket.socket) -> None:
     world.settle(directory / "world.jsonl")
     failpoints.follow(life.plan)
     if life.mutant == "call_twice":
-        _forget_doubts()
+        forget_doubts()
     engine = Engine(
         AGENTS[life.agent],
         store=store_of(life),
@@ -142,7 +142,7 @@ class _Server(uvicorn.Server):
             _tell("ready")
 
 
-def _forget_doubts() -> None:
+def forget_doubts() -> None:
     """A planted bug: a call that is in doubt is simply made again."""
 
     async def nothing(*_: object) -> None:

@@ -5,6 +5,7 @@ One line for each execution, in a file that the engine knows nothing of.
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,8 @@ class Effect(NamedTuple):
     what: Any
     #: The key of the ask by which it was approved; "" where it needs no leave.
     leave: str = ""
+    #: When, in seconds of a clock that all processes of this machine share and nobody sets.
+    at: float = 0.0
 
 
 def settle(path: Path) -> None:
@@ -33,15 +36,16 @@ def settle(path: Path) -> None:
 
 def do(effect: Effect) -> None:
     """Do it: durable, and whole or not at all, when it returns."""
-    write_line(Path(os.environ[_FILE]), effect._asdict())
+    write_line(Path(os.environ[_FILE]), effect._replace(at=time.monotonic())._asdict())
 
 
-def write_line(path: Path, line: dict[str, Any]) -> None:
-    """Append one line of JSON, and wait for the disk."""
+def write_line(path: Path, line: dict[str, Any], *, synced: bool = True) -> None:
+    """Append one line of JSON, and wait for the disk unless whoever writes is not killed."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, json.dumps(line).encode() + b"\n")
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -34,7 +34,7 @@ STORIES: Final = sorted(HERE.glob("*.txt"))
 
 #: Who usually says it; everybody else is the client.
 ACTOR_OF: Final = {
-    **dict.fromkeys((Trigger.START, Trigger.RECOVER, Trigger.FINALIZE), ENGINE),
+    **dict.fromkeys((Trigger.START, Trigger.CLAIM, Trigger.RECOVER, Trigger.FINALIZE), ENGINE),
     **dict.fromkeys((Trigger.EXPIRE, Trigger.OVERRUN, Trigger.ABANDON), TIMER),
     **dict.fromkeys((Trigger.ASK, Trigger.WITHDRAW, Trigger.EMIT, Trigger.PROGRESS), AGENT),
     **dict.fromkeys((Trigger.CALL, Trigger.CALLED, Trigger.NOTE), AGENT),

@@ -49,7 +49,7 @@ def after(record: TaskRecord, trigger: Trigger, nth: int = 0, **data: Any) -> Ta
 
 
 #: Which triggers begin an epoch; `answers` do when they close the last ask.
-FENCING: Final = frozenset({Trigger.START, Trigger.RECOVER, Trigger.ABANDON})
+FENCING: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER, Trigger.ABANDON})
 ANSWERS: Final = frozenset(
     {Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY, Trigger.EXPIRE},
 )

@@ -281,7 +281,7 @@ REFUSALS: Final[list[tuple[TaskRecord, Trigger, Callable[[Signal], Signal], str]
     *(
         (RUNNING, trigger, lambda signal: changed(signal, epoch=EPOCH - 1), "report_is_current")
         for trigger in (
-            *(Trigger.REJECT, Trigger.EMIT, Trigger.PROGRESS),
+            *(Trigger.REJECT, Trigger.CLAIM, Trigger.EMIT, Trigger.PROGRESS),
             *(Trigger.COMPLETE, Trigger.FAIL, Trigger.RETRY),
         )
     ),

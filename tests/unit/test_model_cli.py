@@ -35,7 +35,7 @@ def test_without_the_model_only_the_table_is_looked_at(capsys: pytest.CaptureFix
     """A table that loads is sound, and what that means is said."""
     assert _run() == 0
     said = capsys.readouterr().out
-    assert said.startswith("75 rows, 11 phases: sound\n  every phase is reached")
+    assert said.startswith("76 rows, 11 phases: sound\n  every phase is reached")
     assert "worlds" not in said
 
 

@@ -8,6 +8,13 @@ from interlock.testing._scripted_model import (
     ScriptedModel,
     ScriptExhausted,
 )
+from interlock.testing._shared_contract import (
+    SHARED_STORE_CHECKS,
+    SharedStoreCheck,
+    SharedStoreMaker,
+    check_turns_of_the_dead_are_handed_out_again,
+)
+from interlock.testing._shared_memory import MemoryTurns, SharedMemory, SharedMemoryStore
 from interlock.testing._store_contract import (
     DURABLE_STORE_CHECKS,
     STORE_CHECKS,
@@ -18,14 +25,21 @@ from interlock.testing._store_contract import (
 
 __all__ = [
     "DURABLE_STORE_CHECKS",
+    "SHARED_STORE_CHECKS",
     "STORE_CHECKS",
     "ManualClock",
+    "MemoryTurns",
     "ModelCall",
     "ModelTurn",
     "ScriptExhausted",
     "ScriptedModel",
+    "SharedMemory",
+    "SharedMemoryStore",
+    "SharedStoreCheck",
+    "SharedStoreMaker",
     "StoreCheck",
     "StoreMaker",
+    "check_turns_of_the_dead_are_handed_out_again",
     "check_verify_finds_tampering",
     "violations",
 ]

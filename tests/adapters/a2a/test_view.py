@@ -28,6 +28,7 @@ AT: Final = 1_000.0
 #: What may happen to a task: the trigger, who does it, and its data beside epoch and key.
 MOVES: Final[list[tuple[Trigger, str, dict[str, Any]]]] = [
     (Trigger.START, "engine", {"run_s": 30.0}),
+    (Trigger.CLAIM, "engine", {"epoch": 1}),
     (Trigger.RECOVER, "engine", {"run_s": 30.0}),
     (Trigger.REJECT, "agent", {"code": "rejected", "message": "not me"}),
     (Trigger.EMIT, "agent", {"artifact": {"artifact_id": "a", "parts": [{"text": "x"}]}}),

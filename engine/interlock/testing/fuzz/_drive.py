@@ -8,15 +8,16 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from interlock._event import Event
 from interlock._phases import OUTCOMES, OVER, Phase, Trigger
 from interlock._record import TaskRecord
 from interlock.diagram import Key, hits_of
+from interlock.testing.fuzz._drive_process import Process
 from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
 from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
-from interlock.testing.fuzz._moves import KINDS
+from interlock.testing.fuzz._moves import KINDS, Kind
 from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
 from interlock.testing.fuzz._oracle_threads import check_threads, left_by_agents, tasks_of_engine
@@ -58,15 +59,17 @@ class Ran:
     logs: Sequence[Sequence[Event]] = field(default=(), compare=False, repr=False)
 
 
-def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
-    """Run once: by the seed, or by a tape."""
+def ran(
+    plan: Plan, seed: int, given: Sequence[int] | None = None, *, make: "type[Run] | None" = None
+) -> Ran:
+    """Run once: by the seed, or by a tape; `make` is the kind of run if it is no plain one."""
     collects = gc.isenabled()
     gc.disable()
     try:
         with warnings.catch_warnings():
             # What a crash leaves is never awaited, and that is no fault of whoever left it.
             warnings.simplefilter("ignore", RuntimeWarning)
-            made = _ran(plan, seed, given)
+            made = _ran(plan, seed, given, make)
             gc.collect(0)  # All of it was made since it began, and is young.
     finally:
         if collects:
@@ -74,10 +77,10 @@ def ran(plan: Plan, seed: int, given: Sequence[int] | None = None) -> Ran:
     return made
 
 
-def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
+def _ran(plan: Plan, seed: int, given: Sequence[int] | None, make: "type[Run] | None") -> Ran:
     tape = SteeredTape(seed, given)
     simulation = Simulation(tape, lines_of=plan.target.lines_of)
-    run = Run(plan, tape, simulation)
+    run = (make or Run)(plan, tape, simulation)
     found: Broken | None = None
     with run.listener.listening():
         try:
@@ -100,6 +103,9 @@ def _ran(plan: Plan, seed: int, given: Sequence[int] | None) -> Ran:
 class Run(World):
     """Moves the world about, and looks at it."""
 
+    #: What may happen; a tape names them by their place.
+    kinds: ClassVar[Sequence[Kind]] = KINDS
+
     def __init__(self, plan: Plan, tape: SteeredTape, simulation: Simulation) -> None:
         super().__init__(plan, tape, simulation)
         self._compass: Final = Compass(self.counted.lifecycle, tape.whims)
@@ -118,7 +124,7 @@ class Run(World):
 
     async def _move(self) -> None:
         self.note_trouble()
-        kind = KINDS[self.tape.towards(len(KINDS), self._wanted())]
+        kind = self.kinds[self.tape.towards(len(self.kinds), self._wanted())]
         if kind.fault is None or kind.fault in self.faults:
             await kind.act(self)
         hurried = "concurrent" in self.faults and self.tape.chance(4)
@@ -132,38 +138,46 @@ class Run(World):
             return []
         possible = [
             place
-            for place, kind in enumerate(KINDS)
+            for place, kind in enumerate(self.kinds)
             if (kind.fault is None or kind.fault in self.faults) and kind.possible(self)
         ]
         phases = {record.phase for record in self.disk.records}
         self.hint, self.aims = self._compass.triggers(phases, self.oracle.taken)
-        steered = [place for place in possible if KINDS[place].triggers & self.aims]
-        return steered or [p for p in possible for _ in range(KINDS[p].weight)]
+        steered = [place for place in possible if self.kinds[place].triggers & self.aims]
+        return steered or [p for p in possible for _ in range(self.kinds[p].weight)]
 
     async def _still(self) -> None:
         """Let everything happen that happens without time going on."""
         await self.simulation.settle()
+        await self.bury()
+        self.note_trouble()
+        if self.simulation.now >= self.trouble_until and self.is_quiet:
+            self._look()
+            await self.check_still()
+
+    async def bury(self) -> None:
+        """Begin another process where one has died in a commit."""
         if self.process.store.dead:
             self.say("(it dies, and another begins)")
             await self.crash()
             await self.simulation.settle()
-        self.note_trouble()
-        if self.simulation.now >= self.trouble_until and self.process.is_quiet():
-            self._look()
-            check_still(self.process, self.disk)
-            check_threads(self.process, self.disk, self.simulation.threads())
-            self.check_answered()
-            self.check_followers(still=True)
-            await self._check_gone()
 
-    async def _check_gone(self) -> None:
+    async def check_still(self) -> None:
+        """Raise what is broken while nothing moves."""
+        check_still(self.process, self.disk)
+        check_threads(self.process, self.disk, self.simulation.threads())
+        self.check_answered()
+        self.check_followers(still=True)
+        await self.check_gone(self.process)
+
+    async def check_gone(self, process: Process) -> None:
         """Ask for what was purged, once in each process: nobody knows it."""
-        asked = self.process.gone
+        asked = process.gone
         new = [kept[0] for kept in self.disk.gone.values() if kept[0].task_id not in asked]
         if not new:
             return
         asked.update(record.task_id for record in new)
-        asking = asyncio.get_running_loop().create_task(check_gone(self.process, new))
+        asking = self.task_of(process, check_gone(process, new))
         await self.simulation.settle()
         if not asking.done():
             raise Broken("purge", f"nobody answers who asks for {new[0].task_id}, which is gone")
@@ -182,12 +196,11 @@ class Run(World):
     async def _to_the_end(self) -> None:
         """Nothing more goes wrong, and time goes on until every task is over."""
         self.note_trouble()
-        process = self.process
-        process.store.slow_s, process.store.fails, process.store.dies_in = 0.0, False, None
+        self.heal()
         self.receiver.loses = False
         await self._still()
+        self.heal()
         process = self.process
-        process.store.dies_in = None
         # What the store held up goes on before a long time is skipped.
         await self.simulation.advance(max(TROUBLE_S, self.trouble_until - self.simulation.now))
         await self._still()
@@ -211,33 +224,46 @@ class Run(World):
         await self._still()
         check_retention(self.process, self.disk, over)
 
+    def heal(self) -> None:
+        """Nothing goes wrong with the stores any more."""
+        for process in self.processes.values():
+            process.store.slow_s, process.store.fails, process.store.dies_in = 0.0, False, None
+
     async def _close(self) -> None:
         """Close the last process, in which nothing must be left.
 
         Raises:
             Broken: something is.
         """
-        process = self.process
-        held = process.engine.statistics()
-        if held.live or held.running or held.queued:
-            raise Broken("I30", f"everything is over, and the engine holds {held}")
+        for process in self.processes.values():
+            held = process.engine.statistics()
+            if held.live or held.running or held.queued:
+                raise Broken("I30", f"everything is over, and the engine holds {held}")
         for record in self.disk.records:
             arrived = self.receiver.places.get(record.task_id, 0)
             if self.disk.owes(record.task_id) and arrived < record.seq - 1:
                 raise Broken("delivery", f"{record.task_id}: {arrived} of {record.seq} arrived")
-        await self.drained()
-        limits = process.engine.limits
-        await self.simulation.advance(limits.grace_s + TROUBLE_S)
-        if process.clock.armed:
-            raise Broken("I30", f"the engine is closed, and {process.clock.armed} alarms are set")
+        await self.all_drained()
+        await self.simulation.advance(self.process.engine.limits.grace_s + TROUBLE_S)
+        for process in self.processes.values():
+            if alarms := process.clock.armed:
+                raise Broken("I30", f"the engine is closed, and {alarms} alarms are set")
         left = sorted(tasks_of_engine())
         if left:
             raise Broken("I30", f"the engine is closed, and tasks are left: {left[:3]}")
-        check_threads(process, self.disk, self.simulation.threads())
+        self.check_all_threads()
         self.oracle.look_at_all()
         self.oracle.check_promises()
         self._look()
-        self.notes.update(set(left_by_agents(process, self.simulation.threads())))
+        self.notes.update(set(left_by_agents(self.process, self.simulation.threads())))
+
+    async def all_drained(self) -> None:
+        """Close every engine."""
+        await self.drained()
+
+    def check_all_threads(self) -> None:
+        """Check the threads of every process."""
+        check_threads(self.process, self.disk, self.simulation.threads())
 
     def result(self, seed: int, found: Broken | None) -> Ran:
         """What it came to."""

@@ -3,8 +3,8 @@
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias, TypeVar
 
 from interlock._phases import OUTCOMES, OVER
 from interlock._record import TaskRecord
@@ -12,6 +12,8 @@ from interlock.errors import EngineBug, EngineError, GuardRefused
 from interlock.testing.fuzz._drive_process import Follower, Process
 from interlock.testing.fuzz._faults import Disk
 from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise, check_follower
+
+V = TypeVar("V")
 
 #: What a client may rely on: known at once, or made of the record that it got.
 Promising: TypeAlias = "Promise | Callable[[TaskRecord], Promise] | None"
@@ -27,13 +29,18 @@ class Clients(ABC):
         self.followers: Final[list[Follower]] = []
         #: What a client met that must not be; raised at the next look.
         self.met: Final[list[Broken]] = []
-        self._requests: Final[dict[asyncio.Task[None], str]] = {}
-        self._streams: Final[dict[str, asyncio.Task[None]]] = {}
+        self._requests: Final[dict[asyncio.Future[None], str]] = {}
+        #: The last connection of each follower.
+        self._streams: Final[dict[str, asyncio.Future[None]]] = {}
 
     @property
     @abstractmethod
     def process(self) -> Process:
-        """The one that lives."""
+        """The one that lives, or whichever is asked."""
+
+    @abstractmethod
+    def task_of(self, process: Process, work: Coroutine[Any, Any, V]) -> "asyncio.Future[V]":
+        """Begin something in that process."""
 
     def say(self, line: str) -> int:
         """Add a line to the trace; its place."""
@@ -79,9 +86,7 @@ class Clients(ABC):
         What it is told goes to the line `step` of the trace.  `promise` is what it may rely on
         when it is accepted; `must_fail` is what is broken when it is, before `until`.
         """
-        client = asyncio.get_running_loop().create_task(
-            self._client(step, call, promise, must_fail, until)
-        )
+        client = self.task_of(self.process, self._client(step, call, promise, must_fail, until))
         self._requests[client] = self.steps[step]
         client.add_done_callback(lambda done: self._requests.pop(done, None))
 
@@ -126,12 +131,14 @@ class Clients(ABC):
 
     def follow(self, follower: Follower) -> None:
         """It connects, from where it is."""
-        stream = asyncio.get_running_loop().create_task(self._stream(follower))
-        follower.connected = True
+        process = self.process
+        connection = follower.connections = follower.connections + 1
+        follower.connected, follower.process = True, process.name
+        stream = self.task_of(process, self._stream(follower, process, connection))
         self._streams[follower.name] = stream
 
-    async def _stream(self, follower: Follower) -> None:
-        events = self.process.engine.subscribe(follower.task_id, owner=None, after=follower.place)
+    async def _stream(self, follower: Follower, process: Process, connection: int) -> None:
+        events = process.engine.subscribe(follower.task_id, owner=None, after=follower.place)
         try:
             async for event in events:
                 follower.seen.append(event)
@@ -142,7 +149,7 @@ class Clients(ABC):
         except EngineError:
             pass  # The engine is closing, or its store fails: it comes back.
         finally:
-            if self._streams[follower.name] is asyncio.current_task():
+            if follower.connections == connection:
                 follower.connected = False
             await events.aclose()
 

@@ -27,6 +27,8 @@ class Process:
     store: FaultyStore
     clock: WatchedClock
     alive: Alive
+    #: Its name in the simulation.
+    name: str = ""
     #: The tasks that were purged, and for which somebody has asked here since.
     gone: set[str] = field(default_factory=set[str])
     #: Threads that were there before it: what an engine that was drained did not wait for.
@@ -53,6 +55,10 @@ class Follower:
     place: int
     seen: list[Event] = field(default_factory=list[Event])
     connected: bool = False
+    #: The name of the process that it is connected with.
+    process: str = ""
+    #: How often it has connected.
+    connections: int = 0
     #: The stream ended by itself.
     ended: bool = False
 

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from interlock._machine import Lifecycle
 from interlock._memory import OPERATOR
@@ -49,6 +49,10 @@ class Plan:
     lifecycle: Lifecycle
     #: What of the target's modules each process has for itself.
     locks: OwnLocks = field(init=False, compare=False, repr=False)
+    #: How many engines share a store; 1 for one engine that has its own.
+    replicas: int = 1
+    #: Keeps the tasks of replicas instead of a memory: the URL of a store.
+    store: str | None = None
 
     def __post_init__(self) -> None:
         """Find the locks."""
@@ -73,7 +77,7 @@ class World(Clients):
 
     def __init__(self, plan: Plan, tape: SteeredTape, simulation: Simulation) -> None:
         self.counted: Final = Counted(plan.lifecycle)
-        disk = Disk()
+        disk = self._disk_of(plan)
         super().__init__(disk, Oracle(disk, self.counted.lifecycle, plan.invariants))
         self.target: Final = plan.target
         self._locks: Final = plan.locks
@@ -100,15 +104,23 @@ class World(Clients):
         self.notes: Final[Counter[str]] = Counter()
         #: Whether a store ever failed.
         self.failed = False
-        self._process: Process | None = None
+        #: The processes that live, by name.
+        self.processes: Final[dict[str, Process]] = {}
+
+    def _disk_of(self, _plan: Plan) -> Disk:
+        return Disk()
 
     # --- what moves see -----------------------------------------------------------------
 
     @property
     def process(self) -> Process:
         """The one that lives."""
-        assert self._process is not None
-        return self._process
+        return self.processes[""]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is wrong with any store, and nothing is being written."""
+        return all(process.is_quiet() for process in self.processes.values())
 
     def asks(self) -> list[tuple[TaskRecord, Ask]]:
         """Every open ask that is not an operator's, with its task."""
@@ -166,12 +178,16 @@ class World(Clients):
 
     async def boot(self) -> None:
         """A process begins: it opens an engine on what is stored."""
-        last = self._process
+        last = self.processes.get("")
         if last is not None:
             self._locks.renew()
         store = FaultyStore(
             self.disk, self.tape, reorders=self._reorders, kill=self.simulation.kill
         )
+        await self._begin("", store, last)
+
+    async def _begin(self, name: str, store: FaultyStore, last: Process | None) -> None:
+        """The process of that name begins, in the place of another."""
         clock = WatchedClock(self.simulation.clock)
         if last is not None:
             clock.latest = last.clock.latest
@@ -183,13 +199,16 @@ class World(Clients):
             deliverers={CHANNEL: self.receiver},
             lifecycle=self.counted.lifecycle,
             wrap=alive.wrap,
-            source=self._faulty if "tool" in self.faults else None,
+            source=self._around,
         )
         self.simulation.beats(engine.limits.retention.every_s)
         before = tuple(self.simulation.threads())
-        self._process = Process(engine, store, clock, alive, before=before)
-        self.simulation.restart()
-        await self.simulation.within(engine.start())
+        self.processes[name] = Process(engine, store, clock, alive, name=name, before=before)
+        self.simulation.restart(name)
+        await self.simulation.within(engine.start(), name)
+
+    def _around(self, source: ToolSource) -> ToolSource:
+        return self._faulty(source) if "tool" in self.faults else source
 
     def _faulty(self, source: ToolSource) -> ToolSource:
         return FaultySource(source, self.tape, self.say)
@@ -231,7 +250,7 @@ class World(Clients):
         if process.store.dead:
             return False  # While time passed: nothing of it is left to be closed.
         process.store.slow_s, process.store.fails = 0.0, False
-        draining = asyncio.get_running_loop().create_task(process.engine.drain())
+        draining = self.task_of(process, process.engine.drain())
         for _ in range(8):
             await self.simulation.settle()
             if draining.done() or process.store.dead:
@@ -248,8 +267,13 @@ class World(Clients):
         check_threads(process, self.disk, self.simulation.threads())
         return True
 
+    def task_of(self, _process: Process, work: Coroutine[Any, Any, V]) -> "asyncio.Future[V]":
+        """Begin something in that process."""
+        return asyncio.get_running_loop().create_task(work)
+
     def note_trouble(self) -> None:
         """What a store held up goes on a while after it works again."""
-        if not self.process.is_quiet():
+        if not self.is_quiet:
             self.trouble_until = max(self.trouble_until, self.simulation.now + TROUBLE_S)
-            self.failed = self.failed or self.process.store.fails
+            fails = any(process.store.fails for process in self.processes.values())
+            self.failed = self.failed or fails

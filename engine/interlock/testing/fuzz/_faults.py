@@ -10,7 +10,7 @@ from interlock._event import Event
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._phases import Phase
 from interlock._record import TaskRecord
-from interlock._store import Claim, Commit, MemoryStore, TaskPage, TaskQuery, Watch
+from interlock._store import Claim, Commit, MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreError
 from interlock.testing.fuzz._tape import Tape
 
@@ -102,7 +102,9 @@ class Disk(MemoryStore):
 class FaultyStore:
     """The store as one process has it: it may be slow or fail, and ends with its process."""
 
-    def __init__(self, disk: Disk, tape: Tape, *, reorders: bool, kill: Callable[[], None]) -> None:
+    def __init__(
+        self, disk: Store, tape: Tape, *, reorders: bool, kill: Callable[[], None]
+    ) -> None:
         """The store of one process, which `kill` ends; with `reorders` commits take a while."""
         #: The process is gone: nothing that it still asks for is ever answered.
         self.dead = False
@@ -120,7 +122,8 @@ class FaultyStore:
         self._reorders: Final = reorders
         self._kill: Final = kill
 
-    async def _pass(self) -> None:
+    async def let_pass(self) -> None:
+        """Wait for ever if the process is gone; raises StoreError if the store fails."""
         if self.dead:
             await asyncio.get_running_loop().create_future()
         if self.fails:
@@ -137,13 +140,13 @@ class FaultyStore:
         """See `Store.commit`: perhaps it dies just before or just after it has written."""
         self.busy += 1
         try:
-            await self._pass()
+            await self.let_pass()
             if self.slow_s:
                 await asyncio.sleep(self.slow_s)
             if self._reorders:
                 for _ in range(self._tape.choose(_ROUNDS_MAX)):
                     await asyncio.sleep(0)
-            await self._pass()
+            await self.let_pass()
             await self._dies(partial(self._disk.commit, commit))
             await self._disk.commit(commit)
             if self._reorders and self._tape.chance(4):
@@ -165,74 +168,74 @@ class FaultyStore:
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """See `Store.get`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.get(task_id)
 
     async def events(self, task_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """See `Store.events`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.events(task_id, after, limit)
 
     async def page(self, query: TaskQuery) -> TaskPage:
         """See `Store.page`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.page(query)
 
     async def counts(self, query: TaskQuery) -> Mapping[Phase, int]:
         """See `Store.counts`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.counts(query)
 
     async def unfinished(self, after: str = "", limit: int = 500) -> list[TaskRecord]:
         """See `Store.unfinished`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.unfinished(after, limit)
 
     async def open_tasks(self, owner: str) -> int:
         """See `Store.open_tasks`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.open_tasks(owner)
 
     async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
         """See `Store.due`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.due(now, after, limit)
 
     async def next_due(self, after: float) -> float | None:
         """See `Store.next_due`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.next_due(after)
 
     async def claim(self, owner: str, token: str) -> Claim | None:
         """See `Store.claim`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.claim(owner, token)
 
     async def put_watch(self, watch: Watch) -> None:
         """See `Store.put_watch`."""
-        await self._pass()
+        await self.let_pass()
         await self._disk.put_watch(watch)
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.drop_watch(task_id, watch_id)
 
     async def watches(self, task_id: str) -> list[Watch]:
         """See `Store.watches`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.watches(task_id)
 
     async def behind(self, limit: int = 100) -> list[Watch]:
         """See `Store.behind`."""
-        await self._pass()
+        await self.let_pass()
         return await self._disk.behind(limit)
 
     async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
         """See `Store.purge`: it may die just before or just after something is gone."""
         self.busy += 1
         try:
-            await self._pass()
+            await self.let_pass()
             purge = partial(self._disk.purge, before, keep=keep, limit=limit)
             await self._dies(purge)
             return await purge()
@@ -243,7 +246,7 @@ class FaultyStore:
         """See `Store.forget`: as for `purge`."""
         self.busy += 1
         try:
-            await self._pass()
+            await self.let_pass()
             forget = partial(self._disk.forget, task_id)
             await self._dies(forget)
             return await forget()

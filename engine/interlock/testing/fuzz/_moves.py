@@ -228,7 +228,7 @@ def _has_closed(run: "World") -> bool:
 
 def _has_finalized(run: "World") -> bool:
     # A store that is away is not so for as long as that takes.
-    return run.process.is_quiet() and any(r.phase is Phase.FINALIZED for r in run.disk.records)
+    return run.is_quiet and any(r.phase is Phase.FINALIZED for r in run.disk.records)
 
 
 def _has_queued(run: "World") -> bool:

@@ -35,7 +35,7 @@ _CLOSINGS: Final = frozenset(
     }
 )
 #: What begins a turn whose reports must not be taken for those of an earlier one.
-_BEGINNINGS: Final = frozenset({Trigger.START, Trigger.RECOVER})
+_BEGINNINGS: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER})
 
 
 class Broken(Exception):

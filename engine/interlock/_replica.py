@@ -1,0 +1,336 @@
+"""What an engine does where others share its store: one of several replicas.
+
+Three things, all driven by the store.  It runs the turns that are handed to it (`Turns`),
+each after a claim in the log.  It looks at what others did to the tasks that are alive
+here, told by hints and every so often of itself.  And it tidies up after others that are
+gone: ends that nobody finalized, deliveries that nobody makes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from interlock._admission import Admission
+from interlock._cell import Cell, Post
+from interlock._clock import Alarm, Clock
+from interlock._effects import ResumeTurn, StartTurn, StopTurn
+from interlock._event import ENGINE, Data, Event
+from interlock._machine import Lifecycle, Move
+from interlock._phases import AT_WORK, OVER, WAITING, Phase, Trigger
+from interlock._record import Queued, TaskRecord
+from interlock._shared import SharedStore
+from interlock._store import TurnWanted
+from interlock._turn import Turn
+from interlock._writer import Writer
+from interlock.errors import NotAccepting, Refused, StoreCorrupt, StoreError, UnknownTask
+from interlock.models import Limits
+
+#: Seconds between two looks at what others did, whether or not there was a hint.
+LOOK_S: Final = 0.5
+#: Seconds between two looks for what others left undone, and how old that must be at least.
+TIDY_S: Final = 10.0
+#: Seconds after which the deadlines are looked at again: others set some of which only the
+#: store knows here.
+DEADLINES_S: Final = 1.0
+
+#: Moves with which whoever makes them takes the turn of the task, or gives it up for good.
+_TAKES: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER, Trigger.ABANDON})
+
+_log: Final = logging.getLogger("interlock.replica")
+
+
+class Hands(Protocol):
+    """What it has done by the runtime."""
+
+    def start_turn(self, cell: Cell) -> None:
+        """Run the agent for the task as it stands."""
+
+    def stop_turn(self, cell: Cell) -> None:
+        """Stop its turn, or say that there is none."""
+
+    def resume_turn(self, cell: Cell) -> None:
+        """Every ask is closed."""
+
+    def recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
+        """Bring back a turn whose holder is gone."""
+        ...
+
+    def released(self, task_id: str) -> None:
+        """The task is over: let go of what is held for it."""
+
+    async def tidy(self) -> None:
+        """Do what another replica has left undone for so long that it must be gone."""
+
+
+class Replica:
+    """The part of a runtime that knows of others."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        clock: Clock,
+        limits: Limits,
+        lifecycle: Lifecycle,
+        admission: Admission,
+        hands: Hands,
+    ) -> None:
+        self._store: Final = store
+        self._clock: Final = clock
+        self._limits: Final = limits
+        self._lifecycle: Final = lifecycle
+        self._admission: Final = admission
+        self._hands: Final = hands
+        self._writer: Writer
+        #: Tasks of which a hint came since the last look.
+        self._hinted: Final[dict[str, None]] = {}
+        self._look: asyncio.Task[None] | None = None
+        self._alarm: Alarm | None = None
+        self._tidied_at = 0.0
+        #: Takes up no turn any more.
+        self._resting = False
+        #: Waits for no turn any more.
+        self._leaving = False
+
+    # --- its own life -----------------------------------------------------------------
+
+    async def open(self, writer: Writer) -> None:
+        """Take up turns, and look at what others do."""
+        self._writer = writer
+        self._tidied_at = self._clock.now()
+        self._store.on_hint(self._hint)
+        self._again()
+        await self._store.turns.start(self._run, slots=self._limits.running_turns_max)
+
+    async def rest(self) -> None:
+        """Take up nothing more."""
+        self._resting = True
+        await self._store.turns.rest()
+        for cell in self._writer.cells():
+            cell.tell()
+
+    async def close(self) -> None:
+        """Hand over what does not end here, and look no more."""
+        self._resting = self._leaving = True
+        for cell in self._writer.cells():
+            cell.tell()
+        await self._store.turns.stop()
+        self._store.on_hint(None)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._look is not None:
+            await asyncio.wait([self._look])
+
+    # --- turns ------------------------------------------------------------------------
+
+    async def _run(self, wanted: TurnWanted) -> bool:
+        """See `RunTurn`."""
+        try:
+            cell = await self._writer.cell(wanted.task_id)
+        except UnknownTask:
+            return True  # It was purged.
+        except StoreCorrupt as error:
+            _log.error("its turn is not run: %s", error)
+            return True
+        with self._writer.keeping(cell):
+            while cell.held:  # It was handed out twice to this very process.
+                await cell.change()
+            cell.held = True
+            try:
+                if not await self._is_claimed(cell, wanted):
+                    return not self._resting or cell.record.phase not in AT_WORK
+                while self._goes_on(cell):
+                    await cell.change()
+                # Whoever took it from here has it, and needs nothing of this process.
+                return not cell.held or cell.record.phase not in AT_WORK
+            finally:
+                cell.held = False
+
+    async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool:
+        """Write down that it is this process that runs the turn; False if none is to be run."""
+        while not self._resting:
+            await self._due(cell)
+            if self._resting:
+                break
+            done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
+            choose = partial(self._claim, wanted)
+            self._writer.post(cell, Post(choose, ENGINE, done, insists=True))
+            while not (done.done() or self._leaving):
+                await _either(done, cell)
+            if not done.done():
+                break  # The store is away; should it be written yet, the next claim says so.
+            try:
+                done.result()
+            except Refused as refusal:
+                if isinstance(cell.record.details, Queued) and not cell.stale:
+                    _log.debug("its back-off is not over: %s", refusal)
+                    continue
+                return False
+            except NotAccepting:
+                break
+            return True
+        return False
+
+    async def _due(self, cell: Cell) -> None:
+        """Wait for the rest of a back-off: the clock of the queue may be ahead."""
+        details = cell.record.details
+        if not isinstance(details, Queued) or details.not_before is None:
+            return
+        left_s = details.not_before - self._clock.now()
+        if left_s > 0:
+            over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            alarm = self._clock.call_later(left_s, partial(_done, over))
+            await _either(over, cell)
+            alarm.cancel()
+
+    def _claim(self, wanted: TurnWanted, record: TaskRecord) -> tuple[Trigger, Data]:
+        match record.phase:
+            case Phase.SUBMITTED:
+                return Trigger.START, {"run_s": self._limits.run_s}
+            case Phase.RUNNING if record.epoch != wanted.epoch:
+                # Somebody has taken it up, and has it no more: otherwise it were not here.
+                return self._hands.recovery(record)
+            case Phase.CANCELLING:
+                return Trigger.RECOVER, {"run_s": self._limits.run_s}
+            case _:
+                return Trigger.CLAIM, {"epoch": record.epoch}  # Refused while nothing is to be run.
+
+    def _goes_on(self, cell: Cell) -> bool:
+        """Whether anything of the task still runs here, or is about to."""
+        if self._leaving or not cell.held:
+            return False
+        if cell.turn is not None or cell.busy or cell.inbox:
+            return True
+        return cell.record.phase in AT_WORK and not self._resting
+
+    def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
+        """See `_writer.Others`: a turn, unless it is this process that has it."""
+        if isinstance(record.details, Queued):
+            return TurnWanted(record.task_id, record.epoch, record.details.not_before)
+        if cell.held or record.phase not in AT_WORK:
+            return None
+        for move in moves:
+            if any(isinstance(e, StartTurn | ResumeTurn | StopTurn) for e in move.effects):
+                return TurnWanted(record.task_id, record.epoch)
+        return None
+
+    async def sure(self, cell: Cell) -> bool:
+        """Whether the task is still this process's, before something that cannot be taken back."""
+        turn = cell.turn
+        while not self._store.turns.is_sure():
+            try:
+                await self._writer.cell(cell.record.task_id)
+            except UnknownTask:
+                return False
+            except StoreError as error:
+                _log.warning("task %s: %s", cell.record.task_id, error)
+                await self._later(LOOK_S)
+                continue
+            break
+        return turn is not None and not turn.fenced
+
+    async def _later(self, after_s: float) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._clock.call_later(after_s, partial(_done, over))
+        await over
+
+    # --- what others did --------------------------------------------------------------
+
+    def caught_up(self, cell: Cell, fresh: TaskRecord, events: Sequence[Event]) -> None:
+        """See `_writer.Others`."""
+        before, turn = cell.record, cell.turn
+        if any(event.trigger in _TAKES for event in events) or fresh.phase in OVER:
+            # Whoever wrote that has the turn now, or there is none any more.
+            cell.held = False
+            cell.turn = None
+            if turn is not None:
+                turn.fence()
+        elif turn is not None:
+            for event in events:
+                turn.hear(self._lifecycle.follow(turn.record, event), event)
+        cell.record = fresh
+        if cell.events is not None:
+            cell.events.extend(events)
+        self._admission.moved(before.phase, fresh)
+        if fresh.phase in OVER:
+            self._hands.released(fresh.task_id)
+        if cell.held:
+            self._act(cell, cell.turn, before)
+
+    def _act(self, cell: Cell, turn: Turn | None, before: TaskRecord) -> None:
+        """What it means for the turn that this process has."""
+        phase = cell.record.phase
+        if phase is Phase.CANCELLING and before.phase is not Phase.CANCELLING:
+            self._hands.stop_turn(cell)
+        elif phase is Phase.RUNNING and before.phase is not Phase.RUNNING:
+            self._hands.resume_turn(cell)
+        elif phase in WAITING and turn is not None:
+            turn.rest()
+
+    def _hint(self, task_id: str) -> None:
+        if self._writer.at_hand(task_id) is not None:
+            self._hinted[task_id] = None
+            if self._look is None and not self._leaving:
+                self._begin(self._looked(list(self._hinted)))
+                self._hinted.clear()
+
+    def _again(self) -> None:
+        self._alarm = self._clock.call_later(LOOK_S, self._ring)
+
+    def _ring(self) -> None:
+        if self._leaving:
+            return
+        if self._look is None:
+            self._begin(self._looked(None))
+        self._again()
+
+    def _begin(self, look: "Awaitable[None]") -> None:
+        self._look = asyncio.ensure_future(look)
+        self._look.add_done_callback(self._ended)
+
+    def _ended(self, _look: "asyncio.Future[None]") -> None:
+        self._look = None
+        if self._hinted and not self._leaving:
+            hinted = list(self._hinted)
+            self._hinted.clear()
+            self._begin(self._looked(hinted))
+
+    async def _looked(self, task_ids: Sequence[str] | None) -> None:
+        """See what others did to these tasks, or to all that are alive here."""
+        try:
+            if task_ids is None:
+                cells = self._writer.cells()
+                self._admission.elsewhere = await self._store.turns.waiting()
+            else:
+                at_hand = map(self._writer.at_hand, task_ids)
+                cells = [cell for cell in at_hand if cell is not None]
+            seen = {cell.record.task_id: cell.record.seq for cell in cells if not cell.busy}
+            for task_id in sorted(await self._store.moved(seen)) if seen else ():
+                cell = self._writer.at_hand(task_id)
+                if cell is not None:
+                    self._writer.look_at(cell)
+            if task_ids is None and self._clock.now() - self._tidied_at >= TIDY_S:
+                self._tidied_at = self._clock.now()
+                await self._hands.tidy()
+        except StoreError as error:
+            _log.warning("what others did cannot be seen now: %s", error)
+        except Exception:  # noqa: BLE001  a store is foreign code; the looks go on
+            _log.exception("the store raised what it must not")
+
+
+async def _either(done: "asyncio.Future[Any]", cell: Cell) -> None:
+    """Wait for that, or until something happens to the task."""
+    change = cell.change()
+    await asyncio.wait([done, change], return_when=asyncio.FIRST_COMPLETED)
+    change.cancel()
+
+
+def _done(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+def wanted_of(record: TaskRecord) -> TurnWanted:
+    """The turn that a new task wants."""
+    return TurnWanted(record.task_id, record.epoch)

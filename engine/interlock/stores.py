@@ -1,0 +1,41 @@
+"""What a store of one's own is made of, and the checks that it must pass.
+
+A store is found by the scheme of a URL (`Engine(store="postgresql://...")`) when its package
+declares it as an entry point of the group `interlock.stores`: a callable that is given the URL
+and returns a `Store`.  `interlock.testing.STORE_CHECKS` say what it has to keep.
+"""
+
+from interlock._shared import RunTurn, SharedStore, Turns, shared
+from interlock._store import (
+    Claim,
+    Commit,
+    MemoryStore,
+    Store,
+    TaskPage,
+    TaskQuery,
+    TokenTaken,
+    TurnWanted,
+    Watch,
+    findings,
+    served,
+    whole_log,
+)
+
+__all__ = [
+    "Claim",
+    "Commit",
+    "MemoryStore",
+    "RunTurn",
+    "SharedStore",
+    "Store",
+    "TaskPage",
+    "TaskQuery",
+    "TokenTaken",
+    "TurnWanted",
+    "Turns",
+    "Watch",
+    "findings",
+    "served",
+    "shared",
+    "whole_log",
+]

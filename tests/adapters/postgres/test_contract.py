@@ -1,0 +1,60 @@
+"""The PostgreSQL store keeps the promises of `Store`.  R-PG-01; INVARIANTS I17, I18, T28."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from interlock.testing._store_contract import (
+    DURABLE_STORE_CHECKS,
+    STORE_CHECKS,
+    StoreCheck,
+    check_verify_finds_tampering,
+)
+from interlock_adapters.postgres import PostgresStore
+
+
+def name_of(check: object) -> str:
+    """The promise, for the name of the test."""
+    return getattr(check, "__name__", repr(check)).removeprefix("check_")
+
+
+@pytest.mark.parametrize("check", [*STORE_CHECKS, *DURABLE_STORE_CHECKS], ids=name_of)
+async def test_it_keeps_its_promises(check: StoreCheck, pg_url: str) -> None:
+    """Source: the docstrings of `Store`, R-STORE-01."""
+    async with asyncio.timeout(20):
+        await check(lambda: PostgresStore(pg_url))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE task SET snapshot = overlay(snapshot PLACING 'X' FROM 30) WHERE n = %s",
+        "UPDATE task SET snapshot = '{}' WHERE n = %s",
+        "UPDATE task SET owner = 'mallory' WHERE n = %s",
+        "UPDATE task SET due = 1.5 WHERE n = %s",
+        "UPDATE task SET shown = 'failed' WHERE n = %s",
+        "UPDATE event SET data = overlay(data PLACING 'X' FROM 5) WHERE seq = 3 AND task = %s",
+        "UPDATE event SET actor = 'mallory' WHERE seq = 2 AND task = %s",
+        "UPDATE event SET at = at + 1 WHERE seq = 2 AND task = %s",
+        "UPDATE event SET trigger = 'cancel' WHERE seq = 2 AND task = %s",
+        "DELETE FROM event WHERE seq = 4 AND task = %s",
+        "DELETE FROM event WHERE seq = 2 AND task = %s",
+        "INSERT INTO claim SELECT 'ada', 'x', n, 'd' FROM task WHERE n = %s",
+        "INSERT INTO watch SELECT n, 'w', 'web', '{}', 9, 0, 0, NULL, false FROM task WHERE n = %s",
+        "INSERT INTO watch SELECT n, 'w', 'web', '{}', 1, 0, 0, NULL, false FROM task WHERE n = %s",
+    ],
+)
+async def test_it_notices_tampering(change: str, pg_url: str) -> None:
+    """Changed, cut or lost: a record, a column, an event.  Source: INVARIANTS T28."""
+
+    async def tamper(task_id: str) -> None:
+        async with await psycopg.AsyncConnection.connect(pg_url, autocommit=True) as db:
+            await db.execute("SET search_path = interlock")
+            found = await db.execute("SELECT n FROM task WHERE task_id = %s", (task_id.encode(),))
+            row = await found.fetchone()
+            done = await db.execute(change.encode(), row)
+            assert done.rowcount == 1
+
+    async with asyncio.timeout(20):
+        await check_verify_finds_tampering(lambda: PostgresStore(pg_url), tamper)
