@@ -1,13 +1,12 @@
 """A real Restate server for tests: fetched once with npm, started on free ports, always stopped.
 
-    with restate_server() as server:
-        RestateStore(f"{server.url}?admin={server.admin}&...")
+with restate_server() as server:
+    RestateStore(f"{server.url}?admin={server.admin}&...")
 """
 
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -15,16 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 VERSION: Final = "1.7.12"
 #: Where the server is kept between runs.
 CACHE: Final = Path.home() / ".cache" / "interlock-tests" / f"restate-{VERSION}"
-_BINARY: Final = (
-    CACHE / "node_modules/@restatedev/restate-server-linux-x64/bin/restate-server"
-)
+_BINARY: Final = CACHE / "node_modules/@restatedev/restate-server-linux-x64/bin/restate-server"
 #: Seconds to start and to stop.
 _START_S: Final = 60.0
 _STOP_S: Final = 10.0
@@ -45,17 +42,75 @@ _SETTINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RestateServer:
-    """A server that runs."""
+#: Runs the server, and kills it as it is told: by SIGKILL also when whoever started it is gone.
+_GUARD: Final = '"$@" & server=$!; read signal; kill -s "${signal:-KILL}" $server; wait $server'
 
-    #: `restate://host:port`, where calls come in.
-    url: str
-    #: `http://host:port` of its administration.
-    admin: str
-    pid: int
-    #: What it has to say.
-    log: Path
+
+class RestateServer:
+    """A server in a directory of its own, which may be killed and started again."""
+
+    def __init__(self, place: Path, settings: Mapping[str, str]) -> None:
+        self._place: Final = place
+        ingress, admin, node = free_port(), free_port(), free_port()
+        #: `restate://host:port`, where calls come in.
+        self.url: Final = f"restate://127.0.0.1:{ingress}"
+        #: `http://host:port` of its administration.
+        self.admin: Final = f"http://127.0.0.1:{admin}"
+        #: What it has to say.
+        self.log: Final = place / "log"
+        self._healths: Final = (f"{self.admin}/health", _health(ingress))
+        own = {"PATH", "HOME", "TMPDIR"}
+        self._env: Final = {
+            **{name: value for name, value in os.environ.items() if name in own},
+            **_SETTINGS,
+            "RESTATE_INGRESS__BIND_PORT": str(ingress),
+            "RESTATE_ADMIN__BIND_PORT": str(admin),
+            "RESTATE_BIND_PORT": str(node),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run it, and wait until it answers.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        data = str(self._place / "data")
+        command = [str(restate_binary()), "--base-dir", data, "--node-name", "n1", "--no-logo"]
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "guard", *command],
+                env=self._env,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                cwd=self._place,
+            )
+        for url in self._healths:
+            _answers(url, self._process, self.log)
+
+    def kill(self) -> None:
+        """As if the power had failed."""
+        self._end(b"KILL\n")
+
+    def stop(self) -> None:
+        """Let it end of itself, if it will; harmless when it has."""
+        self._end(b"TERM\n")
+
+    def _end(self, how: bytes) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as guard:
+            guard.write(how)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            # The guard is the parent of the server, which notices that its pipes are gone.
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:
@@ -78,8 +133,17 @@ def restate_binary() -> Path:
             raise RuntimeError("tests of the Restate host need npm, to fetch the Restate server")
         CACHE.mkdir(parents=True, exist_ok=True)
         package = f"@restatedev/restate-server@{VERSION}"
-        subprocess.run(  # noqa: S603  our own arguments
-            [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", ".", package],
+        subprocess.run(
+            [
+                npm,
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+                ".",
+                package,
+            ],
             cwd=CACHE,
             check=True,
             capture_output=True,
@@ -93,35 +157,13 @@ def restate_binary() -> Path:
 @contextlib.contextmanager
 def restate_server(settings: Mapping[str, str] | None = None) -> Generator[RestateServer]:
     """Run a server with nothing in it; `settings` are further variables of its environment."""
-    ingress, admin, node = free_port(), free_port(), free_port()
-    env = {
-        **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}},
-        **_SETTINGS,
-        "RESTATE_INGRESS__BIND_PORT": str(ingress),
-        "RESTATE_ADMIN__BIND_PORT": str(admin),
-        "RESTATE_BIND_PORT": str(node),
-        **(settings or {}),
-    }
-    binary = restate_binary()
-    with tempfile.TemporaryDirectory(prefix="restate-") as place:
-        log = Path(place, "log")
-        command = [str(binary), "--base-dir", f"{place}/data", "--node-name", "n1", "--no-logo"]
-        with log.open("wb") as out:
-            process = subprocess.Popen(  # noqa: S603  our own arguments
-                command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=place
-            )
+    with tempfile.TemporaryDirectory(prefix="restate-", ignore_cleanup_errors=True) as place:
+        server = RestateServer(Path(place), settings or {})
         try:
-            for url in (f"http://127.0.0.1:{admin}/health", _health(ingress)):
-                _answers(url, process, log)
-            at = f"http://127.0.0.1:{admin}"
-            yield RestateServer(f"restate://127.0.0.1:{ingress}", at, process.pid, log)
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.stop()
 
 
 def _health(ingress: int) -> str:
@@ -132,10 +174,12 @@ def _answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until it answers well."""
     until = time.monotonic() + _START_S
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310  our own address
-                if answer.status == 200:  # noqa: PLR2004
-                    return
+        with (
+            contextlib.suppress(OSError, urllib.error.URLError),
+            urllib.request.urlopen(url, timeout=1.0) as answer,
+        ):
+            if answer.status == HTTPStatus.OK:
+                return
         time.sleep(0.05)
     said = log.read_text(errors="replace")[-2_000:]
     raise RuntimeError(f"the Restate server did not start:\n{said}")

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from interlock_adapters import _cli_check, _cli_init, _cli_serve, _cli_token
+from interlock_adapters import _cli_check, _cli_init, _cli_serve, _cli_token, _cli_worker
 
 COMMANDS = {
     "serve": _cli_serve,
     "check": _cli_check,
     "init": _cli_init,
     "token": _cli_token,
+    "worker": _cli_worker,
 }
 
 

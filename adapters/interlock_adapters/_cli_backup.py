@@ -1,17 +1,27 @@
-"""`interlock backup`: a copy of a store's file, also while a server has it open, and checked."""
+"""`interlock backup`: a copy of a store's file, also while a server has it open, and checked.
+
+A database has tools of its own for that.
+"""
 
 import argparse
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from interlock import backup
 from interlock.errors import StoreError
 from interlock_adapters import _lifecycles
-from interlock_adapters._cli_common import FAILED, OK, SQLITE, complain, sqlite_path
+from interlock_adapters._cli_common import FAILED, OK, SQLITE, complain, only_file, store_place
 from interlock_adapters._cli_tasks_text import Bar
 from interlock_adapters._lifecycles import lifecycle_named
+
+#: What stands in for it where there is no file.
+_NO_BACKUP: Final = (
+    "only SQLite files are copied here; a database is saved with its own tools: pg_dump, or "
+    "continuous archiving (and a Restate server's own directory with it)"
+)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +29,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar=f"{SQLITE}PATH",
-        type=sqlite_path,
+        type=store_place,
         required=True,
         help="what is copied; it may be in use",
     )
@@ -31,9 +41,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Copy and check: 0 the copy is sound, 1 it is not, or there is none."""
     lifecycle = lifecycle_named(options.lifecycle)
+    path = only_file(options.store, _NO_BACKUP)
     try:
         with Bar() as bar:
-            made = backup(options.store, options.target, progress=bar, lifecycle=lifecycle)
+            made = backup(path, options.target, progress=bar, lifecycle=lifecycle)
     except StoreError as error:
         return complain(str(error), FAILED)
     if options.json:

@@ -4,9 +4,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+
+from interlock_adapters._config_shown import without_secrets
 
 OK: Final = 0
 #: It failed, or found something.
@@ -50,6 +53,30 @@ def sqlite_path(url: str) -> Path:
             f"{url!r} is not {SQLITE}PATH, for instance {SQLITE}tasks.db"
         )
     return Path(path)
+
+
+def store_place(url: str) -> Path | str:
+    """The file of a store, or the URL of one that processes share: an argument's type."""
+    scheme, found, _ = url.partition("://")
+    if found and scheme in {other.name for other in entry_points(group="interlock.stores")}:
+        return url
+    try:
+        return sqlite_path(url)
+    except argparse.ArgumentTypeError as error:
+        others = "or a store that processes share, as postgresql://host/database"
+        shown = without_secrets(url)
+        raise argparse.ArgumentTypeError(f"{str(error).replace(url, shown)}, {others}") from None
+
+
+def only_file(place: Path | str, why: str) -> Path:
+    """The file of a store.
+
+    Raises:
+        NotFound: it is none; says why a file is needed.
+    """
+    if isinstance(place, str):
+        raise NotFound(f"{without_secrets(place)}: {why}")
+    return place
 
 
 def count(text: str) -> int:

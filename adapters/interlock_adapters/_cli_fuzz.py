@@ -20,6 +20,7 @@ from interlock.errors import InvalidInput
 from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import BRIEFLY, html_of, json_of, junit_of, svg_of, text_of
+from interlock.testing.fuzz._replicas_moves import REPLICA_FAULTS
 from interlock.testing.fuzz._report import Invariant, Report, invariants_of
 from interlock.testing.fuzz._reproduction import About, hash_seed
 from interlock.testing.fuzz._run import fuzz
@@ -76,10 +77,24 @@ def declare(parser: argparse.ArgumentParser) -> None:
         type=_faults,
         default=ALL_FAULTS,
         metavar="A,B",
-        help=f"which faults to put in, or none: {', '.join(sorted(ALL_FAULTS))} (default: all)",
+        help=f"which faults to put in, or none: {', '.join(sorted(ALL_FAULTS))}; with replicas "
+        f"also {', '.join(sorted(REPLICA_FAULTS))} (default: all)",
     )
     parser.add_argument(
         "--jobs", type=jobs, default=1, metavar="N", help="processes at once (default: 1)"
+    )
+    parser.add_argument(
+        "--replicas",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="so many engines share one store, and die or fall silent one by one (default: 1)",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="an empty store of its own that keeps the tasks instead of a memory, such as "
+        "postgresql://...; it is emptied after every run, and --jobs has to be 1",
     )
     parser.add_argument(
         "--failures",
@@ -140,7 +155,10 @@ def run(options: argparse.Namespace) -> int:
         return complain(f"{where} raises {type(error).__name__}: {error}", MISUSED)
     invariants = invariants_of(module)
     problems: list[str] = []
-    report = _fuzzed(options, target, invariants, problems)
+    try:
+        report = _fuzzed(options, target, invariants, problems)
+    except InvalidInput as error:
+        return complain(str(error), MISUSED)
     bounds: list[tuple[str, float]] = options.fail_under if options.replay is None else []
     about = About(
         where,
@@ -149,6 +167,7 @@ def run(options: argparse.Namespace) -> int:
         module.__name__ if invariants else "",
         hash_seed=hash_seed(),
         threaded=bool(target.lines_of),
+        replicas=options.replicas,
     )
     sys.stdout.write(text_of(report, lifecycle, about, named_max=BRIEFLY))
     if options.replay is not None and not report.failures:
@@ -184,6 +203,8 @@ def _fuzzed(
             jobs=options.jobs,
             failures_max=options.failures,
             on_run=progress.on_run,
+            replicas=options.replicas,
+            store=options.store,
         )
     except KeyboardInterrupt:
         problems.append("interrupted: this is what was found by then")

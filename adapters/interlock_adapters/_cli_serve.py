@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.errors import EngineError, InvalidInput
 from interlock_adapters._cli_common import FAILED, MISUSED, OK, NotFound, complain
+from interlock_adapters._config_shown import without_secrets
 
 if TYPE_CHECKING:
     from interlock_adapters.config import Config, ServiceConfig
@@ -37,16 +38,28 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="a configuration, or where a Service, a Config or an Engine is, or what makes one "
         "(default: %(default)s)",
     )
-    parser.add_argument("--host", help="the address to listen on (default: as configured)")
     parser.add_argument(
-        "--port", type=port, help="the port to listen on, 0 for a free one (default: as configured)"
+        "--no-turns",
+        dest="turns",
+        action="store_false",
+        help="run no agent here: other processes on the same store do (interlock worker)",
     )
-    parser.add_argument("--log-level", choices=_LEVELS, help="(default: as configured)")
+    parser.set_defaults(faces=True)
+    listening(parser)
     parser.add_argument(
         "--submit",
         metavar="TEXT",
         help="submit a first task with this text, so that there is something to see",
     )
+
+
+def listening(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where it listens, and what it says."""
+    parser.add_argument("--host", help="the address to listen on (default: as configured)")
+    parser.add_argument(
+        "--port", type=port, help="the port to listen on, 0 for a free one (default: as configured)"
+    )
+    parser.add_argument("--log-level", choices=_LEVELS, help="(default: as configured)")
     parser.add_argument(
         f"--{_FLAG.replace('_', '-')}",
         dest=_FLAG,
@@ -70,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         return complain(f"{error.filename or options.target}: {error.strerror}", FAILED)
     with listener:
         _log_as(service)
-        if options.submit:
+        if getattr(options, "submit", None):
             service.while_served(_first_task(service, options.submit))
         told = "\n".join([f"{service.config.name}:", *_told(service)])
 
@@ -86,7 +99,7 @@ def _prepared(options: argparse.Namespace) -> "tuple[Service, socket.socket]":
     target = _target(options.target)
     config, listener = _bound(target, options)
     try:
-        service = _service(target, config)
+        service = _service(target, config, options)
         service.refuse_open([str(listener.getsockname()[0])])
     except BaseException:
         listener.close()
@@ -207,17 +220,22 @@ def _bound(
     return config.model_copy(update={"server": server}), listener
 
 
-def _service(target: object, config: "ServiceConfig") -> "Service":
+def _service(target: object, config: "ServiceConfig", options: argparse.Namespace) -> "Service":
     from interlock import Engine  # noqa: PLC0415  the others are of extras
+    from interlock_adapters.config import Config  # noqa: PLC0415  as above
     from interlock_adapters.service import Service  # noqa: PLC0415  as above
 
+    if isinstance(config, Config):
+        return Service.of(config, faces=options.faces, turns=options.turns)
+    if not (options.faces and options.turns):
+        # What has been made already has its faces, and takes turns or not.
+        wanted = "a configuration is accepted where it is to have only a part of that"
+        raise InvalidInput([f"{options.target}: it is made already; {wanted}"])
     match target:
         case Service():
             return target
-        case Engine():
-            return Service(target, config)
         case _:
-            return Service.of(cast("Config", config))
+            return Service(cast("Engine", target), config)
 
 
 def _first_task(service: "Service", text: str) -> Any:  # noqa: ANN401  a life, as the service has
@@ -256,14 +274,14 @@ def _where(service: "Service") -> Iterator[tuple[str, str]]:
         yield "MCP", f"{url}{faces.mcp.path}"
     if faces.management:
         yield "management", f"{url}/manage (described by {url}/manage/openapi.json)"
-    if config.telemetry.prometheus:
-        yield "metrics", f"{url}/metrics"
+    yield from [("metrics", f"{url}/metrics")] * config.telemetry.prometheus
     yield "health", f"{url}/healthz, {url}/readyz"
     ways = ["a message over A2A"] * (faces.a2a is not None)
     ways += ["a call of its tool over MCP"] * (faces.mcp is not None)
-    yield "new tasks", ", ".join([*ways, "interlock serve --submit TEXT"])
+    if ways or faces.management or faces.console:
+        yield "new tasks", ", ".join([*ways, "interlock serve --submit TEXT"])
     if isinstance(config, Config):
-        yield "tasks", config.store_url
+        yield "tasks", without_secrets(config.store_url)
     trusting = service.authenticator
     if not isinstance(trusting, TrustLocal):
         yield "who may call", "whoever shows a credential (interlock token makes one)"

@@ -1,7 +1,8 @@
 """`interlock tasks`, `show`, `answer`, `approve`, `deny`, `cancel`, `resume` and `purge`.
 
-Against a server (`--server URL`) or the file of a store (`--store sqlite:///PATH`), which is
-read also while a server has it open, and changed only while none has.
+Against a server (`--server URL`), the file of a store (`--store sqlite:///PATH`), which is read
+also while a server has it open, and changed only while none has, or a store that processes share
+(`--store postgresql://...`), whatever runs on it meanwhile.
 """
 
 import argparse
@@ -24,10 +25,11 @@ from interlock_adapters._cli_common import (
     SQLITE,
     complain,
     positive,
-    sqlite_path,
+    store_place,
 )
 from interlock_adapters._cli_tasks_desk import Desk, DeskError, Json, Wanted
 from interlock_adapters._cli_tasks_file import FileDesk
+from interlock_adapters._cli_tasks_store import StoreDesk
 from interlock_adapters._cli_tasks_text import (
     Bar,
     ask_lines,
@@ -154,7 +156,11 @@ def _where(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--server", metavar="URL", help="where the service is")
     where.add_argument(
-        "--store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the file where the tasks are"
+        "--store",
+        metavar=f"{SQLITE}PATH",
+        type=store_place,
+        help="the file where the tasks are, or the store that processes share, as "
+        "postgresql://host/database",
     )
     parser.add_argument(
         "--token-file",
@@ -207,7 +213,10 @@ def _run(does: Does) -> Callable[[argparse.Namespace], int]:
 def _desk(options: argparse.Namespace) -> Desk:
     if options.store is not None:
         lifecycle = lifecycle_named(options.lifecycle)
-        return FileDesk(options.store, lifecycle, getattr(options, "actor", None) or _user())
+        actor = getattr(options, "actor", None) or _user()
+        if isinstance(options.store, str):
+            return StoreDesk(options.store, lifecycle, actor)
+        return FileDesk(options.store, lifecycle, actor)
     # Of an extra: a file is managed without.
     from interlock_adapters._cli_tasks_server import (  # noqa: PLC0415
         ServerDesk,

@@ -5,7 +5,7 @@ the file may do everything: who says that he is somebody (`--as`) is written dow
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from interlock import (
     Answer,
     Approval,
+    Clock,
     Denial,
     Lifecycle,
     OpenAsk,
@@ -32,7 +33,7 @@ from interlock import (
 )
 from interlock import _sqlite_reader as reading
 from interlock._sqlite_doctor import existing, looking_at
-from interlock._store import whole_log
+from interlock._store import Store, whole_log
 from interlock.errors import EngineError, StoreCorrupt, StoreLocked, UnknownTask
 from interlock_adapters._access import is_for_operator
 from interlock_adapters._cli_tasks_desk import DeskError, Json, Tell, Wanted
@@ -60,6 +61,10 @@ class _Everything:
         return True
 
 
+#: Of whoever has the store.
+RIGHTS: Final = _Everything()
+
+
 class FileDesk:
     """Does it with the file."""
 
@@ -70,23 +75,19 @@ class FileDesk:
         self._path: Final = path
         self._lifecycle: Final = lifecycle
         self._actor: Final = actor
-        self._rights: Final = _Everything()
 
     def tasks(self, wanted: Wanted) -> Json:
         """See `Desk.tasks`."""
-        names = {p.value: p for p in self._lifecycle.phases if p is not Phase.FINALIZED}
-        if unknown := [name for name in wanted.phases if name not in names]:
-            raise DeskError(f"there is no phase {unknown[0]!r}; the phases are: {', '.join(names)}")
-        shown = frozenset(names[name] for name in wanted.phases) or None
+        shown = phases_named(self._lifecycle, wanted.phases)
         query = TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit)
-        with _Told(), looking_at(existing(self._path)) as db:
+        with Told(), looking_at(existing(self._path)) as db:
             page = reading.page(db, _left_out, query)
-        tasks = [_json(task_shown(self._rights, record)) for record in page.records]
+        tasks = [as_json(task_shown(RIGHTS, record)) for record in page.records]
         return {"tasks": tasks, "total": page.total}
 
     def task(self, task_id: str) -> Json:
         """See `Desk.task`."""
-        return _json(task_detail(self._rights, self._view(task_id)))
+        return as_json(task_detail(RIGHTS, self._view(task_id)))
 
     def events(self, task_id: str) -> list[Json]:
         """See `Desk.events`."""
@@ -94,76 +95,34 @@ class FileDesk:
 
     def act(self, task_id: str, action: str, body: Json) -> Json:
         """See `Desk.act`."""
-        return _json(task_shown(self._rights, self._do(self._acted(task_id, action, body))))
+        work = acted(task_id, action, body, self._actor, self._lifecycle)
+        return as_json(task_shown(RIGHTS, self._do(lambda store: work(store, SystemClock()))))
 
     def forget(self, task_id: str) -> None:
         """See `Desk.forget`."""
-
-        async def forgotten(store: SqliteStore) -> None:
-            record = await store.get(task_id)
-            if record is None:
-                raise UnknownTask(task_id)
-            if not await store.forget(task_id):
-                why = f"task {task_id!r} is {record.shown}, and not finalized"
-                raise DeskError(f"{why}; one that is over, and of which all were told, is accepted")
-
-        self._do(forgotten)
+        self._do(lambda store: forgotten(store, task_id))
 
     def close(self) -> None:
         """See `Desk.close`: nothing is held between two calls."""
 
     def purge(self, older_than_s: float, tell: Tell) -> int:
         """See `Desk.purge`."""
-
-        async def purged(store: SqliteStore) -> int:
-            before, count = SystemClock().now() - older_than_s, 0
-            while gone := await store.purge(before, limit=_PURGED_AT_ONCE):
-                count += len(gone)
-                tell("forgotten", count, 0)
-            return count
-
-        return self._do(purged)
+        before = SystemClock().now() - older_than_s
+        return self._do(lambda store: purged(store, before, tell))
 
     def _view(self, task_id: str) -> TaskView:
         """The task and its log, as of one moment."""
-        with _Told(), looking_at(existing(self._path)) as db:
+        with Told(), looking_at(existing(self._path)) as db:
             db.execute("BEGIN")
-            record = reading.record(db, task_id) if _is_whole(task_id) else None
+            record = reading.record(db, task_id) if is_whole(task_id) else None
             if record is None:
                 raise UnknownTask(task_id)
             events = reading.events(db, task_id, 0, record.seq)
             return TaskView(record, tuple(whole_log(record, events)))
 
-    def _acted(
-        self, task_id: str, action: str, body: Json
-    ) -> Callable[[SqliteStore], Awaitable[TaskRecord]]:
-        """What commits the change."""
-        said: dict[str, Any] = {
-            "actor": self._actor,
-            "at": SystemClock().now(),
-            "lifecycle": self._lifecycle,
-        }
-        with _Told():
-            match action:
-                case "answer":
-                    answer = Answer(**body)
-                    said["roles"] = _ROLES
-                    return lambda store: answer_stopped(store, task_id, answer, **said)
-                case "approve" | "deny":
-                    decision = _decision(action, body)
-                    said["roles"] = _ROLES
-                    return lambda store: decide_stopped(store, task_id, decision, **said)
-                case "decline":
-                    said["roles"] = _ROLES
-                    return lambda store: decline_stopped(store, task_id, **body, **said)
-                case "cancel":
-                    return lambda store: cancel_stopped(store, task_id, **body, **said)
-                case _:
-                    return lambda store: resume_stopped(store, task_id, body["decision"], **said)
-
     def _do(self, work: "Callable[[SqliteStore], Awaitable[V]]") -> V:
         """Do something with the store, which nobody else may have open."""
-        with _Told():
+        with Told():
             existing(self._path)  # Opened by a name with a slip in it, a new one would be made.
             return asyncio.run(_with_store(self._path, work))
 
@@ -177,7 +136,75 @@ async def _with_store(path: Path, work: "Callable[[SqliteStore], Awaitable[V]]")
         await store.close()
 
 
-class _Told:
+def acted(
+    task_id: str, action: str, body: Json, actor: str, lifecycle: Lifecycle
+) -> Callable[[Store, Clock], Awaitable[TaskRecord]]:
+    """What commits the change to a store that is open, at the time of a clock.
+
+    Raises:
+        DeskError: it is not meant so.
+    """
+    with Told():
+        said: Answer | Approval | Denial | None = None
+        if action == "answer":
+            said = Answer(**body)
+        elif action in {"approve", "deny"}:
+            said = _decision(action, body)
+
+    async def work(store: Store, clock: Clock) -> TaskRecord:
+        how: dict[str, Any] = {"actor": actor, "at": clock.now(), "lifecycle": lifecycle}
+        match said:
+            case Answer():
+                return await answer_stopped(store, task_id, said, roles=_ROLES, **how)
+            case Approval() | Denial():
+                return await decide_stopped(store, task_id, said, roles=_ROLES, **how)
+            case _ if action == "decline":
+                return await decline_stopped(store, task_id, roles=_ROLES, **body, **how)
+            case _ if action == "cancel":
+                return await cancel_stopped(store, task_id, **body, **how)
+            case _:
+                return await resume_stopped(store, task_id, body["decision"], **how)
+
+    return work
+
+
+async def forgotten(store: Store, task_id: str) -> None:
+    """Forget a finalized task.
+
+    Raises:
+        DeskError: it is not finalized.
+        UnknownTask: it is not there.
+    """
+    record = await store.get(task_id) if is_whole(task_id) else None
+    if record is None:
+        raise UnknownTask(task_id)
+    if not await store.forget(task_id):
+        why = f"task {task_id!r} is {record.shown}, and not finalized"
+        raise DeskError(f"{why}; one that is over, and of which all were told, is accepted")
+
+
+async def purged(store: Store, before: float, tell: Tell) -> int:
+    """Forget finalized tasks that changed last before that time; how many they were."""
+    count = 0
+    while gone := await store.purge(before, limit=_PURGED_AT_ONCE):
+        count += len(gone)
+        tell("forgotten", count, 0)
+    return count
+
+
+def phases_named(lifecycle: Lifecycle, names: Sequence[str]) -> frozenset[Phase] | None:
+    """The phases of these names; None if there are none.
+
+    Raises:
+        DeskError: one is none.
+    """
+    known = {p.value: p for p in lifecycle.phases if p is not Phase.FINALIZED}
+    if unknown := [name for name in names if name not in known]:
+        raise DeskError(f"there is no phase {unknown[0]!r}; the phases are: {', '.join(known)}")
+    return frozenset(known[name] for name in names) or None
+
+
+class Told:
     """Makes what goes wrong a DeskError."""
 
     def __enter__(self) -> None:
@@ -204,12 +231,12 @@ def _left_out(_error: StoreCorrupt) -> None:
     """`interlock doctor` names them."""
 
 
-def _is_whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
     with suppress(UnicodeEncodeError):
         return bool(text.encode())
     return False
 
 
-def _json(shown: Any) -> Json:  # noqa: ANN401  a model
+def as_json(shown: Any) -> Json:  # noqa: ANN401  a model
     made: Json = shown.model_dump(mode="json", by_alias=True)
     return made

@@ -76,7 +76,7 @@ _EXAMPLES: Final = {
     "agent": "a module:name as agent:book, or a definition {model: {id: ...}}",
     "url": "an address as https://shop.example/mcp",
     "api_base": "an address as http://127.0.0.1:11434/v1",
-    "store": "'memory:' or sqlite:///path/to/file.db",
+    "store": "'memory:', sqlite:///path/to/file.db or postgresql://host/database",
     "api_key_env": "the name of a variable of the environment, as OPENAI_API_KEY",
     "provider": "openai, or a module:name that makes a model",
     "lifecycle": "a module:name as shop.lifecycle:LIFECYCLE",

@@ -321,6 +321,28 @@ class FacesConfig(Setting):
         return self
 
 
+# --- where its tasks are ---------------------------------------------------------------------
+
+
+class PostgresConfig(Setting):
+    """A process on a PostgreSQL server that others may share: see `PostgresStore`."""
+
+    #: That this process has at most, besides two to listen with.
+    connections: int = Field(default=10, ge=1)
+    #: How long a request waits for a server that is away.
+    patience_s: float = Field(default=10.0, ge=0)
+    #: Seconds between two signs of life.
+    heartbeat_s: _Seconds = 1.0
+    #: Silence after which another process takes over; the same in all of them.
+    dead_after_s: _Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _is_patient(self) -> Self:
+        if self.dead_after_s <= 2 * self.heartbeat_s:
+            raise ValueError("a dead_after_s of more than twice heartbeat_s is accepted")
+        return self
+
+
 # --- how it runs -----------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """What may be seen of a configuration: all of it but its secrets."""
 
 import os
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, cast
@@ -12,6 +13,10 @@ from interlock import JsonValue
 
 #: What stands in a secret's place.
 HIDDEN: Final = "(secret)"
+#: Hosts with their ports, and a path: nobody and no password before them.
+_ADDRESS: Final = re.compile(r"[^:/@]*(:[0-9]*)?(,[^:/@]*(:[0-9]*)?)*(/[^@]*)?")
+#: Who comes before an address, if all that is secret of it is taken from the environment.
+_REFERENCES: Final = re.compile(r"([^:@]*:)?(\$\{\w+\})+", re.ASCII)
 
 
 _NONE: Final[frozenset[str]] = frozenset()
@@ -69,8 +74,11 @@ def shown(value: object) -> JsonValue:  # noqa: PLR0911  one for each kind of va
 
 def without_secrets(text: str) -> str:
     """A URL without what may be a secret in it; any other text as it is."""
-    if "://" not in text:
+    scheme, found, rest = text.partition("://")
+    if not found or scheme == "sqlite":
         return text
+    if scheme not in {"http", "https"}:
+        return _bare(scheme, rest)
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -79,6 +87,29 @@ def without_secrets(text: str) -> str:
         return text
     query = f"?{HIDDEN}" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+
+
+def as_written(text: str) -> str:
+    """What a file says where a value of the environment stands: in it, too, may be a secret."""
+    scheme, found, rest = text.partition("://")
+    # Perhaps the address has no end of its own, as in ${URL:-http://...}: the last @ counts.
+    who, at, _ = rest.rpartition("@")
+    if not found or scheme == "sqlite":
+        return text
+    is_known = at and _REFERENCES.fullmatch(who)
+    if scheme in {"http", "https"}:
+        return text if is_known or not at else f"{scheme}://{rest.rpartition('@')[2]}"
+    shown = _bare(scheme, rest)
+    return shown.replace("://", f"://{who}@", 1) if is_known else shown
+
+
+def _bare(scheme: str, rest: str) -> str:
+    """A URL of a store, of which nobody knows how far a password that is badly quoted goes."""
+    before, asked, options = rest.partition("?")
+    if "@" in options and not _ADDRESS.fullmatch(before):
+        # A question mark of a password, perhaps: it begins no options.
+        before, asked, _ = options.rpartition("@")[2].partition("?")
+    return f"{scheme}://{before.rpartition('@')[2]}{f'?{HIDDEN}' if asked else ''}"
 
 
 def _first_only(value: object) -> JsonValue:

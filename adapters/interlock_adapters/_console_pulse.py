@@ -3,7 +3,8 @@
 An engine tells of the changes of one task (`Engine.subscribe`) and not of all.  So while
 somebody looks at a list, the newest change is looked at now and then: one look for all pages
 together, and none while nobody looks.  Who has an observer on the engine calls `heard` instead,
-and nothing is looked at; what is purged is missed at the next sign of life of a page.
+and nothing is looked at, unless other processes share the store; what is purged is missed at the
+next sign of life of a page.
 """
 
 import asyncio

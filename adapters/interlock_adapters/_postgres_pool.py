@@ -35,6 +35,8 @@ _PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 1.0
 
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}", re.ASCII)
+#: One port, or one for each of several hosts.
+_PORTS: Final = re.compile(r"[0-9]*(,[0-9]*)*", re.ASCII)
 #: So that a server which is gone without a word is missed: see libpq.
 _KEEPALIVE: Final = {
     "keepalives_idle": "10",
@@ -79,11 +81,14 @@ class Place:
             InvalidInput: it is none; what it says is not repeated, it may hold a password.
         """
         if not _SCHEMA.fullmatch(schema):
-            raise InvalidInput(f"{schema!r} is no name of a schema: a-z, 0-9 and _, 40 at most")
+            raise InvalidInput([f"{schema!r} is no name of a schema: a-z, 0-9 and _, 40 at most"])
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value}
         except psycopg.Error:
-            raise InvalidInput("the URL of the store is none that PostgreSQL knows") from None
+            raise InvalidInput(["the URL of the store is none that PostgreSQL knows"]) from None
+        if not _PORTS.fullmatch(given.get("port", "")):
+            # libpq would quote it, and it may be the beginning of a password with a slash in it.
+            raise InvalidInput(["the URL of the store has a port that is no number"])
         settings = {
             "search_path": schema,
             "statement_timeout": str(int(STATEMENT_S * 1_000)),

@@ -235,6 +235,28 @@ BEGIN
 END $$;
 """
 
+#: Said again after each change: procrastinate may have made the function anew.
+_TUNE: Final[LiteralString] = """
+-- Rows come and go there, so statistics are always wrong: left alone the planner sorts all jobs
+-- for each that is fetched, also those that are to begin in a week.
+ALTER TABLE procrastinate_jobs SET (autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 0.05);
+DO $$
+DECLARE
+    v_fetch regprocedure;
+    v_way text;
+BEGIN
+    FOR v_fetch IN SELECT oid FROM pg_proc
+        WHERE proname ~ '^procrastinate_fetch_job_v' AND pronamespace::regnamespace::text
+            = quote_ident(current_schema())
+    LOOP
+        FOREACH v_way IN ARRAY ARRAY['sort', 'bitmapscan', 'seqscan', 'hashjoin', 'mergejoin'] LOOP
+            EXECUTE format('ALTER FUNCTION %s SET enable_%s = off', v_fetch, v_way);
+        END LOOP;
+    END LOOP;
+END $$;
+"""
+
 #: What brings the schema from version i to i + 1.  Entries are added and never changed.
 MIGRATIONS: Final[tuple[LiteralString, ...]] = (_FIRST,)
 
@@ -339,6 +361,7 @@ async def _migrate(db: Connection, schema: str, queue: dict[str, bytes]) -> None
                 await db.execute(theirs)
         for statements in MIGRATIONS[int(there["interlock"]) :]:
             await db.execute(statements)
+        await db.execute(_TUNE)
         for part, version in (("interlock", str(len(MIGRATIONS))), ("procrastinate", max(queue))):
             await db.execute(
                 "INSERT INTO version VALUES (%s, %s)"

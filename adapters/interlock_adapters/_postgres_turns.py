@@ -9,24 +9,22 @@ than `dead_after_s` loses its jobs to new ones in their place.  Others are judge
 process whose own signs have arrived all that time, since after an outage of the server
 everybody has been silent.  The signs come from the event loop: an agent that blocks the loop
 for too long makes its process look dead.  Its runs then go on elsewhere, and what it does
-itself is refused (see `SharedStore`).
+itself is refused (see `SharedStore`).  The module is long because handing out, handing on and
+judging are about the same few jobs, and go wrong together.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, LiteralString, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, LiteralString, TypeVar
 
 import procrastinate
-from procrastinate.connector import BaseAsyncConnector, Notify
-from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
-from psycopg.rows import dict_row
 
-from interlock._phases import Phase
+from interlock._phases import AT_WORK
 from interlock._record import Queued, TaskRecord
 from interlock._shared import RunTurn
 from interlock._store import TurnWanted
@@ -34,6 +32,7 @@ from interlock.errors import StoreCorrupt, StoreError
 from interlock_adapters import _postgres_reader as reading
 from interlock_adapters._postgres_clock import Hints, ServerClock
 from interlock_adapters._postgres_pool import Connection, Pool, Raised, Unreachable
+from interlock_adapters._postgres_queue import Connector, Manager
 from interlock_adapters._postgres_reader import Notes
 from interlock_adapters._postgres_writer import job_of, lock_of, task_of
 
@@ -55,7 +54,6 @@ _FORGET_S: Final = 3_600.0
 _NEVER_S: Final = 1e9
 _TASKS_AT_ONCE: Final = 500
 
-_AT_WORK: Final = frozenset({Phase.SUBMITTED, Phase.RUNNING, Phase.CANCELLING})
 
 _BEAT: Final[LiteralString] = (
     "UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id = %s"
@@ -78,7 +76,7 @@ _WANTED: Final[LiteralString] = (
 )
 _WAITING: Final[LiteralString] = (
     "SELECT count(DISTINCT lock) FROM procrastinate_jobs AS job"
-    " WHERE status = 'todo' AND queue_name = 'interlock'"
+    " WHERE status = 'todo' AND queue_name = 'interlock' AND priority >= %s"
     " AND (scheduled_at IS NULL OR scheduled_at <= clock_timestamp())"
     " AND NOT EXISTS (SELECT FROM procrastinate_jobs AS other"
     " WHERE other.lock = job.lock AND other.status = 'doing')"
@@ -91,145 +89,19 @@ _FORGET: Final[LiteralString] = (
 )
 
 
-class _Connector(BaseAsyncConnector):
-    """Lets procrastinate use our connections, and our ear."""
-
-    def __init__(self, pool: Pool, hints: Hints) -> None:
-        self._pool: Final = pool
-        self._hints: Final = hints
-
-    async def open_async(self, pool: Any | None = None) -> None:  # noqa: ANN401  theirs
-        """Nothing to do: the store opens and closes it."""
-        del pool
-
-    async def close_async(self) -> None:
-        """Nothing to do."""
-
-    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:  # noqa: ANN401  theirs
-        """Run it."""
-        await self._rows(query, arguments)
-
-    async def execute_query_one_async(
-        self,
-        query: LiteralString,
-        **arguments: Any,  # noqa: ANN401  theirs
-    ) -> dict[str, Any]:
-        """Run it, for one row."""
-        return (await self._rows(query, arguments))[0]
-
-    async def execute_query_all_async(
-        self,
-        query: LiteralString,
-        **arguments: Any,  # noqa: ANN401  theirs
-    ) -> list[dict[str, Any]]:
-        """Run it, for all rows."""
-        return await self._rows(query, arguments)
-
-    async def _rows(self, query: LiteralString, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        async def run(db: Connection) -> list[dict[str, Any]]:
-            async with db.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(query, arguments)
-                return [] if cursor.description is None else await cursor.fetchall()
-
-        return await self._pool.once(run, "the queue of turns cannot be used")
-
-    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        """Pass on what the store's own listener hears of the queue, until cancelled."""
-        stirred = asyncio.Event()
-        self._hints.stir = stirred.set
-        (channel,) = channels
-        try:
-            while True:
-                await stirred.wait()
-                stirred.clear()
-                said = '{"type": "job_inserted", "job_id": 0}'
-                await on_notification(channel=channel, payload=said)
-        finally:
-            self._hints.stir = None
-
-
-class _Manager(JobManager):
-    """What the worker asks for.  Nothing here raises: an outage must not end the worker."""
-
-    def __init__(self, turns: "PostgresTurns", connector: _Connector) -> None:
-        super().__init__(connector)
-        self._turns: Final = turns
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        """See there; none while the server is away, and none for who rests."""
-        del worker_id  # It may have had to become another one.
-        turns = self._turns
-        if turns.is_resting:
-            return None
-        turns.fetching += 1
-        try:
-            job = await super().fetch_job(queues, turns.worker_id)
-            if job is not None and job.id is not None:
-                turns.held.add(job.id)
-        except StoreError as error:
-            # If one was fetched after all, the sweep finds it.
-            _log.debug("no turn can be fetched: %s", error)
-            return None
-        finally:
-            turns.fetching -= 1
-        if job is not None and job.id is not None and turns.is_resting:
-            await turns.give_back(job.id)
-            return None
-        return job
-
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001  theirs
-        """Delete it, if it is still this process's; otherwise leave it to whoever has it."""
-        assert job.id is not None
-        if status is not Status.SUCCEEDED:
-            # The event loop goes down.  It is handed out again when this process is gone.
-            return
-        await self._turns.insist(
-            lambda: super(_Manager, self).finish_job(job, status, delete_job), job.id
-        )
-
-    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
-        """None: a turn is stopped by its task."""
-        del queue
-        return []
-
-    async def register_worker(self) -> int:
-        """It is registered already."""
-        return self._turns.worker_id
-
-    async def unregister_worker(self, worker_id: int) -> None:
-        """Not before all is over."""
-
-    async def update_heartbeat(self, worker_id: int) -> None:
-        """Not here: the signs go on while it stops."""
-
-    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
-        """Not here: that is not for who has just come."""
-        del seconds_since_heartbeat
-        return []
-
-
 class PostgresTurns:
-    """`Turns` of a PostgreSQL store; made by it when it is opened."""
+    """`Turns` of a PostgreSQL store, to be used while that is open."""
 
     def __init__(
-        self,
-        pool: Pool,
-        clock: ServerClock,
-        hints: Hints,
-        *,
-        heartbeat_s: float,
-        dead_after_s: float,
-        patience_s: float,
+        self, clock: ServerClock, *, heartbeat_s: float, dead_after_s: float, patience_s: float
     ) -> None:
-        self._pool: Final = pool
         self._clock: Final = clock
-        self._hints: Final = hints
         self._heartbeat_s: Final = heartbeat_s
         self._dead_after_s: Final = dead_after_s
         self._patience_s: Final = patience_s
-        self._connector: Final = _Connector(pool, hints)
+        self._opened: tuple[Pool, Hints] | None = None
         #: A connection of its own: a sign of life must not wait for a slow query.
-        self._pulse = Pool(pool.place, 1)
+        self._pulse: Pool
         self._run: RunTurn | None = None
         self._worker: Worker | None = None
         self._working: asyncio.Task[None] | None = None
@@ -243,12 +115,26 @@ class PostgresTurns:
         #: Who this process is for procrastinate.
         self.worker_id = 0
         #: Jobs that are out here.
-        self.held: Final[set[int]] = set()
+        self.held: set[int] = set()
         #: How many fetches are under way.
         self.fetching = 0
         self.is_resting = False
 
     # --- its own life -----------------------------------------------------------------
+
+    def use(self, opened: tuple[Pool, Hints] | None) -> None:
+        """The store was opened, with these; or, with None, closed."""
+        self._opened = opened
+
+    @property
+    def _pool(self) -> Pool:
+        if self._opened is None:
+            raise StoreError("the store that hands out turns is not open")
+        return self._opened[0]
+
+    @property
+    def _hints(self) -> Hints | None:
+        return None if self._opened is None else self._opened[1]
 
     async def start(self, run: RunTurn, *, slots: int) -> None:
         """See `Turns.start`."""
@@ -260,9 +146,9 @@ class PostgresTurns:
         self._give_up_at = self._well_since = float("inf")
         self._sign_at = float("-inf")
         await self._pool.ask(self._register, "no turns are handed out", patience_s=self._patience_s)
-        app = procrastinate.App(connector=self._connector)
-        manager = _Manager(self, self._connector)
-        app.job_manager = manager
+        connector = self._connector()
+        app = procrastinate.App(connector=connector)
+        app.job_manager = Manager(self, connector)
         app.task(name=TURN, queue=QUEUE, pass_context=True)(self._turn)
         self._worker = Worker(
             app=app,
@@ -307,7 +193,9 @@ class PostgresTurns:
         """See `Turns.waiting`."""
 
         async def count(db: Connection) -> int:
-            row = await (await db.execute(_WAITING)).fetchone()
+            # Those that are to begin later need not even be looked at.
+            _, _, least, _ = job_of(TurnWanted("", 0, self._clock.now() + 1.0), 0.0)
+            row = await (await db.execute(_WAITING, (least,))).fetchone()
             return 0 if row is None else int(row[0])
 
         return await self._pool.ask(
@@ -317,6 +205,11 @@ class PostgresTurns:
     def is_sure(self) -> bool:
         """See `Turns.is_sure`."""
         return time.monotonic() - self._sign_at < self._dead_after_s / 2
+
+    def _connector(self) -> Connector:
+        if self._opened is None:
+            raise StoreError("the store that hands out turns is not open")
+        return Connector(*self._opened)
 
     async def _register(self, db: Connection) -> None:
         sent = time.monotonic()
@@ -422,9 +315,10 @@ class PostgresTurns:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, AGAIN_S)
         self.held.discard(job_id)
-        if self._hints.stir is not None:
-            # What waited behind it, here or elsewhere, can begin.
-            self._hints.stir()
+        hints = self._hints
+        if hints is not None and hints.stir is not None:
+            # What waited behind it can begin; elsewhere that is seen at the next look.
+            hints.stir()
 
     # --- who lives --------------------------------------------------------------------
 
@@ -483,7 +377,7 @@ class PostgresTurns:
 
     async def _judge(self) -> None:
         """Hand out again what the dead have."""
-        stalled = await JobManager(self._connector).get_stalled_jobs(
+        stalled = await JobManager(self._connector()).get_stalled_jobs(
             queue=QUEUE, seconds_since_heartbeat=self._dead_after_s
         )
         for job in stalled:
@@ -536,7 +430,9 @@ class PostgresTurns:
                 return await reading.unfinished(db, Notes(), start, _TASKS_AT_ONCE)
 
             records = await self._pool.once(at_work, "tasks at work cannot be read")
-            await self._want([record for record in records if record.phase in _AT_WORK])
+            await self._want(
+                [r for r in records if r.phase in AT_WORK or isinstance(r.details, Queued)]
+            )
             if len(records) < _TASKS_AT_ONCE:
                 return
             after = records[-1].task_id

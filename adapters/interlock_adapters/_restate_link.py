@@ -9,6 +9,7 @@ import httpx
 from pydantic_core import from_json
 
 from interlock.errors import StoreError
+from interlock.models import JsonValue
 
 #: Seconds until a call is taken for lost, and sent again: an object remembers what it has done.
 CALL_S: Final = 10.0
@@ -43,7 +44,7 @@ class Link:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def call(self, service: str, key: str, handler: str, body: bytes) -> Any:
+    async def call(self, service: str, key: str, handler: str, body: bytes) -> JsonValue:
         """Call a handler of the object of that key once; what it answers.
 
         Raises:
@@ -53,7 +54,7 @@ class Link:
         url = f"{self._ingress}/{service}/{quote(key, safe='')}/{handler}"
         return await self._called(url, service, body)
 
-    async def _called(self, url: str, service: str, body: bytes) -> Any:
+    async def _called(self, url: str, service: str, body: bytes) -> JsonValue:
         headers = {"content-type": "application/json"}
         try:
             response = await self._http.post(url, content=body, headers=headers)
@@ -62,7 +63,8 @@ class Link:
         except httpx.HTTPError as error:
             raise Unsure(f"Restate did not answer ({type(error).__name__})") from None
         if response.status_code == _OK:
-            return from_json(response.content) if response.content else None
+            answer: JsonValue = from_json(response.content) if response.content else None
+            return answer
         if response.status_code == _NOT_FOUND:
             raise StoreError(f"no worker has registered {service} at the Restate server")
         said = f"Restate answered {response.status_code} to a call of {service}"

@@ -2,20 +2,29 @@
 
 import asyncio
 import logging
+import signal
 import socket
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias, cast
 
 import restate
-from hypercorn.asyncio import serve
+from hypercorn.asyncio import serve  # pyright: ignore[reportUnknownVariableType]
 from hypercorn.config import Config
+from restate import server
 
 from interlock.errors import StoreError
 from interlock_adapters._restate_url import Place
 
 #: As many calls as there are: each turn that is out is one, for as long as it takes.
 _MANY: Final = 2**31 - 1
+#: Seconds for which a connection may be idle where workers share the address.
+_IDLE_S: Final = 0.05
 #: Seconds that calls have to end once it is closed; they go on elsewhere.
 _CLOSING_S: Final = 0.2
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Scope]]
+Send: TypeAlias = Callable[[Scope], Awaitable[None]]
 
 _log: Final = logging.getLogger("interlock.restate")
 
@@ -55,11 +64,17 @@ class Door:
         config.bind = [f"fd://{listener.detach()}"]
         config.h2_max_concurrent_streams = _MANY
         config.keep_alive_max_requests = _MANY
-        config.keep_alive_timeout = _MANY
+        # Each new connection may find another of the workers that share the address.
+        config.keep_alive_timeout = _IDLE_S if place.share else _MANY
         config.graceful_timeout = _CLOSING_S
         config.accesslog = config.errorlog = None
-        self._task = asyncio.get_running_loop().create_task(
-            serve(self._answer, config, shutdown_trigger=self._closing.wait),  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        # Otherwise the SDK would take the signal away from whoever waits for it: it believes that
+        # it has it already.
+        hooks: Any = getattr(server, "_shutdown_hooks", {})
+        hooks.setdefault(loop, {}).setdefault(signal.SIGTERM, [])
+        self._task = loop.create_task(
+            serve(cast("Any", self._answer), config, shutdown_trigger=self._closing.wait),
             name="restate worker",
         )
         base = place.public or f"http://{f'[{host}]' if ':' in host else host}:{bound}"
@@ -74,7 +89,7 @@ class Door:
             except Exception as error:  # noqa: BLE001  it is over in any case
                 _log.warning("the worker's server ended with %s", type(error).__name__)
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The handlers below their path, and nothing elsewhere."""
         path: str = scope.get("path", "")
         if scope["type"] == "http" and not path.startswith(self._place.path + "/"):

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from restate import (
     InvocationRetryPolicy,
     ObjectContext,
+    ObjectSharedContext,
     RunOptions,
     VirtualObject,
 )
@@ -30,9 +31,11 @@ from interlock_adapters._restate_wire import (
     JSON,
     Append,
     Head,
+    Request,
     claim_json,
     claim_of,
     events_json,
+    leads,
     page_key,
     signal_of,
     token_key,
@@ -59,10 +62,18 @@ RETRIES: Final = InvocationRetryPolicy(
 class Host(Protocol):
     """What the handlers need of the store whose process runs them."""
 
-    place: Place
-    projection: Store
     lifecycle: Lifecycle
     grace_s: float
+
+    @property
+    def place(self) -> Place:
+        """What its URL says."""
+        ...
+
+    @property
+    def projection(self) -> Store:
+        """The store that is read."""
+        ...
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -106,13 +117,13 @@ def token_object(host: Host) -> VirtualObject:
     """The object of a token of an owner: which task used it up."""
     token = made_object(names_of(host.place.namespace)[1], host.place)
 
-    async def reserve(ctx: ObjectContext, request: Any) -> Any:
+    async def reserve(ctx: ObjectContext, request: Request) -> list[str] | None:
         """Use it up for a task; whose it is."""
-        kept = await ctx.get("claim", JSON)
+        kept: list[str] | None = await ctx.get("claim", JSON)
         if kept is None:
             wanted = claim_of(request["claim"])
 
-            async def look() -> Any:
+            async def look() -> list[str] | None:
                 # A store that was used without Restate may be gone on with.
                 found = await host.projection.claim(wanted.owner, wanted.token)
                 return None if found is None else claim_json(found)
@@ -127,10 +138,10 @@ def token_object(host: Host) -> VirtualObject:
             return None
         return kept
 
-    async def release(ctx: ObjectContext, request: Any) -> Any:
+    async def release(ctx: ObjectContext, request: Request) -> None:
         """Free it again, if that task has it."""
         kept = await ctx.get("claim", JSON)
-        if kept is not None and claim_of(kept).task_id == request:
+        if kept is not None and claim_of(kept).task_id == request["task_id"]:
             ctx.clear_all()
 
     token.handler(input_serde=JSON, output_serde=JSON)(reserve)
@@ -142,28 +153,31 @@ def task_object(host: Host) -> VirtualObject:
     """The object of a task."""
     task = made_object(names_of(host.place.namespace)[0], host.place, lazy=True)
 
-    async def append(ctx: ObjectContext, request: Any) -> Any:
+    async def append(ctx: ObjectContext, request: Request) -> Request:
         """Fire signals at the task, and keep what comes of it; see `Store.commit`."""
         return await _Writing(host, ctx, request["task_id"]).append(request)
 
-    async def due(ctx: ObjectContext, request: Any) -> Any:
+    async def due(ctx: ObjectContext, request: Request) -> None:
         """Fire the deadlines that have passed."""
         await _Writing(host, ctx, request["task_id"]).due()
 
-    async def forget(ctx: ObjectContext, request: Any) -> Any:
+    async def forget(ctx: ObjectContext, request: Request) -> bool:
         """Forget the task, which is finalized, with all it had; see `Store.forget`."""
         return await _Writing(host, ctx, request["task_id"]).forget()
 
-    async def want(ctx: ObjectContext, request: Any) -> Any:
+    async def want(ctx: ObjectContext, request: Request) -> None:
         """Want a turn that nobody wants any more."""
         _Writing(host, ctx, request["task_id"]).send_turn(request["epoch"], None, 0.0)
 
-    async def ping(_ctx: ObjectContext, _request: Any) -> Any:
+    async def ping(_ctx: ObjectSharedContext, _request: Request) -> bool:
         """Answer."""
         return True
 
-    for handler in (append, due, forget, want):
-        task.handler(input_serde=JSON, output_serde=JSON)(handler)
+    writes = task.handler(input_serde=JSON, output_serde=JSON)
+    writes(append)
+    writes(due)
+    writes(forget)
+    writes(want)
     task.handler(kind="shared", input_serde=JSON, output_serde=JSON)(ping)
     return task
 
@@ -185,7 +199,7 @@ class _Writing:
         self._task_id: Final = task_id
         self._task, self._token, self._turn = names_of(host.place.namespace)
 
-    async def append(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def append(self, request: Request) -> Request:
         """What the caller learns: `is` done, conflict, taken or refused."""
         try:
             head = Head.of(await self._ctx.get(_HEAD, JSON))
@@ -197,19 +211,23 @@ class _Writing:
         try:
             if head.seq != wanted.expected:
                 head = await self._compared(head, wanted.now)
-                if head.seq != wanted.expected:
-                    return _CONFLICT
+            if head.seq != wanted.expected:
+                return _CONFLICT
             moved = self._fired(head.record, [signal_of(entry) for entry in wanted.signals])
+            if [leads(event) for event in moved.events] != wanted.leads:
+                raise StoreCorrupt("its lifecycle makes something else of it")
         except (ValueError, EngineError, ArithmeticError, LookupError, TypeError) as error:
             return _refused(_why(error))
+        return await self._appended(head, moved, wanted)
+
+    async def _appended(self, head: Head, moved: _Moved, wanted: Append) -> Request:
         taken = await self._reserve(head, wanted)
         if taken is not None:
             return {"is": "taken", "claim": taken}
         head.done.append(wanted.id)
-        turn = wanted.turn
         await self._write(head, moved, wanted)
-        if turn is not None:
-            self.send_turn(*turn, wanted.now)
+        if wanted.turn is not None:
+            self.send_turn(*wanted.turn, wanted.now)
         return _DONE
 
     async def due(self) -> None:
@@ -248,7 +266,7 @@ class _Writing:
             self._arm(head, now, late_s=0.0)
             self._ctx.set(_HEAD, head.json(), JSON)
             return
-        await self._write(head, moved, Append("", now, head.seq, [], (), (), None))
+        await self._write(head, moved, Append("", now, head.seq, [], [], (), (), None))
         # Whoever takes it up goes on with the task, stops its agent, or lets go of what is over.
         self.send_turn(moved.record.epoch, None, now)
 
@@ -270,7 +288,7 @@ class _Writing:
 
     async def _clear(self, head: Head) -> None:
         for key in head.tokens:
-            await self._called(self._token, "release", key, self._task_id)
+            await self._called(self._token, "release", key, {"task_id": self._task_id})
         self._ctx.clear_all()
 
     # --- the parts of a commit ----------------------------------------------------------
@@ -304,7 +322,7 @@ class _Writing:
             )
             if taken is not None:
                 for mine in reserved:
-                    await self._called(self._token, "release", mine, self._task_id)
+                    await self._called(self._token, "release", mine, {"task_id": self._task_id})
                 return taken
             reserved.append(key)
         head.tokens.extend(reserved)
@@ -360,7 +378,7 @@ class _Writing:
     async def _adopt(self, head: Head, seq: int, now: float) -> Head:
         """Take over what the projection has beyond the object: a log that was fired as well."""
 
-        async def read() -> Any:
+        async def read() -> list[dict[str, Any]]:
             return events_json(await self._host.projection.events(self._task_id, 0, seq))
 
         events = [Event.from_json(entry) for entry in await step(self._ctx, "adopt", read)]
@@ -407,17 +425,17 @@ class _Writing:
         wanted = {"task_id": self._task_id, "epoch": epoch, "not_before": not_before}
         self._sent(self._turn, "run", wanted, delay_s=delay_s)
 
-    def _sent(self, service: str, handler: str, request: Any, *, delay_s: float) -> None:
+    def _sent(self, service: str, handler: str, request: Request, *, delay_s: float) -> None:
         # Restate counts milliseconds, and would come too early.
         delay = timedelta(seconds=delay_s + 0.001) if delay_s else None
         self._ctx.generic_send(service, handler, to_json(request), self._ctx.key(), delay)
 
-    async def _called(self, service: str, handler: str, key: str, request: Any) -> Any:
+    async def _called(self, service: str, handler: str, key: str, request: Request) -> Any:  # noqa: ANN401  any JSON
         answer = await self._ctx.generic_call(service, handler, to_json(request), key)
         return JSON.deserialize(bytes(answer))
 
 
-def _refused(why: str) -> dict[str, Any]:
+def _refused(why: str) -> Request:
     return {"is": "refused", "why": why}
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final
 
+from pydantic_core import to_json
 from restate import ObjectContext, TerminalError, VirtualObject
-from restate.exceptions import RetryableError
 
 from interlock.errors import StoreError
 from interlock.lifecycle import Phase, TaskRecord
@@ -21,12 +21,15 @@ from interlock.stores import RunTurn, Store, TurnWanted
 from interlock_adapters._restate_link import Link
 from interlock_adapters._restate_task import made_object, names_of, step
 from interlock_adapters._restate_url import Place
-from interlock_adapters._restate_wire import JSON, key_of
+from interlock_adapters._restate_wire import JSON, Request, key_of
 
 _log: Final = logging.getLogger("interlock.restate")
 
-#: Seconds until a turn that this process cannot take is offered again, perhaps to another.
-_AGAIN_S: Final = 0.1
+#: With what the call of a turn ends, and after how many seconds it is made again: not at once
+#: where that would come here again.
+_LEAVES: Final = {"over": 0.0, "full": 0.0, "later": 0.1}
+#: Seconds that a turn waits for a slot here before another process is tried.
+_FULL_S: Final = 1.0
 #: Seconds between two beats, and after how many without one nothing is sure any more.
 _BEAT_S: Final = 0.25
 _SILENT_S: Final = 1.5
@@ -39,10 +42,13 @@ _COUNT_S: Final = 0.5
 class _Held:
     """A turn that is out here."""
 
-    def __init__(self, run: "asyncio.Task[bool]") -> None:
+    def __init__(self, key: str, run: "asyncio.Task[bool]") -> None:
+        self.key: Final = key
         self.run: Final = run
         #: When the call of it was heard of last, by a clock that goes on; None if it broke off.
         self.heard: float | None = time.monotonic()
+        #: Whether a step of the call waits for it just now.
+        self.is_awaited = False
 
 
 class RestateTurns:
@@ -90,7 +96,7 @@ class RestateTurns:
         self._resting = True
         while self._held:
             await asyncio.wait([held.run for held in self._held.values()])
-            await asyncio.sleep(0)  # Who waits for them takes note.
+            await asyncio.sleep(0)  # Who waits for them takes note, and lets go.
         for errand in self._errands:
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
@@ -110,19 +116,20 @@ class RestateTurns:
 
     async def _counted(self) -> None:
         began = time.monotonic()
-        # A turn that waits for its time is `scheduled`, and a name of ours needs no quoting.
-        calls = (
-            f"SELECT COUNT(DISTINCT target_service_key) AS n FROM sys_invocation_status "  # noqa: S608
-            f"WHERE target_service_name = '{self._turn}' "
-            "AND status NOT IN ('completed', 'scheduled')"
-        )
-        out = (
-            f"SELECT COUNT(*) AS n FROM state "  # noqa: S608  as above
-            f"WHERE service_name = '{self._turn}' AND key = 'out'"
+        # Those out here may not be known to be yet.  No key, and no name of ours, holds a quote.
+        here = ", ".join(["''", *(f"'{held.key}'" for held in self._held.values())])
+        state = f"SELECT service_key FROM state WHERE service_name = '{self._turn}' AND key ="  # noqa: S608
+        # A turn that waits for its time is `scheduled`, and for a moment one that is sent on.
+        sql = (
+            "SELECT COUNT(DISTINCT target_service_key) AS n "  # noqa: S608  as above
+            "FROM sys_invocation_status "
+            f"WHERE target_service_name = '{self._turn}' AND status != 'completed' "
+            f"AND (status != 'scheduled' OR target_service_key IN ({state} 'sent')) "
+            f"AND target_service_key NOT IN ({here}) "
+            f"AND target_service_key NOT IN ({state} 'out')"
         )
         try:
-            counts = [(await self._link().query(sql))[0]["n"] for sql in (calls, out)]
-            self._waiting = max(0, int(counts[0]) - int(counts[1]))
+            self._waiting = int((await self._link().query(sql))[0]["n"])
         except StoreError as error:
             _log.warning("turns that wait are not counted now: %s", error)
         finally:
@@ -143,13 +150,21 @@ class RestateTurns:
         """The object of a task's turns, for the server."""
         turn = made_object(self._turn, self._place)
 
-        async def run(ctx: ObjectContext, request: Any) -> Any:
+        async def run(ctx: ObjectContext, request: Request) -> None:
             """Have the turn run until nothing of the task runs any more."""
             wanted = TurnWanted(request["task_id"], request["epoch"], request["not_before"])
             call = ctx.request().id
             said = "begin"
-            while said != "over":
+            if request.get("sent"):
+                ctx.clear("sent")
+            while said not in _LEAVES:
                 said = await self._step(ctx, call, wanted, said)
+            if said != "over":
+                # A new call may come to another process; this one could not.
+                ctx.set("sent", 1, JSON)
+                body, delay_s = to_json({**request, "sent": True}), _LEAVES[said]
+                delay = timedelta(seconds=delay_s) if delay_s else None
+                ctx.generic_send(self._turn, "run", body, ctx.key(), delay)
 
         turn.handler(input_serde=JSON, output_serde=JSON)(run)
         return turn
@@ -166,58 +181,64 @@ class RestateTurns:
             return before
         if said == "out" and before == "begin":
             ctx.set("out", 1, JSON)  # It is counted by that; see `waiting`.
-        elif said == "over" and before == "out":
+        elif said in _LEAVES and before == "out":
             ctx.clear("out")
         return said
 
     async def _hold(self, call: str, wanted: TurnWanted, *, at_once: bool) -> str:
-        """Wait for the turn, which is taken up if it is not out here: `out`, or `over`."""
+        """Wait for the turn, which is taken up if it is not out here: `out`, or one of _LEAVES."""
         held = self._held.get(call)
         if held is None:
-            held = self._held[call] = await self._taken(call, wanted)
+            taken = await self._taken(call, wanted)
+            if isinstance(taken, str):
+                return taken
+            held = self._held[call] = taken
             at_once = True
-        held.heard = time.monotonic()
+        held.heard, held.is_awaited = time.monotonic(), True
         try:
-            # The server is to know soon that it is out, and which turns begin and end at once.
-            wait_s = min(0.02, self._place.step_s) if at_once else self._place.step_s
-            await asyncio.wait([held.run], timeout=wait_s)
+            # The server is to know at once that it is out; see `waiting`.
+            await asyncio.wait([held.run], timeout=0 if at_once else self._place.step_s)
         except asyncio.CancelledError:
             held.heard = None  # The server gave up on this process, or lost it.
             if held.run.done():
                 self._let_go(call)
             raise
+        finally:
+            held.is_awaited = False
         if not held.run.done():
             return "out"
         self._let_go(call)
         error = held.run.exception()
         if error is not None:
             _log.error("task %s: its turn failed (%s)", wanted.task_id, type(error).__name__)
-        if error is not None or not held.run.result():
-            raise _again()
-        return "over"
+        return "over" if error is None and held.run.result() else "later"
 
-    async def _taken(self, call: str, wanted: TurnWanted) -> _Held:
-        if self._freed is None or self._run is None or self._resting:
-            raise _again()
+    async def _taken(self, call: str, wanted: TurnWanted) -> _Held | str:
+        if self._freed is None or self._run is None or not self._takes():
+            return "later"
         if len(self._held) >= self._slots:
             self._freed.clear()
             try:
-                async with asyncio.timeout(self._place.step_s):
+                async with asyncio.timeout(min(_FULL_S, self._place.step_s)):
                     await self._freed.wait()
             except TimeoutError:
-                raise _again() from None
-            if self._run is None or self._resting or len(self._held) >= self._slots:
-                raise _again()
+                return "full"
+            if not self._takes() or len(self._held) >= self._slots:
+                return "full"
         run = asyncio.ensure_future(self._run(wanted))
         assert isinstance(run, asyncio.Task)
-        held = _Held(run)
+        held = _Held(key_of(wanted.task_id), run)
 
         def ended(_run: "asyncio.Task[bool]") -> None:
-            if held.heard is None:
-                self._let_go(call)  # Nobody asks for it any more.
+            # If somebody asks for it yet, it is taken up once more, and nothing is left to do.
+            if not held.is_awaited and self._held.get(call) is held:
+                self._let_go(call)
 
         run.add_done_callback(ended)
         return held
+
+    def _takes(self) -> bool:
+        return self._run is not None and not self._resting
 
     def _let_go(self, call: str) -> None:
         held = self._held.pop(call, None)
@@ -263,7 +284,3 @@ class RestateTurns:
             return
         request = {"task_id": record.task_id, "epoch": record.epoch}
         await self._link().call(self._task, key_of(record.task_id), "want", JSON.serialize(request))
-
-
-def _again() -> RetryableError:
-    return RetryableError("not here, or not yet", retry_after=timedelta(seconds=_AGAIN_S))

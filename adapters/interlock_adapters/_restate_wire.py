@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
@@ -17,14 +17,18 @@ from interlock.stores import Claim, Commit, Watch
 REMEMBERED_MAX: Final = 16
 
 
+#: What handlers are sent, and what they answer.
+Request: TypeAlias = dict[str, Any]
+
+
 class Json(Serde[Any]):
     """JSON as every store has it: nothing at all is None."""
 
-    def serialize(self, obj: Any | None) -> bytes:
+    def serialize(self, obj: object) -> bytes:
         """The value as JSON."""
         return b"" if obj is None else to_json(obj)
 
-    def deserialize(self, buf: bytes) -> Any | None:
+    def deserialize(self, buf: bytes) -> Any:  # noqa: ANN401  any JSON
         """The inverse of `serialize`."""
         return from_json(buf) if buf else None
 
@@ -59,6 +63,8 @@ def request_of(commit: Commit, now: float) -> bytes:
                 "now": now,
                 "expected": commit.expected_seq,
                 "signals": [[e.trigger.value, dict(e.data), e.actor, e.at] for e in commit.events],
+                # Nothing but a check: another lifecycle might make something else of it.
+                "leads": [leads(event) for event in commit.events],
                 "claims": [claim_json(claim) for claim in commit.claims],
                 "watches": [watch_json(watch) for watch in commit.watches],
                 "turn": None if turn is None else [turn.epoch, turn.not_before],
@@ -77,12 +83,13 @@ class Append:
     now: float
     expected: int
     signals: list[list[Any]]
+    leads: list[list[Any]]
     claims: tuple[Claim, ...]
     watches: tuple[Watch, ...]
     turn: tuple[int, float | None] | None
 
     @classmethod
-    def of(cls, task_id: str, request: dict[str, Any]) -> "Append":
+    def of(cls, task_id: str, request: Request) -> "Append":
         """What `request_of` made for that task."""
         turn = request["turn"]
         return cls(
@@ -90,6 +97,7 @@ class Append:
             request["now"],
             request["expected"],
             request["signals"],
+            request["leads"],
             tuple(claim_of(claim) for claim in request["claims"]),
             tuple(watch_of(task_id, watch) for watch in request["watches"]),
             None if turn is None else (turn[0], turn[1]),
@@ -100,6 +108,11 @@ def signal_of(entry: Sequence[Any]) -> Signal:
     """A signal of a request; raises ValueError for a trigger that nobody here knows."""
     trigger, data, actor, at = entry
     return Signal(Trigger(trigger), data, actor, at)
+
+
+def leads(event: Event) -> list[Any]:
+    """Where a move has led."""
+    return [event.dest.value, event.epoch]
 
 
 def claim_json(claim: Claim) -> list[str]:

@@ -131,7 +131,8 @@ class Composition:
             rechecks=False,  # Its streams ask whether their session is live.
         )
         changes = self.observed.changes
-        pulse = Pulse(self.engine, looks=changes is None)
+        # What other replicas commit is not heard of here.
+        pulse = Pulse(self.engine, looks=changes is None or self.engine.is_replica)
         if changes is not None:
             changes.heard = pulse.heard
         routes = console_routes(

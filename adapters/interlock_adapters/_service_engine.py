@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from interlock import Deliverer, Engine, Observer, Policies, Policy, Toolbox, ToolSource
+from interlock._engine import store_at
 from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
+from interlock.stores import Store, shared
 from interlock_adapters._config_parts import McpSourceConfig
 from interlock_adapters._service_agent import Instructions, agent_of, lifecycle_of, needs, resolved
 from interlock_adapters.config import Config
 from interlock_adapters.policies import load_policies
+
+#: Schemes of the store whose settings are here.
+_POSTGRES: Final = frozenset({"postgres", "postgresql"})
 
 
 def engine_of(
@@ -17,6 +22,8 @@ def engine_of(
     instructions: Instructions,
     deliverers: Mapping[str, Deliverer],
     observer: Observer | None = None,
+    *,
+    takes_turns: bool = True,
 ) -> Engine:
     """The engine, not started; nothing is connected to.
 
@@ -35,18 +42,49 @@ def engine_of(
     agent = tried(lambda: agent_of(config))
     lifecycle = tried(lambda: lifecycle_of(config))
     tools = tried(lambda: _toolbox_of(config, instructions))
+    store = tried(lambda: store_of(config))
+    if store is not None and not takes_turns and not shared(store):
+        problems.append(
+            f"{config.at('store')}: nobody else can run the agents of a store that is this "
+            "process's own; postgresql://... or restate://... is accepted"
+        )
     if problems:
         raise InvalidInput(problems)
     further = {} if lifecycle is None else {"lifecycle": lifecycle}
     return Engine(
         agent,
         tools=tools,
-        store=config.store_url,
+        store=store,
         limits=config.limits,
         deliverers=deliverers,
         observer=observer,
+        takes_turns=takes_turns,
         **further,
     )
+
+
+def store_of(config: Config) -> Store:
+    """The store that it names, not opened.
+
+    Raises:
+        InvalidInput: there is none, or what it needs is not installed.
+    """
+    url, at = config.store_url, config.at("store")
+    on_postgres = url.partition("://")[0] in _POSTGRES
+    if not on_postgres and "postgres" in config.model_fields_set:
+        there = config.at("postgres")
+        raise InvalidInput([f"{there}: it goes with a store at postgresql://... only"])
+    try:
+        if not on_postgres:
+            return store_at(url)
+        from interlock_adapters.postgres import PostgresStore  # noqa: PLC0415  of an extra
+
+        return PostgresStore(url, **config.postgres.model_dump())
+    except ModuleNotFoundError as missing:
+        extra = "postgres" if on_postgres else url.partition("://")[0]
+        raise needs(at, extra, missing) from None
+    except InvalidInput as error:
+        raise InvalidInput([f"{at}: {problem}" for problem in error.problems]) from None
 
 
 def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:

@@ -1,10 +1,10 @@
 """What a configured service tells of itself: spans, metrics, and the page of the metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from interlock import Observer
+from interlock import Observer, Phase
 from interlock_adapters._asgi import App
 from interlock_adapters._service_agent import needs
 from interlock_adapters._service_changes import Changes
@@ -26,6 +26,8 @@ class Observed:
     metrics: App | None = None
     #: To be called when the engine is closed.
     close: Callable[[], None] | None = None
+    #: To be told how many tasks all replicas have, where there are several.
+    counted: Callable[[Mapping[Phase, int]], None] | None = None
     #: Says when something was committed; it is the observer then.
     changes: Changes | None = None
 
@@ -63,8 +65,8 @@ def _telemetry(config: ServiceConfig) -> Observed:
         langfuse=Langfuse() if said.langfuse else None,
     )
     if page is None:
-        return Observed(telemetry, TraceParent)
-    return Observed(telemetry, TraceParent, page.app, page.close)
+        return Observed(telemetry, TraceParent, counted=telemetry.counted)
+    return Observed(telemetry, TraceParent, page.app, page.close, telemetry.counted)
 
 
 def _prometheus(at: str) -> "Prometheus":

@@ -1,7 +1,8 @@
 """Metrics of one engine.
 
 Tasks are counted by phase as long as they are not over: what is over may be purged any time, and
-is counted once, by `interlock.transitions` and `interlock.task.duration`.
+is counted once, by `interlock.transitions` and `interlock.task.duration`.  Where others share the
+store, nobody can count what they do: then `counted` says how many there are.
 """
 
 import time
@@ -22,6 +23,9 @@ __all__ = ["Metrics"]
 COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 CALL_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
 TASK_S: Final = (0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
+#: Tasks of which is kept since when they are in their phase; of others nothing is measured.
+#: Where others share the store, some of them go on elsewhere, and nobody here hears of it.
+SINCE_MAX: Final = 100_000
 TOKENS: Final = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576)
 
 
@@ -32,7 +36,10 @@ class Metrics:
         self._redactor: Final = redactor
         self._statistics: Callable[[], Statistics] | None = None
         self._phases: Final[Counter[str]] = Counter()
-        self._since: Final[dict[str, float]] = {}
+        #: By task: the number of its last event as it was then, and since when.
+        self._since: Final[dict[str, tuple[int, float]]] = {}
+        #: Tasks by phase of all who share the store; None where nobody else does.
+        self._counted: Mapping[Phase, int] | None = None
         self._in_doubt = 0
         #: Tasks that were counted, until all are that were there when the engine opened.
         self._known: set[str] | None = set()
@@ -91,13 +98,16 @@ class Metrics:
         """What is looked at when somebody asks."""
 
         def by_phase(_: CallbackOptions) -> Iterable[Observation]:
+            counts = {**self._phases}
+            if self._counted is not None:
+                counts = {p.value: n for p, n in self._counted.items() if p not in OVER}
             return [
                 Observation(count, self._about({"interlock.phase": phase}))
-                for phase, count in list(self._phases.items())
+                for phase, count in counts.items()
             ]
 
         def in_doubt(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(self._in_doubt)]
+            return [] if self._counted is not None else [Observation(self._in_doubt)]
 
         meter.create_observable_gauge(
             "interlock.tasks", [by_phase], "{task}", "Tasks that are not over, by phase."
@@ -126,12 +136,16 @@ class Metrics:
         """The engine opens; what it finds follows."""
         for kept in (self._phases, self._since, self._began):
             kept.clear()
-        self._in_doubt, self._known = 0, set()
+        self._in_doubt, self._known, self._counted = 0, set(), None
         self._statistics = statistics
 
     def closed(self) -> None:
         """The engine is closed."""
         self._statistics = None
+
+    def counted(self, phases: Mapping[Phase, int]) -> None:
+        """How many tasks are in each phase, where others share the store."""
+        self._counted = phases
 
     def found(self, records: Sequence[TaskRecord], *, last: bool) -> None:
         """Count tasks that were not finished when the engine opened."""
@@ -168,8 +182,8 @@ class Metrics:
         if before is not None:
             self._count(before, -1)
         self._count(record, 1)
-        since = self._since.pop(record.task_id, None)
-        if since is None:
+        seq, since = self._since.pop(record.task_id, (0, None))
+        if since is None or (before is not None and before.seq != seq):
             since = None if before is None else _since(before)
         for event in events:
             source = "" if event.source is None else event.source.value
@@ -183,7 +197,9 @@ class Metrics:
                 self._moved(record, event, since)
                 since = event.at
         if since is not None and record.phase not in OVER and not record.asks:
-            self._since[record.task_id] = since
+            self._since[record.task_id] = record.seq, since
+            if len(self._since) > SINCE_MAX:
+                del self._since[next(iter(self._since))]
 
     def _moved(self, record: TaskRecord, event: Event, since: float | None) -> None:
         source = event.source

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from interlock import Lifecycle, SqliteStore, SystemClock, examine
 from interlock.errors import StoreError
+from interlock.stores import Store
 from interlock_adapters import (
     _cli_backup,
     _cli_check,
@@ -29,6 +30,7 @@ from interlock_adapters import (
     _cli_serve,
     _cli_tasks,
     _cli_token,
+    _cli_worker,
     _lifecycles,
 )
 from interlock_adapters._cli_common import (
@@ -38,8 +40,12 @@ from interlock_adapters._cli_common import (
     SQLITE,
     NotFound,
     complain,
-    sqlite_path,
+    only_file,
+    store_place,
 )
+from interlock_adapters._cli_tasks_desk import DeskError
+from interlock_adapters._cli_tasks_store import opened_by_none
+from interlock_adapters._config_shown import without_secrets
 from interlock_adapters._doctor import as_json, as_text
 from interlock_adapters._lifecycles import Unsound, lifecycle_named
 
@@ -53,6 +59,12 @@ PACE_S_MAX: Final = 5.0
 
 #: Who can play the demo's agent; the first does unless told otherwise.
 AGENTS: Final = ("function", "smolagents")
+
+#: What stands in for the doctor where there is no file.
+_NO_DOCTOR: Final = (
+    "the doctor looks at SQLite files; here interlock tasks --phase waiting_input says what waits, "
+    "interlock verify checks logs, and the database's own tools check its files"
+)
 
 _Run: TypeAlias = Callable[[argparse.Namespace], int]
 _Add: TypeAlias = Callable[..., argparse.ArgumentParser]
@@ -122,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, module, summary in (
         ("init", _cli_init, "write a project that runs as it is"),
         ("serve", _cli_serve, "serve an agent: A2A, MCP, management and console"),
+        ("worker", _cli_worker, "run the agents of a service beside other processes"),
         ("token", _cli_token, "make a bearer token, and the line by which a service knows it"),
     ):
         module.declare(_command(add, name, module.run, summary))
@@ -141,13 +154,15 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
-    verify.add_argument("store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the store")
+    verify.add_argument(
+        "store", metavar=f"{SQLITE}PATH|postgresql://...", type=store_place, help="the store"
+    )
     _lifecycles.declare_option(verify)
 
     doctor = _command(
         add, "doctor", _doctor, "say what somebody should know about a store, running or not"
     )
-    doctor.add_argument("store", metavar=f"{SQLITE}PATH", type=sqlite_path, help="the store")
+    doctor.add_argument("store", metavar=f"{SQLITE}PATH", type=store_place, help="the store")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")
     _lifecycles.declare_option(doctor)
     _cli_tasks.declare(partial(_command, add))
@@ -212,13 +227,18 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    path: Path = options.store
-    if not path.is_file():
-        return complain(f"there is no file {path}", FAILED)
+    place: Path | str = options.store
+    lifecycle = lifecycle_named(options.lifecycle)
+    if isinstance(place, Path) and not place.is_file():
+        return complain(f"there is no file {place}", FAILED)
     try:
-        findings = asyncio.run(_findings(path, lifecycle_named(options.lifecycle)))
+        path = place if isinstance(place, Path) else without_secrets(place)
+        store = SqliteStore(place) if isinstance(place, Path) else opened_by_none(place)
+        findings = asyncio.run(_findings(store, lifecycle))
     except StoreError as error:
         return complain(f"{path} cannot be checked: {error}", FAILED)
+    except (DeskError, ModuleNotFoundError) as error:
+        return complain(str(error), FAILED)
     for finding in findings:
         print(finding)
     if findings:
@@ -227,8 +247,7 @@ def _verify(options: argparse.Namespace) -> int:
     return OK
 
 
-async def _findings(path: Path, lifecycle: Lifecycle) -> list[str]:
-    store = SqliteStore(path)
+async def _findings(store: Store, lifecycle: Lifecycle) -> list[str]:
     await store.open()
     try:
         return await store.verify(lifecycle)
@@ -240,7 +259,7 @@ def _doctor(options: argparse.Namespace) -> int:
     now = SystemClock().now()
     lifecycle_named(options.lifecycle)  # So that its phases are known.
     try:
-        found = examine(options.store, now=now)
+        found = examine(only_file(options.store, _NO_DOCTOR), now=now)
     except StoreError as error:
         return complain(str(error), MISUSED)
     print(as_json(found) if options.json else as_text(found, now=now))

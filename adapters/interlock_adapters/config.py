@@ -12,6 +12,7 @@ relative to it.  `Config.shown` is what may be seen of it.
 import os
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -35,13 +36,14 @@ from interlock_adapters._config_parts import (
     ModelConfig,
     Named,
     PoliciesLike,
+    PostgresConfig,
     PushConfig,
     RetryConfig,
     ServerConfig,
     SkillConfig,
     TelemetryConfig,
 )
-from interlock_adapters._config_shown import Setting, shown
+from interlock_adapters._config_shown import Setting, as_written, shown
 from interlock_adapters._yaml import Document, read
 from interlock_adapters._yaml import Path as Place
 
@@ -58,6 +60,7 @@ __all__ = [
     "McpSourceConfig",
     "McpToolConfig",
     "ModelConfig",
+    "PostgresConfig",
     "PushConfig",
     "QuotaConfig",
     "RetryConfig",
@@ -80,11 +83,24 @@ _PUBLIC: Final = frozenset(
 def _is_store(text: object) -> object:
     if text == "memory":  # What people write first: the colon would have to be quoted.
         return "memory:"
-    if isinstance(text, str) and (
-        text == "memory:" or (text.startswith(SQLITE) and len(text) > len(SQLITE))
-    ):
-        return text
-    raise ValueError("'memory:' or sqlite:///path/to/file.db is accepted")
+    if isinstance(text, str):
+        if text == "memory:" or (text.startswith(SQLITE) and len(text) > len(SQLITE)):
+            return text
+        # Nothing of its package is imported here: whether it is there is told with the engine.
+        if text.partition("://")[1] and text.partition("://")[0] in shared_schemes():
+            return text
+    raise ValueError(f"{accepted_stores()} is accepted")
+
+
+def shared_schemes() -> list[str]:
+    """The schemes of stores that packages declare."""
+    return sorted(other.name for other in entry_points(group="interlock.stores"))
+
+
+def accepted_stores() -> str:
+    """What a store's URL may be, in words."""
+    others = "".join(f", {scheme}://..." for scheme in shared_schemes())
+    return f"'memory:', sqlite:///path/to/file.db{others}"
 
 
 class ServiceConfig(Setting):
@@ -142,7 +158,7 @@ class ServiceConfig(Setting):
         whole = shown(self)
         assert isinstance(whole, dict), "a model is an object"
         for place, text in self._written.items():
-            _put(whole, place, text)
+            _put(whole, place, as_written(text))
         return whole
 
 
@@ -167,6 +183,8 @@ class Config(ServiceConfig):
     lifecycle: Named | None = None
     limits: Limits = Limits()
     store: Annotated[str, BeforeValidator(_is_store)] = "sqlite:///interlock.db"
+    #: How this process is a replica, where the store is on PostgreSQL.
+    postgres: PostgresConfig = PostgresConfig()
 
     @property
     def store_url(self) -> str:

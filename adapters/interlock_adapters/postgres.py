@@ -99,6 +99,7 @@ class _Session:
             helper.cancel()
         await asyncio.gather(*self.helpers, return_exceptions=True)
         await self.pool.close()
+        self.turns.use(None)
 
 
 class PostgresStore:
@@ -119,7 +120,8 @@ class PostgresStore:
         Args:
             url: as libpq knows it, such as "postgresql://user:password@host:5432/database".
             schema: all tables lie in it; made if it is not there.
-            connections: that this process has at most, besides one or two to listen with.
+            connections: that this process has at most, besides one to listen with and one to
+                show that it lives.
             patience_s: seconds for which a request waits for a server that is away.
             heartbeat_s: seconds between two signs of life of this process.
             dead_after_s: seconds of silence after which another process takes over its turns;
@@ -129,16 +131,21 @@ class PostgresStore:
             InvalidInput: one of them cannot be.
         """
         if connections < 1 or patience_s < 0 or not 0 < 2 * heartbeat_s < dead_after_s:
-            raise InvalidInput(
+            why = (
                 "a PostgreSQL store needs at least one connection, patience of 0 s or more, and"
                 " dead_after_s of more than twice heartbeat_s"
             )
+            raise InvalidInput([why])
         self._place: Final = Place.of(url, schema)
         self._connections: Final = connections
         self._patience_s: Final = patience_s
         self._clock: Final = ServerClock()
-        self._heartbeat_s: Final = heartbeat_s
-        self._dead_after_s: Final = dead_after_s
+        self._turns: Final = PostgresTurns(
+            self._clock,
+            heartbeat_s=heartbeat_s,
+            dead_after_s=dead_after_s,
+            patience_s=patience_s,
+        )
         self._notes = Notes()
         self._session: _Session | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -155,8 +162,8 @@ class PostgresStore:
 
     @property
     def turns(self) -> PostgresTurns:
-        """See `SharedStore.turns`; raises StoreError unless it is open."""
-        return self._opened().turns
+        """See `SharedStore.turns`; until the store is open they raise StoreError."""
+        return self._turns
 
     async def open(self) -> None:
         """See `Store.open`.
@@ -167,6 +174,8 @@ class PostgresStore:
         """
         if self._session is not None:
             raise StoreError(f"{self._place.shown} is open already")
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
         pool = Pool(self._place, self._connections)
         try:
             await migrate(pool)
@@ -176,16 +185,9 @@ class PostgresStore:
             raise
         self._notes = Notes()
         hints = Hints(pool, secrets.token_hex(6))
-        turns = PostgresTurns(
-            pool,
-            self._clock,
-            hints,
-            heartbeat_s=self._heartbeat_s,
-            dead_after_s=self._dead_after_s,
-            patience_s=self._patience_s,
-        )
+        self._turns.use((pool, hints))
         writer = Writer(pool, self._patience_s)
-        self._session = session = _Session(pool, writer, hints, turns)
+        self._session = session = _Session(pool, writer, hints, self._turns)
         hints.hint = self._hint
         session.start(self._clock)
 
@@ -201,10 +203,9 @@ class PostgresStore:
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`.
 
-        If the answer is lost, the store finds out whether it was made, and waits for that for
-        three times its patience.  So a `StoreError` says that nothing was written, but for a
-        server that stays away for so long: then nobody knows.  To try again is harmless in
-        any case, since a commit that was made after all is a `Conflict` the second time.
+        If the answer is lost, the store finds out whether it was made, and waits for that as long
+        as it takes (up to `DECIDE` times its patience).  So a `StoreError` says that nothing was
+        written, but for a server that stays away for so long: then nobody knows.
         """
         session = self._opened()
         prepared = Prepared(commit, self._clock.now())

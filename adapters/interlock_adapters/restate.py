@@ -25,13 +25,13 @@ Options of the URL, beside the address where calls come in (port 8080):
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Set
+from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from interlock import Clock, Phase, SystemClock
+from interlock import Clock, Engine, Phase, SystemClock
 from interlock._engine import store_at
-from interlock.errors import Conflict, InvalidInput, StoreError, Unstorable
+from interlock.errors import Conflict, StoreError, Unstorable
 from interlock.lifecycle import LIFECYCLE, Event, Lifecycle, TaskRecord
 from interlock.stores import (
     Claim,
@@ -58,7 +58,7 @@ except ModuleNotFoundError as missing:
         name=missing.name,
     ) from missing
 
-__all__ = ["RestateStore"]
+__all__ = ["RestateStore", "worker"]
 
 #: Seconds that a store which closes waits for commits that are on their way.
 _CLOSING_S: Final = 30.0
@@ -102,6 +102,11 @@ class RestateStore:
         self._busy = 0
         self._calm: asyncio.Event | None = None
         self._closing: asyncio.Future[None] | None = None
+
+    def fires_with(self, lifecycle: Lifecycle, *, grace_s: float) -> None:
+        """What the handlers of this process fire with from now on: the engine's own settings."""
+        self.lifecycle = lifecycle
+        self.grace_s = grace_s
 
     def __repr__(self) -> str:
         """Without what may hold a password."""
@@ -196,7 +201,7 @@ class RestateStore:
         """See `SharedStore.turns`."""
         return self._turns
 
-    async def moved(self, seen: Mapping[str, int]) -> Set[str]:
+    async def moved(self, seen: Mapping[str, int]) -> AbstractSet[str]:
         """See `SharedStore.moved`."""
         if shared(self.projection):
             return await self.projection.moved(seen)
@@ -238,7 +243,7 @@ class RestateStore:
             case _:
                 raise Unstorable(f"task {task_id!r}: a worker refused it: {answer['why']}")
 
-    async def _call(self, task_id: str, handler: str, body: bytes) -> Any:
+    async def _call(self, task_id: str, handler: str, body: bytes) -> Any:  # noqa: ANN401  any JSON
         """Call the task's object until its answer is known."""
         delay_s = RETRY_S[0]
         async with self._on_its_way() as link:
@@ -338,3 +343,16 @@ class RestateStore:
     async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """See `Store.verify`: it is the projection that is checked."""
         return await self.projection.verify(lifecycle)
+
+
+async def worker(engine: Engine, until: asyncio.Event) -> None:
+    """Serve the handlers and take turns with an engine whose store is a `RestateStore`.
+
+    It opens the engine, and closes it when `until` is set: what can rest soon does, the rest is
+    handed to other workers (`Limits.drain_s`).
+
+    Raises:
+        StoreError: as for `RestateStore.open`.
+    """
+    async with engine:
+        await until.wait()

@@ -16,13 +16,14 @@ one `Stopping` ends whatever waits.  Its lifespan opens the engine once and drai
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from inspect import getmro
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from interlock import Deliverer, Engine
-from interlock.errors import EngineError
+from interlock.errors import EngineError, InvalidInput
 
 try:
     from starlette.applications import Starlette
@@ -39,10 +40,11 @@ try:
     from interlock_adapters._service_faces import push_of
     from interlock_adapters._service_front import Front, InOneLine, Mounted
     from interlock_adapters._service_paths import HEALTH, READY
+    from interlock_adapters._service_shared import Counted, StoreWatch
     from interlock_adapters._service_telemetry import Observed, observed
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
-    from interlock_adapters.config import Config, ServiceConfig
+    from interlock_adapters.config import Config, FacesConfig, ServiceConfig
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "interlock_adapters.service needs the service extra: pip install 'interlock[service]'",
@@ -82,7 +84,15 @@ class Service:
         self.quotas: Final = Quotas(self.config.quotas)
         #: As clients reach it.
         self.url: Final = self.config.server.url_at()
-        self._told: Final = told or Observed()
+        told = told or Observed()
+        counted: Counted | None = None
+        if engine.is_replica and told.counted is not None:
+            counted = Counted(engine, told.counted)
+            if told.metrics is not None:
+                told = replace(told, metrics=counted.before(told.metrics))
+        self._told: Final = told
+        #: None where nobody else can have the store.
+        self._store: Final = StoreWatch(engine) if engine.is_replica else None
         composition = Composition(
             engine=engine,
             config=self.config,
@@ -95,6 +105,8 @@ class Service:
         )
         inner = composition.composed()
         self._lives: Final = composition.lives
+        if counted is not None:
+            self._lives.append(counted.life)
         self._failed: Exception | None = None
         #: All of it.
         self.app: Final = Starlette(
@@ -108,8 +120,12 @@ class Service:
         )
 
     @classmethod
-    def of(cls, config: Config) -> Self:
+    def of(cls, config: Config, *, faces: bool = True, turns: bool = True) -> Self:
         """The service that a configuration describes, with an engine of its own.
+
+        On a store that processes share, one without `faces` is a worker: it runs agents, and
+        nobody can reach it but for its health (and metrics).  One without `turns` serves
+        requests only.
 
         Raises:
             InvalidInput: something cannot be found or made; every fault, with its place.
@@ -121,10 +137,14 @@ class Service:
             from interlock_adapters.a2a import CHANNEL  # noqa: PLC0415  of an extra
 
             deliverers[CHANNEL] = push
-        told = observed(config)
-        engine = engine_of(config, instructions, deliverers, told.observer)
+        served = config if faces else without_faces(config)
+        told = observed(served)
+        engine = engine_of(config, instructions, deliverers, told.observer, takes_turns=turns)
+        if not faces and not engine.is_replica:
+            wanted = "a store that processes share (postgresql://... or restate://...) is accepted"
+            raise InvalidInput([f"{config.at('store')}: {wanted} for a worker"])
         heard = instructions if _hears(engine) else None
-        return cls(engine, config, instructions=heard, told=told)
+        return cls(engine, served, instructions=heard, told=told)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
@@ -215,6 +235,8 @@ class Service:
 
     async def _ready(self, _request: Request) -> JSONResponse:
         why = self.not_ready()
+        if why is None and self._store is not None:
+            why = await self._store.why_not()
         if why is None:
             return JSONResponse({"status": "ready"}, headers=_FRESH)
         problem = {
@@ -231,12 +253,18 @@ class Service:
         )
 
     def not_ready(self) -> str | None:
-        """Why it takes no work now; None when it does."""
+        """Why it takes no work now; None when it does, if its store is there."""
         if self.stopping.begun:
             return "the service is stopping"
         if not self.engine.statistics().accepting:
             return "the engine is not open"
         return None
+
+
+def without_faces(config: Config) -> Config:
+    """The same, which nobody can reach."""
+    none = FacesConfig(a2a=None, mcp=None, management=False, console=False)
+    return config.model_copy(update={"faces": none})
 
 
 #: An answer of this moment.

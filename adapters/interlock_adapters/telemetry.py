@@ -11,11 +11,11 @@ everything that leaves, names included, and a hook that raises lets nothing out.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Final
 
-from interlock import CallSeen, Event, JsonValue, Statistics, TaskRecord, TurnSeen
+from interlock import CallSeen, Event, JsonValue, Phase, Statistics, TaskRecord, TurnSeen
 
 try:
     from opentelemetry import context as otel
@@ -78,6 +78,13 @@ class Telemetry:
     def found(self, records: Sequence[TaskRecord], *, last: bool) -> None:
         """Count tasks that were not finished."""
         self._metrics.found(records, last=last)
+
+    def counted(self, phases: Mapping[Phase, int]) -> None:
+        """How many tasks are in each phase, for who shares a store with others and asked it.
+
+        The engine does not call it: `Engine.counts` gives the numbers.
+        """
+        self._metrics.counted(phases)
 
     def closed(self) -> None:
         """Nothing is held any more."""

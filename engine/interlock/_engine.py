@@ -152,6 +152,7 @@ class Engine:
         new_id: Callable[[], str] = random_id,
         lifecycle: Lifecycle = LIFECYCLE,
         observer: Observer | None = None,
+        takes_turns: bool = True,
     ) -> None:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
@@ -164,10 +165,13 @@ class Engine:
         contexts; give another one only where runs must be repeatable, as in tests.
         `lifecycle` is the one that all its tasks live by: `LIFECYCLE`, or that with more in it
         (`Lifecycle.extend`).  `observer` is told what happens, and has no say in it.
+        Without `takes_turns` other engines on the same store run the agents, and this one does
+        all the rest.
 
         Raises:
             TypeError: an agent is of no kind that can be run.
-            InvalidInput: there is no agent, or one without a name, or the URL names no store.
+            InvalidInput: there is no agent, or one without a name, or the URL names no store, or
+                nobody else can take the turns.
         """
         self._agents: Final = Agents(agent)
         #: What runs its tasks, by name; not to be changed.  A single agent's name is "agent".
@@ -181,6 +185,9 @@ class Engine:
         self._told: Final = None if observer is None else Told(observer)
         self._store: Final = store_at(store) if isinstance(store, str) else store
         self._is_shared: Final = shared(self._store)
+        if not (takes_turns or self._is_shared):
+            raise InvalidInput(["takes_turns=False needs a store that processes share"])
+        self._takes_turns: Final = takes_turns
         own = self._store.clock if shared(self._store) else SystemClock()
         self.clock: Final[Clock] = clock or own
         #: Who serves the watches of each channel; not to be changed.
@@ -214,6 +221,7 @@ class Engine:
                 self.tools,
                 self.lifecycle,
                 self._told,
+                takes_turns=self._takes_turns,
             )
             if self._told is not None:
                 self._told.tell(self._told.to.opened, self.statistics)
@@ -257,6 +265,11 @@ class Engine:
     async def __aexit__(self, *_: object) -> None:
         """See `drain`."""
         await self.drain()
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether other engines may have the same tasks: what is known here may be out of date."""
+        return self._is_shared
 
     def statistics(self) -> Statistics:
         """What is held right now."""

@@ -1,12 +1,15 @@
-"""What people do to a store that no engine has open: the next one to open it acts on it.
+"""What people do to a store without an engine: the next one to open it acts on it.
 
-The store must be open, and nobody else may have it open.  The same is checked as by an engine,
-but for what only the agent and today's policies know: arguments that were edited are judged by
-those at the gate, before the tool is called.
+The store must be open, and nobody else may have it open, unless it is one that processes share:
+then the commit wants a turn where one is due, and whichever of them takes it up goes on.  The
+same is checked as by an engine, but for what only the agent and today's policies know: arguments
+that were edited are judged by those at the gate, before the tool is called.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from interlock._cell import Choice, always
 from interlock._conclusion import OPERATOR_NAME
 from interlock._edge import (
     actor_of,
@@ -23,9 +26,15 @@ from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._memory import OPERATOR
 from interlock._phases import Phase, Trigger
 from interlock._record import Ask, TaskRecord
+from interlock._replica import turn_after
+from interlock._shared import shared
 from interlock._store import Commit, Store
-from interlock.errors import InvalidInput, UnknownTask
+from interlock.errors import Conflict, InvalidInput, UnknownTask
 from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Limits
+
+#: Tries of a change to a task that others change at the same time; each loses to a commit that
+#: was made, so it takes very busy ones to use them up.
+_TRIES: Final = 50
 
 
 def operator_ask_of(record: TaskRecord) -> Ask:
@@ -67,16 +76,18 @@ async def resume_stopped(
         StoreError: it cannot be read or stored.
     """
     who = named(actor_of(actor, OPERATOR_NAME))
-    record = await _stored(store, task_id)
     no_message: list[JsonValue] = []
-    data: Data = {
-        "key": operator_ask_of(record).key,
-        "token": None,
-        "message": no_message,
-        "value": decision,
-        **as_operator(who),
-    }
-    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, who, at, lifecycle)
+
+    def resumed(record: TaskRecord) -> tuple[Trigger, Data]:
+        return Trigger.PROVIDE_INPUT, {
+            "key": operator_ask_of(record).key,
+            "token": None,
+            "message": no_message,
+            "value": decision,
+            **as_operator(who),
+        }
+
+    return await _fired(store, task_id, resumed, who, at, lifecycle)
 
 
 async def answer_stopped(
@@ -104,8 +115,7 @@ async def answer_stopped(
     said = answer.model_dump(mode="json")
     data = answered(_spoken(said, roles, limits), said)
     who = named(actor_of(actor, None))
-    record = await _stored(store, task_id)
-    return await _fired(store, record, Trigger.PROVIDE_INPUT, data, who, at, lifecycle)
+    return await _fired(store, task_id, always(Trigger.PROVIDE_INPUT, data), who, at, lifecycle)
 
 
 async def decline_stopped(
@@ -126,8 +136,7 @@ async def decline_stopped(
     said: JsonObject = {"ask": ask, "decline": True, "reason": reason}
     data = {**_spoken(said, roles, limits), "reason": reason, "grace_s": _limits(limits).grace_s}
     who = named(actor_of(actor, None))
-    record = await _stored(store, task_id)
-    return await _fired(store, record, Trigger.DECLINE, data, who, at, lifecycle)
+    return await _fired(store, task_id, always(Trigger.DECLINE, data), who, at, lifecycle)
 
 
 async def decide_stopped(
@@ -151,11 +160,13 @@ async def decide_stopped(
     said = decision.model_dump(mode="json")
     data = _spoken(said, roles, limits)
     who = named(actor_of(actor, None))
-    record = await _stored(store, task_id)
-    ask = record.ask(decision.ask)
-    payload = decided(data, decision, said, ask, grace_s=_limits(limits).grace_s)
     trigger = Trigger.DENY if isinstance(decision, Denial) else Trigger.APPROVE
-    return await _fired(store, record, trigger, payload, who, at, lifecycle)
+
+    def of_ask(record: TaskRecord) -> tuple[Trigger, Data]:
+        ask = record.ask(decision.ask)
+        return trigger, decided(data, decision, said, ask, grace_s=_limits(limits).grace_s)
+
+    return await _fired(store, task_id, of_ask, who, at, lifecycle)
 
 
 async def cancel_stopped(
@@ -186,7 +197,7 @@ async def cancel_stopped(
     if record.phase is Phase.CANCELLING:
         return record
     data: Data = {"grace_s": _limits(limits).grace_s, "reason": reason}
-    return await _fired(store, record, Trigger.CANCEL, data, who, at, lifecycle)
+    return await _fired(store, task_id, always(Trigger.CANCEL, data), who, at, lifecycle)
 
 
 def _limits(limits: Limits | None) -> Limits:
@@ -208,16 +219,25 @@ async def _stored(store: Store, task_id: str) -> TaskRecord:
 
 async def _fired(
     store: Store,
-    record: TaskRecord,
-    trigger: Trigger,
-    data: Data,
+    task_id: str,
+    choose: Choice,
     actor: str,
     at: float,
     lifecycle: Lifecycle,
 ) -> TaskRecord:
-    """Fire and commit; nobody waits for what is to follow, which the next start sees to."""
-    # A clock that was set back must not make the log go back in time.
-    signal = Signal(trigger, data, actor, max(at, record.updated_at))
-    move = lifecycle.fire(record, signal)
-    await store.commit(Commit(move.record, (move.event,)))
-    return move.record
+    """Fire and commit; nobody waits for what is to follow, which an engine sees to."""
+    left = _TRIES if shared(store) else 1
+    while True:
+        record = await _stored(store, task_id)
+        trigger, data = choose(record)
+        # A clock that was set back must not make the log go back in time.
+        move = lifecycle.fire(record, Signal(trigger, data, actor, max(at, record.updated_at)))
+        turn = turn_after(move.record, [move]) if shared(store) else None
+        left -= 1
+        try:
+            await store.commit(Commit(move.record, (move.event,), turn=turn))
+        except Conflict:
+            if not left:
+                raise
+            continue  # Somebody was quicker: what is wanted is judged by what is so now.
+        return move.record

@@ -75,7 +75,10 @@ class Replica:
         lifecycle: Lifecycle,
         admission: Admission,
         hands: Hands,
+        *,
+        takes_turns: bool,
     ) -> None:
+        self._takes_turns: Final = takes_turns
         self._store: Final = store
         self._clock: Final = clock
         self._limits: Final = limits
@@ -96,12 +99,13 @@ class Replica:
     # --- its own life -----------------------------------------------------------------
 
     async def open(self, writer: Writer) -> None:
-        """Take up turns, and look at what others do."""
+        """Take up turns, unless others are to, and look at what others do."""
         self._writer = writer
         self._tidied_at = self._clock.now()
         self._store.on_hint(self._hint)
         self._again()
-        await self._store.turns.start(self._run, slots=self._limits.running_turns_max)
+        if self._takes_turns:
+            await self._store.turns.start(self._run, slots=self._limits.running_turns_max)
 
     async def rest(self) -> None:
         """Take up nothing more."""
@@ -206,14 +210,9 @@ class Replica:
 
     def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
         """See `_writer.Others`: a turn, unless it is this process that has it."""
-        if isinstance(record.details, Queued):
-            return TurnWanted(record.task_id, record.epoch, record.details.not_before)
-        if cell.held or record.phase not in AT_WORK:
+        if cell.held and not isinstance(record.details, Queued):
             return None
-        for move in moves:
-            if any(isinstance(e, StartTurn | ResumeTurn | StopTurn) for e in move.effects):
-                return TurnWanted(record.task_id, record.epoch)
-        return None
+        return turn_after(record, moves)
 
     async def sure(self, cell: Cell) -> bool:
         """Whether the task is still this process's, before something that cannot be taken back."""
@@ -329,6 +328,18 @@ async def _either(done: "asyncio.Future[Any]", cell: Cell) -> None:
 def _done(over: "asyncio.Future[None]") -> None:
     if not over.done():
         over.set_result(None)
+
+
+def turn_after(record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
+    """The turn that a task wants after these moves, if it is nobody's who makes them."""
+    if isinstance(record.details, Queued):
+        return TurnWanted(record.task_id, record.epoch, record.details.not_before)
+    if record.phase not in AT_WORK:
+        return None
+    for move in moves:
+        if any(isinstance(e, StartTurn | ResumeTurn | StopTurn) for e in move.effects):
+            return TurnWanted(record.task_id, record.epoch)
+    return None
 
 
 def wanted_of(record: TaskRecord) -> TurnWanted:

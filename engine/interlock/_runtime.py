@@ -77,6 +77,8 @@ class Runtime:
         toolbox: Toolbox,
         lifecycle: Lifecycle,
         told: Told | None = None,
+        *,
+        takes_turns: bool = True,
     ) -> None:
         self.told: Final = told
         self.lifecycle: Final = lifecycle
@@ -87,7 +89,7 @@ class Runtime:
         self.admission: Final = Admission(limits)
         #: None where this process has the store for itself.
         self.replica: Final = (
-            Replica(store, clock, limits, lifecycle, self.admission, self)
+            Replica(store, clock, limits, lifecycle, self.admission, self, takes_turns=takes_turns)
             if shared(store)
             else None
         )

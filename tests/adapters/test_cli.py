@@ -226,7 +226,7 @@ def test_a_store_that_is_not_there_is_not_made(
     assert not path.exists()
 
 
-@pytest.mark.parametrize("url", ["tasks.db", "sqlite:///", "postgresql://host/db", "memory:"])
+@pytest.mark.parametrize("url", ["tasks.db", "sqlite:///", "mysql://host/db", "memory:"])
 def test_a_store_that_is_no_sqlite_url_is_explained(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,11 +130,7 @@ def by_thread(task: SyncTaskContext) -> Any:
                 for key, options in _pair(step):
                     results.append(task.ask(key, key=key, **options))
             case "authorize":
-                try:
-                    approved = task.authorize("book", step["arguments"], **_terms(step))
-                    results.append(task.call(book, step["name"], approved, key_as="call"))
-                except Denied:
-                    results.append("denied")
+                results.append(_booked_on_a_thread(task, step))
             case "emit":
                 task.emit(step["name"])
             case "progress":
@@ -149,6 +145,14 @@ def by_thread(task: SyncTaskContext) -> Any:
                 )
                 time.sleep(0.001)
     return {"results": results}
+
+
+def _booked_on_a_thread(task: SyncTaskContext, step: Step) -> str:
+    try:
+        approved = task.authorize("book", step["arguments"], **_terms(step))
+    except Denied:
+        return "denied"
+    return task.call(book, step["name"], approved, key_as="call")
 
 
 async def by_generator(task: TaskContext) -> AsyncGenerator[Any, Any]:

@@ -25,7 +25,6 @@ from faults.agent import AGENTS
 from faults.failpoints import AnswerPoints, Plan
 from interlock import Engine, Limits
 from interlock._clock import SystemClock
-from interlock._journal import Journal
 from interlock._sqlite import SqliteStore
 from interlock._store import Commit
 from interlock_adapters.a2a import A2ASettings, a2a_routes
@@ -100,7 +99,7 @@ def serve(life: Life, listener: socket.socket) -> None:
     world.settle(directory / "world.jsonl")
     failpoints.follow(life.plan)
     if life.mutant == "call_twice":
-        forget_doubts()
+        failpoints.forget_doubts()
     engine = Engine(
         AGENTS[life.agent],
         store=store_of(life),
@@ -140,15 +139,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             _tell("ready")
-
-
-def forget_doubts() -> None:
-    """A planted bug: a call that is in doubt is simply made again."""
-
-    async def nothing(*_: object) -> None:
-        return None
-
-    setattr(Journal, "_in_doubt", nothing)  # noqa: B010
 
 
 def _tell(line: str) -> None:

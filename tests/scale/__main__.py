@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from faults.evidence import Finding
 from scale.audit import summary
-from scale.hosts import HOSTS, Host
+from scale.hosts import HOSTS
 from scale.replica import MUTANTS
-from scale.rounds import BLOWS, Tally, round_of
+from scale.rounds import BLOWS, Place, Tally, placed, round_of
 
 #: One store lives so many kills, then it is audited.
 KILLS_A_ROUND: Final = 25
@@ -68,10 +68,10 @@ async def run(options: argparse.Namespace) -> bool:
     """Every round, and the figures; whether nothing was found."""
     began = time.monotonic()
     total = Tally()
-    async with HOSTS[options.host]() as host:
+    async with placed(HOSTS[options.host](), clients=options.clients) as place:
         for plan in plans(options.kills):
             if options.round in {"", plan.name}:
-                tally = await one_round(host, plan, options)
+                tally = await one_round(place, plan, options)
                 add(total, tally)
                 took_s = time.monotonic() - began
                 print(
@@ -83,14 +83,14 @@ async def run(options: argparse.Namespace) -> bool:
     return not total.findings
 
 
-async def one_round(host: Host, plan: Plan, options: argparse.Namespace) -> Tally:
+async def one_round(place: Place, plan: Plan, options: argparse.Namespace) -> Tally:
     """A round in a directory of its own, which is kept if anything was found."""
     directory = Path(tempfile.mkdtemp(dir=Path(__file__).parent, prefix=".data-"))
     seed = f"{options.seed}/{plan.name}"
     again = f"{directory} is kept; again: make scale SEED={options.seed} "
     again += f"SCALE_HOST={options.host} SCALE_KILLS={options.kills} SCALE_ROUND={plan.name}"
     try:
-        tally = await round_of(host, directory, seed, BLOWS[plan.blows], plan.times, **plan.life)
+        tally = await round_of(place, directory, seed, BLOWS[plan.blows], plan.times, **plan.life)
     except BaseException:
         print(f"round {plan.name} broke off; {again}")
         raise
@@ -142,6 +142,7 @@ def main() -> None:
     """Run, and exit with 1 if anything was found."""
     parser = argparse.ArgumentParser(description="Two replicas on one store, under blows.")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--host", choices=sorted(HOSTS), default="postgres")
     parser.add_argument("--round", default="", help="only this one, by its name")

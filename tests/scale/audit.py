@@ -5,6 +5,7 @@ witness (`witness.py`), what streams showed from their readers (`load.py`), what
 whom from the cluster (`cluster.py`).
 """
 
+import itertools
 import json
 import statistics
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from typing import Any, Final
 from faults.audit import RULES as OF_FAULTS
 from faults.audit import Report, figures_of
 from faults.evidence import Entry, Evidence, Finding, Found, Kept
-from faults.world import effects_in
+from faults.world import Effect, effects_in
 from interlock import TaskQuery
 from interlock.stores import SharedStore
 from interlock.testing import violations
@@ -190,18 +191,29 @@ def no_stale_start(evidence: Scaled) -> Found:
 
 
 def no_stale_effect(evidence: Scaled) -> Found:
-    """Nothing is done for a task by a process from which another one has taken it."""
+    """Nothing is done for a task by a process from which another one has taken it.
+
+    But for what was begun before: a process may be stopped between the two.
+    """
     takes = evidence.takes()
+    done: dict[tuple[int, str], list[Effect]] = defaultdict(list)
     for effect in evidence.effects:
-        task_id = effect.call.partition("/")[0]
-        before = [line for line in takes[task_id] if line["at"] <= effect.at]
-        own = max((line["epoch"] for line in before if line["pid"] == effect.pid), default=None)
-        if own is None:
-            continue  # The line of its claim may be under way.
-        later = _newer(before, own, effect.at, effect.pid)
-        if later is not None:
-            late_s = effect.at - later["at"]
-            yield task_id, f"{effect.call} was done by {effect.pid} {late_s:.3f} s after a claim"
+        done[effect.pid, effect.call].append(effect)
+    begun: dict[tuple[int, str], list[Json]] = defaultdict(list)
+    for line in evidence.witnessed:
+        if "called" in line:
+            begun[line["pid"], f"{line['called']}/{line['key']}"].append(line)
+    for (pid, call), effects in done.items():
+        task_id = call.partition("/")[0]
+        for effect, line in itertools.zip_longest(effects, begun[pid, call][: len(effects)]):
+            at = effect.at if line is None else line["at"]
+            before = [take for take in takes[task_id] if take["at"] <= at]
+            own = max((take["epoch"] for take in before if take["pid"] == pid), default=None)
+            if own is None:
+                continue  # The line of its claim may be under way.
+            if (later := _newer(before, own, at, pid)) is not None:
+                late_s = effect.at - later["at"]
+                yield task_id, f"{call} was done by {pid} {late_s:.3f} s after another's claim"
 
 
 def _newer(takes: list[Json], epoch: int, at: float, pid: int) -> Json | None:
@@ -222,7 +234,8 @@ def gapless(evidence: Scaled) -> Found:
         shown = [line for line in lines if "shown" in line]
         if not shown:
             continue
-        begins, after = shown[0], lines[0]["after"]
+        begins = shown[0]
+        after = lines[0]["after"] or begins["place"]
         if begins["shown"] != "task" or begins["place"] != after:
             yield task_id, f"stream {number} after {after} begins with {begins}"
         visible = [entry.seq for entry in task.log if entry.seq > after and _is_shown(entry)]
@@ -238,9 +251,13 @@ def gapless(evidence: Scaled) -> Found:
 def read_to_the_end(evidence: Scaled) -> Found:
     """Every reader saw everything, down to the outcome, and was never refused."""
     seen: dict[str, set[int]] = defaultdict(set)
+    #: Where each began.
+    firsts: dict[str, int] = {}
     for line in evidence.read:
         if "shown" in line and line["shown"] != "task":
             seen[line["task"]].add(line["seq"])
+        elif "shown" in line:
+            firsts.setdefault(line["task"], line["place"])
         if "unread" in line:
             yield line["task"], f"its reader gave up: {line['unread']}"
         # "Internal" is what a reader is told while the store is away.
@@ -248,9 +265,10 @@ def read_to_the_end(evidence: Scaled) -> Found:
             yield line["task"], f"its reader was refused: {line['error']}"
     for task_id in {line["task"] for line in evidence.read}:
         task = evidence.tasks.get(task_id)
-        if task is None:
+        if task is None or task_id not in firsts:
             continue
-        visible = {entry.seq for entry in task.log if entry.seq > 1 and _is_shown(entry)}
+        first = firsts[task_id]
+        visible = {entry.seq for entry in task.log if entry.seq > first and _is_shown(entry)}
         if missing := visible - seen[task_id]:
             yield task_id, f"its reader never saw {sorted(missing)}"
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import time
 from collections.abc import AsyncGenerator
@@ -91,24 +90,26 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def clustered(life: Life) -> AsyncGenerator[Cluster]:
-    """Replicas that are not started yet, and a balancer, for as long as a block lasts."""
+async def forkers() -> AsyncGenerator[list[Server]]:
+    """The processes that fork replicas, one for each, for as long as a block lasts."""
     async with contextlib.AsyncExitStack() as stack:
-        replicas = [
-            await stack.enter_async_context(forker("scale.replica")) for _ in range(REPLICAS)
-        ]
-        ports = [int(replica.url.rpartition(":")[2]) for replica in replicas]
-        proxy = await stack.enter_async_context(proxied(ports))
-        stack.callback(_thawed, replicas)
-        yield Cluster(replicas, proxy, life)
+        coming = [stack.enter_async_context(forker("scale.replica")) for _ in range(REPLICAS)]
+        yield [*await asyncio.gather(*coming)]
 
 
-def _thawed(replicas: list[Server]) -> None:
-    """Nobody is left stopped, whatever went wrong: who is stopped cannot be waited for."""
-    for replica in replicas:
-        if replica.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(replica.pid, signal.SIGKILL)
+@contextlib.asynccontextmanager
+async def clustered(replicas: list[Server], life: Life) -> AsyncGenerator[Cluster]:
+    """Replicas that are not started yet, and a balancer, for as long as a block lasts."""
+    ports = [int(replica.url.rpartition(":")[2]) for replica in replicas]
+    async with proxied(ports) as proxy:
+        try:
+            yield Cluster(replicas, proxy, life)
+        finally:
+            # Nobody is left, whatever went wrong.
+            for replica in replicas:
+                if replica.pid:
+                    replica.signal(signal.SIGKILL)
+                    await replica.ended()
 
 
 def _is_stopped(pid: int) -> bool:

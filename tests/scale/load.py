@@ -35,13 +35,13 @@ _ENDS: Final = frozenset({"completed", "failed", "cancelled", "timed_out", "reje
 class Reader:
     """Follows one task from its first event to its outcome, over as many streams as it takes."""
 
-    def __init__(self, url: str, task_id: str, path: Path) -> None:
+    def __init__(self, url: str, task_id: str, path: Path, *, after: int = 1) -> None:
         self._url = url
         self._task_id = task_id
         self._path = path
         self._streams = itertools.count(1)
-        #: The place up to which everything was seen.
-        self.place = 1
+        #: The place up to which everything was seen; 0 begins with the task as it is.
+        self.place = after
         self.over = False
 
     async def run(self) -> None:
@@ -66,10 +66,9 @@ class Reader:
         self._note(stream=number, after=self.place)
         call = {"jsonrpc": "2.0", "id": 1, "method": "SubscribeToTask"}
         body = call | {"params": {"id": self._task_id}}
+        headers = {"Last-Event-ID": str(self.place)} if self.place else {}
         try:
-            async with http.stream(
-                "POST", "/rpc", json=body, headers={"Last-Event-ID": str(self.place)}
-            ) as response:
+            async with http.stream("POST", "/rpc", json=body, headers=headers) as response:
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
                         self._shown(number, json.loads(line[5:]))

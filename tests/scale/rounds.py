@@ -6,27 +6,45 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from faults.evidence import Finding
-from faults.run import Loading, Trouble
+from faults.run import Loading, Server
 from interlock import Phase, TaskQuery
 from interlock.stores import SharedStore
 from scale.audit import Scaled, gathered, handovers, judged
-from scale.cluster import REPLICAS, Cluster, clustered
+from scale.cluster import REPLICAS, Cluster, clustered, forkers
 from scale.hosts import Host
 from scale.load import ScaleClient
 from scale.replica import Life, store_of
 
-#: Clients of a round, each with one task at a time.
+#: Clients of a round, each with one task at a time, unless said otherwise.
 CLIENTS: Final = 4
 #: Seconds that a task may take from its outcome to being finalized: a replica that was killed
 #: in between leaves that to others, who look for it now and then.
 FINALIZED_S: Final = 45.0
 #: So many times longer than it takes to be taken for dead is a frozen replica kept.
 FROZEN: Final = 2.0
+
+
+class Place(NamedTuple):
+    """Where rounds take place, one after the other."""
+
+    host: Host
+    replicas: list[Server]
+    clients: int
+
+
+@contextlib.asynccontextmanager
+async def placed(
+    host: AbstractAsyncContextManager[Host], *, clients: int = CLIENTS
+) -> AsyncGenerator[Place]:
+    """A place for rounds, for as long as a block lasts."""
+    async with host as started, forkers() as replicas:
+        yield Place(started, replicas, clients)
 
 
 @dataclass
@@ -46,6 +64,7 @@ class Round:
 
     cluster: Cluster
     host: Host
+    clients: int
     dice: random.Random
     tally: Tally
 
@@ -66,11 +85,7 @@ class Round:
         return max(range(REPLICAS), key=lambda number: takes[pids[number]])
 
     async def settled(self) -> None:
-        """Wait until everything is finalized.
-
-        Raises:
-            Trouble: it takes too long.
-        """
+        """Wait until everything is finalized; what takes too long is a finding."""
         store = reading(self.host, self.cluster.life)
         await store.open()
         try:
@@ -187,34 +202,33 @@ async def loaded(run: Round, seed: str) -> AsyncGenerator[None]:
     """Both replicas under load, for as long as a block lasts; then all that was begun ends."""
     loading = Loading()
     cluster = run.cluster
-    for number in range(REPLICAS):
-        await cluster.start(number)
+    await asyncio.gather(*(cluster.start(number) for number in range(REPLICAS)))
     async with asyncio.TaskGroup() as group:
-        for number in range(CLIENTS):
+        for number in range(run.clients):
             client = ScaleClient(number, seed, cluster.proxy.url, cluster.directory)
             loading.clients.append(client)
             loading.errands.append(group.create_task(client.run(loading.goes_on)))
         yield
         await loading.end()
     await run.settled()
-    for number in range(REPLICAS):
-        await cluster.drain(number)
+    await asyncio.gather(*(cluster.drain(number) for number in range(REPLICAS)))
 
 
 async def round_of(
-    host: Host, directory: Path, seed: str, blows: Blows, times: int, **life: Any
+    place: Place, directory: Path, seed: str, blows: Blows, times: int, **life: Any
 ) -> Tally:
     """One round in a directory, on a store of its own.
 
     Raises:
         Trouble: a replica ended by itself, or would not come up or stop.
     """
+    host, replicas, clients = place
     url = await host.fresh()
     run_life = Life(url, str(directory), **life)
     tally = Tally()
-    async with clustered(run_life) as cluster:
+    async with clustered(replicas, run_life) as cluster:
         # The dice decide what is done and when, and not what the kernel makes of it.
-        run = Round(cluster, host, random.Random(seed), tally)  # noqa: S311
+        run = Round(cluster, host, clients, random.Random(seed), tally)  # noqa: S311
         async with loaded(run, seed):
             await blows(run, times)
     evidence = await gathered(reading(host, run_life), directory)
@@ -228,6 +242,3 @@ async def round_of(
 def _timed(tally: Tally, evidence: Scaled) -> None:
     for blow in ("kill", "freeze", "drain"):
         tally.handovers[blow] = handovers(evidence, blow)
-
-
-__all__ = ["BLOWS", "CLIENTS", "Round", "Tally", "Trouble", "round_of"]

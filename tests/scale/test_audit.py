@@ -36,7 +36,10 @@ def evidence() -> Scaled:
     entries = [Entry(number, *fields) for number, fields in enumerate(log, start=1)]
     task = Kept("t", "finalized", len(entries), entries)
     submit = {"n": "1", "op": "submit", "token": "m", "steps": steps}
-    journal = [{**submit, "fate": "sent", "task": ""}, {"n": "1", "fate": "acked", "task": "t"}]
+    journal: list[Json] = [
+        {**submit, "fate": "sent", "task": ""},
+        {"n": "1", "fate": "acked", "task": "t"},
+    ]
     witnessed = [committed(entry, A if entry.seq < 5 else B) for entry in entries]
     witnessed += [began(A, 1, 4.5), began(B, 2, 6.5)]
     witnessed.sort(key=lambda line: line["at"])
@@ -52,7 +55,7 @@ def evidence() -> Scaled:
         shown(2, "artifactUpdate", 8, place=7),
         shown(2, "statusUpdate", 8),
     ]
-    blows = [{"blow": "kill", "pid": A, "at": 4.75}]
+    blows: list[Json] = [{"blow": "kill", "pid": A, "at": 4.75}]
     return Scaled({"t": task}, {"m": "t"}, journal, effects, witnessed, read, blows)
 
 

@@ -63,8 +63,15 @@ def smolagents_mcp(module: ModuleType) -> Target:
     return Target.of(make)
 
 
+def two_replicas(module: ModuleType) -> Target:
+    """It calls, and its tool is under policy; who runs it is all the same."""
+    box = Toolbox([module.book], policies=Policies({"book": Policy(confirm="always")}))
+    return Target.of(Engine(module.agent, tools=box))
+
+
 TARGETS: Final[tuple[Callable[[ModuleType], Target], ...]] = (
     *(embed, fastapi_app, mcp_server, payment, starlette_app, tools, smolagents_mcp),
+    two_replicas,
 )
 
 
@@ -78,7 +85,8 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Mod
     def loaded(name: str) -> ModuleType:
         with monkeypatch.context() as patched:
             patched.setattr(asyncio, "run", left)
-            return module_at(EXAMPLES / f"{name}.py")
+            file = EXAMPLES / f"{name}.py"
+            return module_at(file if file.exists() else EXAMPLES / name / "agent.py")
 
     for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(variable, raising=False)
@@ -93,7 +101,9 @@ def taken_in(report: Report) -> set[str]:
 
 def test_no_example_is_left_out() -> None:
     """Whoever adds one says how it is fuzzed.  Source: R-FUZZ-27."""
-    assert {make.__name__ for make in TARGETS} == {path.stem for path in EXAMPLES.glob("*.py")}
+    alone = {path.stem for path in EXAMPLES.glob("*.py")}
+    folders = {path.parent.name for path in EXAMPLES.glob("*/agent.py")}
+    assert {make.__name__ for make in TARGETS} == alone | folders
 
 
 @pytest.mark.parametrize("make", TARGETS, ids=[make.__name__ for make in TARGETS])

@@ -382,7 +382,7 @@ class MemoryTurns:
     async def stop(self) -> None:
         """See `Turns.stop`."""
         self._replica.resting = True
-        # What a dead replica had is nobody's until it is handed out again, and has ended all the same.
+        # What a dead replica had may have ended, too, although nobody hears of that.
         while runs := [h.task for h in self._replica.holds if h.task and not h.task.done()]:
             await asyncio.wait(runs)
         self._replica.run = None

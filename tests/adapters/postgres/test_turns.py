@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from interlock.stores import Commit, SharedStore, TurnWanted
+from interlock.errors import StoreError
+from interlock.stores import Commit, SharedStore, TurnWanted, shared
 from interlock.testing._shared_contract import check_turns_of_the_dead_are_handed_out_again
 from interlock.testing._store_contract import asked, commit_of, started, submitted
 from interlock_adapters._postgres_writer import job_of, lock_of, task_of
@@ -90,6 +91,37 @@ def test_no_two_tasks_share_a_lock() -> None:
     assert len({lock_of(name) for name in names}) == len(names)
 
 
+async def test_what_is_not_open_hands_out_nothing(pg_url: str) -> None:
+    """It is a shared store all the same, is not sure, and says what is wrong.  R-PG-10."""
+    store = fast(pg_url)
+    assert shared(store)
+    assert not store.turns.is_sure()
+    with pytest.raises(StoreError, match="not open"):
+        await store.turns.start(Runs().run, slots=1)
+    with pytest.raises(StoreError, match="not open"):
+        await store.turns.waiting()
+    await store.turns.rest()
+    await store.turns.stop()
+
+
+async def test_what_a_run_leaves_behind_is_handed_out_again(pg_url: str) -> None:
+    """A run that was cancelled, and a job that is not to be understood.  R-PG-14."""
+    async with asyncio.timeout(30), opened(pg_url) as store:
+        tries: asyncio.Queue[TurnWanted] = asyncio.Queue()
+
+        async def run(wanted: TurnWanted) -> bool:
+            tries.put_nowait(wanted)
+            if tries.qsize() == 1:
+                raise asyncio.CancelledError
+            return True
+
+        await store.turns.start(run, slots=1)
+        await store.commit(wanting("t"))
+        await _until(lambda: tries.qsize() == 2)
+        assert [tries.get_nowait().task_id for _ in range(2)] == ["t", "t"]
+        await store.turns.stop()
+
+
 async def test_what_is_wanted_now_goes_before_what_is_wanted_later(pg_url: str) -> None:
     """A cancel must not wait for the end of a back-off.  R-PG-11."""
     async with asyncio.timeout(20), opened(pg_url) as store:
@@ -121,7 +153,7 @@ async def test_turns_of_the_dead_are_handed_out_again(pg_url: str) -> None:
     async def kill(store: SharedStore) -> None:
         assert isinstance(store, PostgresStore)
         session = store._opened()
-        turns = session.turns
+        turns = store.turns
         turns.is_resting = True
         for helper in (*turns._helpers, *session.helpers):
             helper.cancel()
@@ -200,6 +232,29 @@ async def test_who_was_taken_for_dead_does_no_harm(pg_url: str, caplog: Any) -> 
         await other.turns.stop()
         assert await sql(pg_url, "SELECT id FROM procrastinate_jobs") == []
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_nobody_is_judged_by_who_has_just_come(pg_url: str) -> None:
+    """After an outage everybody has been silent: that says nothing yet.  R-PG-16."""
+    async with asyncio.timeout(30):
+        one, two = (PostgresStore(pg_url, heartbeat_s=5.0, dead_after_s=12.0) for _ in range(2))
+        await one.open()
+        await two.open()
+        try:
+            here, there = Runs(), Runs()
+            await one.turns.start(here.run, slots=1)
+            await one.commit(wanting("t"))
+            _, end = await here.began.get()
+            await sql(pg_url, "UPDATE procrastinate_workers SET last_heartbeat = '2020-01-01'")
+            await two.turns.start(there.run, slots=1)
+            # It has looked at the others by then, and more than once.
+            await _later(two, 2.5)
+            assert there.began.empty()
+            assert len(await sql(pg_url, "SELECT id FROM procrastinate_jobs")) == 1
+            end.set_result(True)
+        finally:
+            await two.close()
+            await one.close()
 
 
 async def test_a_process_that_was_forgotten_goes_on_as_another(pg_url: str) -> None:

@@ -44,7 +44,7 @@ mcp:
   both: {url: "ftp://x"}
   none: {}
 limits: {running_turns_max: 0}
-store: postgres://x
+store: mysql://db/tasks
 faces:
   a2a: maybe
   mcp: {path: mcp}
@@ -64,7 +64,7 @@ app.yaml:1: name: it is shown to everybody, so nothing of the environment is put
 write it out ($${ for a literal ${)
 app.yaml:2: agnt: there is no such setting (did you mean agent?); the settings are: name, \
 description, version, server, faces, auth, quotas, telemetry, log, agent, tools, mcp, policies, \
-plugins, qualified, agent_tools, lifecycle, limits, store
+plugins, qualified, agent_tools, lifecycle, limits, store, postgres
 app.yaml:4: agent.model.provider: openai, or a module:name that makes a model is accepted
 app.yaml:4: agent.model.id: it is missing; a text is accepted
 app.yaml:4: agent.model.api_key_env: the name of a variable of the environment, as \
@@ -82,7 +82,8 @@ app.yaml:12: pay: there is nothing in it; {} is a policy without conditions
 app.yaml:13: mcp.both.url: an address as https://shop.example/mcp is accepted
 app.yaml:14: mcp.none: one of url and command is accepted
 app.yaml:15: limits.running_turns_max: Input should be greater than or equal to 1
-app.yaml:16: store: 'memory:' or sqlite:///path/to/file.db is accepted
+app.yaml:16: store: 'memory:', sqlite:///path/to/file.db, postgres://..., postgresql://..., \
+restate://... is accepted
 app.yaml:18: faces.a2a: true, false or a mapping is accepted
 app.yaml:19: faces.mcp.path: a path as /mcp is accepted
 app.yaml:20: faces.console: true or false is accepted

@@ -20,7 +20,7 @@ from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
 from interlock.testing.fuzz._moves import KINDS, Kind
 from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
-from interlock.testing.fuzz._oracle_threads import check_threads, left_by_agents, tasks_of_engine
+from interlock.testing.fuzz._oracle_threads import left_by_agents, tasks_of_engine
 from interlock.testing.fuzz._report import Failure, raised
 from interlock.testing.fuzz._sim import Deadlock, Simulation, StepLimit
 from interlock.testing.fuzz._sim_stuck import Stuck
@@ -165,7 +165,7 @@ class Run(World):
     async def check_still(self) -> None:
         """Raise what is broken while nothing moves."""
         check_still(self.process, self.disk)
-        check_threads(self.process, self.disk, self.simulation.threads())
+        self.check_all_threads()
         self.check_answered()
         self.check_followers(still=True)
         await self.check_gone(self.process)
@@ -263,7 +263,8 @@ class Run(World):
 
     def check_all_threads(self) -> None:
         """Check the threads of every process."""
-        check_threads(self.process, self.disk, self.simulation.threads())
+        for process in self.processes.values():
+            self.check_threads_of(process)
 
     def result(self, seed: int, found: Broken | None) -> Ran:
         """What it came to."""

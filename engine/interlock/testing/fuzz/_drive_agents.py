@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
@@ -19,8 +19,13 @@ _MEANT: Final = (Rejected, Retryable, Denied)
 class Alive:
     """How many runs of an agent there are for each task, in one process."""
 
-    def __init__(self, errors: Counter[str] | None = None) -> None:
-        """`errors` counts what agents raise that they did not mean."""
+    def __init__(
+        self,
+        errors: Counter[str] | None = None,
+        begins: Callable[[str], object] = lambda _task_id: None,
+    ) -> None:
+        """`errors` counts what agents raise that they did not mean; `begins` hears of each run."""
+        self._begins: Final = begins
         self.turns: Final[Counter[str]] = Counter()
         self._errors: Final[Counter[str]] = Counter() if errors is None else errors
 
@@ -70,6 +75,7 @@ class Alive:
     def _alive(self, task_id: str) -> Generator[None]:
         """A block in which an agent runs for a task."""
         self.turns[task_id] += 1
+        self._begins(task_id)
         try:
             yield
         except (Exception, SystemExit) as error:

@@ -29,7 +29,8 @@ class Clients(ABC):
         self.followers: Final[list[Follower]] = []
         #: What a client met that must not be; raised at the next look.
         self.met: Final[list[Broken]] = []
-        self._requests: Final[dict[asyncio.Future[None], str]] = {}
+        #: Who waits for an answer: of which process, and for what.
+        self._requests: Final[dict[asyncio.Future[None], tuple[str, str]]] = {}
         #: The last connection of each follower.
         self._streams: Final[dict[str, asyncio.Future[None]]] = {}
 
@@ -58,14 +59,15 @@ class Clients(ABC):
         for follower in self.followers:
             follower.connected = False
 
-    def check_answered(self) -> None:
-        """Check that nobody waits for an answer.
+    def check_answered(self, *, of: str | None = None) -> None:
+        """Check that nobody waits for an answer, or for one of that process.
 
         Raises:
             Broken: somebody does.
         """
-        for line in self._requests.values():
-            raise Broken("hang", f"nobody answers: {line}")
+        for process, line in self._requests.values():
+            if of is None or of == process:
+                raise Broken("hang", f"nobody answers: {line}")
 
     def check_followers(self, *, still: bool) -> None:
         """Check what the followers have seen; see `check_follower`."""
@@ -86,8 +88,9 @@ class Clients(ABC):
         What it is told goes to the line `step` of the trace.  `promise` is what it may rely on
         when it is accepted; `must_fail` is what is broken when it is, before `until`.
         """
-        client = self.task_of(self.process, self._client(step, call, promise, must_fail, until))
-        self._requests[client] = self.steps[step]
+        process = self.process
+        client = self.task_of(process, self._client(step, call, promise, must_fail, until))
+        self._requests[client] = process.name, self.steps[step]
         client.add_done_callback(lambda done: self._requests.pop(done, None))
 
     async def _client(

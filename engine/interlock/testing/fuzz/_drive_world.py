@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from interlock._machine import Lifecycle
@@ -21,6 +22,7 @@ from interlock.testing.fuzz._faults import ALL_FAULTS, Disk, FaultyStore, Watche
 from interlock.testing.fuzz._faults_tools import FaultySource
 from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise
 from interlock.testing.fuzz._oracle_threads import check_threads
+from interlock.testing.fuzz._outside import Outside
 from interlock.testing.fuzz._report import Invariant
 from interlock.testing.fuzz._sim import Simulation
 from interlock.testing.fuzz._sim_own import OwnLocks
@@ -51,12 +53,21 @@ class Plan:
     locks: OwnLocks = field(init=False, compare=False, repr=False)
     #: How many engines share a store; 1 for one engine that has its own.
     replicas: int = 1
-    #: Keeps the tasks of replicas instead of a memory: the URL of a store.
-    store: str | None = None
+    #: Keeps the tasks of replicas instead of a memory: the URL of a store; may hold a password.
+    store: str | None = field(default=None, repr=False)
+    #: The store that is meant.
+    outside: Outside | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Find the locks."""
         object.__setattr__(self, "locks", OwnLocks(self.target.modules))
+        if self.store is not None:
+            object.__setattr__(self, "outside", Outside(self.store, self.lifecycle))
+
+    def close(self) -> None:
+        """Let go of the store; it is opened again when it is needed."""
+        if self.outside is not None:
+            self.outside.close()
 
 
 def _some_of(faults: AbstractSet[str], tape: SteeredTape) -> frozenset[str]:
@@ -82,7 +93,7 @@ class World(Clients):
         self.target: Final = plan.target
         self._locks: Final = plan.locks
         #: What may go wrong in this run.
-        self.faults: Final = _some_of(plan.faults, tape)
+        self.faults = _some_of(plan.faults, tape)
         self.tape: Final = tape
         self.simulation: Final = simulation
         self.receiver: Final = Receiver(tape)
@@ -191,7 +202,7 @@ class World(Clients):
         clock = WatchedClock(self.simulation.clock)
         if last is not None:
             clock.latest = last.clock.latest
-        alive = Alive(self.errors)
+        alive = Alive(self.errors, partial(self.agent_begins, name))
         engine = self.target.engine(
             store=store,
             clock=clock,
@@ -206,6 +217,9 @@ class World(Clients):
         self.processes[name] = Process(engine, store, clock, alive, name=name, before=before)
         self.simulation.restart(name)
         await self.simulation.within(engine.start(), name)
+
+    def agent_begins(self, process: str, task_id: str) -> None:
+        """An agent begins a run for a task, in that process."""
 
     def _around(self, source: ToolSource) -> ToolSource:
         return self._faulty(source) if "tool" in self.faults else source
@@ -263,9 +277,15 @@ class World(Clients):
             raise Broken("drain", "the engine does not close")
         draining.result()
         await self.simulation.settle()
-        self.check_answered()
-        check_threads(process, self.disk, self.simulation.threads())
+        self.check_answered(of=process.name)
+        self.check_threads_of(process)
         return True
+
+    def check_threads_of(self, process: Process) -> None:
+        """See `check_threads`."""
+        threads = self.simulation.threads()
+        own = [thread for thread in threads if thread.process.name == process.name]
+        check_threads(process, self.disk, own)
 
     def task_of(self, _process: Process, work: Coroutine[Any, Any, V]) -> "asyncio.Future[V]":
         """Begin something in that process."""

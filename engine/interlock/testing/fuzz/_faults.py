@@ -12,6 +12,7 @@ from interlock._phases import Phase
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreError
+from interlock.testing.fuzz._sim_schedule import PROCESS
 from interlock.testing.fuzz._tape import Tape
 
 #: Every fault, by the name that switches it on or off.
@@ -43,6 +44,10 @@ class Disk(MemoryStore):
         self.changed: Final[dict[str, None]] = {}
         #: Tasks that were purged, as they were then: a run still checks what they came to.
         self.gone: Final[dict[str, tuple[TaskRecord, list[Event]]]] = {}
+        #: Which process wrote each event, by task and number.
+        self.writers: Final[dict[tuple[str, int], str]] = {}
+        #: How often something was written.
+        self.writes = 0
         #: Every task there ever was, in the order in which they were made.
         self._made: Final[dict[str, None]] = {}
 
@@ -87,6 +92,10 @@ class Disk(MemoryStore):
         await super().commit(commit)
         self.changed[commit.record.task_id] = None
         self._made[commit.record.task_id] = None
+        self.writes += 1
+        name = PROCESS.get().name
+        for event in commit.events:
+            self.writers[commit.record.task_id, event.seq] = name
 
     async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
         """See `Store.purge`."""

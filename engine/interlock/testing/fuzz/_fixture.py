@@ -124,6 +124,7 @@ def _fuzzed(
         () if are_marked else [_name(check, module, "your_invariant") for check in checks],
         hash_seed(),
         threaded=bool(target.lines_of),
+        replicas=options.get("replicas", 1),
     )
     if report.failures or below:
         named = {} if below else {"named_max": _NAMED_MAX}

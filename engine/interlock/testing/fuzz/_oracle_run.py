@@ -216,7 +216,7 @@ def _faults(
     if cell is not None and cell.inbox and not cell.busy:
         yield "inbox", "nobody empties its inbox"
     if record.phase is Phase.RUNNING:
-        yield from _not_running(turn, record)
+        yield from not_running(turn, record)
     if record.phase is Phase.FINALIZED and turn is not None:
         yield "I21", "it is finalized and has a turn"
     watched = runtime.courier.pending(record.task_id)
@@ -226,7 +226,8 @@ def _faults(
         yield "timer", f"its deadline passed {now - record.due:.0f} s ago"
 
 
-def _not_running(turn: Turn | None, record: TaskRecord) -> Iterator[tuple[str, str]]:
+def not_running(turn: Turn | None, record: TaskRecord) -> Iterator[tuple[str, str]]:
+    """Why a task that is running, with this turn, does not go on; kinds and words."""
     if turn is None:
         yield "I29", "it is running, and nobody runs it"
     elif turn.parked or turn.stopping:

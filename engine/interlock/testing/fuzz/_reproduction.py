@@ -41,6 +41,8 @@ class About:
     hash_seed: str = ""
     #: Whether plain functions of it run on threads.
     threaded: bool = False
+    #: How many engines shared a store.
+    replicas: int = 1
 
 
 def pasted(failure: Failure, about: About) -> str:
@@ -58,6 +60,8 @@ def pasted(failure: Failure, about: About) -> str:
     elif checks:
         named = ", ".join(f"{place}.{check}" for place, _, check in checks)
         options += f", invariants=[{named}]"
+    if about.replicas > 1:
+        options += f", replicas={about.replicas}"
     tape = textwrap.fill(
         ", ".join(map(str, failure.tape)),
         _WIDTH,

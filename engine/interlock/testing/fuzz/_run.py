@@ -6,16 +6,18 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from interlock.errors import InvalidInput
-from interlock.testing.fuzz._again import REPLAY, confirmed, run_twice
+from interlock.testing.fuzz._again import REPLAY, Runs, confirmed, run_twice
 from interlock.testing.fuzz._drive import STUCK, Ran, ran
 from interlock.testing.fuzz._drive_world import Plan
 from interlock.testing.fuzz._faults import ALL_FAULTS
+from interlock.testing.fuzz._replicas import kind_of_run
+from interlock.testing.fuzz._replicas_moves import REPLICA_FAULTS
 from interlock.testing.fuzz._report import Failure, Invariant, Report, check_invariants
 from interlock.testing.fuzz._shrink import shrunk
 from interlock.testing.fuzz._target import Target
@@ -49,6 +51,8 @@ def fuzz(
     jobs: int = 1,
     on_run: Callable[[Report], None] | None = None,
     failures_max: int = 1,
+    replicas: int = 1,
+    store: str | None = None,
 ) -> Report:
     """Run the target with the seeds `seed`, `seed + 1`, ...: `runs` of them, or for some seconds.
 
@@ -58,19 +62,22 @@ def fuzz(
     `on_run` is told what each run came to, in the order of the seeds.  `jobs` is how many
     processes run at once, where the system can fork; the same seeds give the same report
     whatever it is, but for the seconds.
+    With `replicas` so many engines share one store, and requests go to any of them; `store` is
+    the URL of an empty one that keeps the tasks instead of a memory, and is emptied after each run.
 
     Raises:
-        InvalidInput: there is no such fault, the numbers are none, or an invariant is.
+        InvalidInput: there is no such fault, the numbers are none, an invariant is, or the store
+            cannot be opened or is not empty.
     """
-    _check(faults, runs, for_s, jobs)
+    _check(faults, runs, for_s, jobs, replicas, store)
     check_invariants(invariants)
-    plan = Plan(target, frozenset(faults), tuple(invariants), target.lifecycle)
+    plan = _planned(target, faults, invariants, replicas, store)
     began = time.monotonic()
     until = math.inf if for_s is None else began + for_s
     most = RUNS if runs is None and for_s is None else runs
     reports: list[Report] = []
     found: dict[str, Ran] = {}
-    with _runner(plan, jobs) as runner:
+    with closing(plan), _runner(plan, jobs) as runner:
         while most is None or len(reports) < most:
             count = ROUND if most is None else min(ROUND, most - len(reports))
             first = seed + len(reports)
@@ -86,9 +93,10 @@ def fuzz(
             if time.monotonic() >= until or STUCK in found or len(found) >= failures_max:
                 break
     failures: dict[str, Failure] = {}
-    for one in found.values():
-        failure = _shrunk(plan, one, max(until, time.monotonic()) + SHRINKS_S)
-        failures.setdefault(failure.kind, failure)
+    with closing(plan):
+        for one in found.values():
+            failure = _shrunk(plan, one, max(until, time.monotonic()) + SHRINKS_S)
+            failures.setdefault(failure.kind, failure)
     seconds = time.monotonic() - began
     return replace(Report.merged(reports), seconds=seconds, failures=tuple(failures.values()))
 
@@ -100,6 +108,8 @@ def replay(
     *,
     faults: AbstractSet[str] = ALL_FAULTS,
     invariants: Sequence[Invariant] = (),
+    replicas: int = 1,
+    store: str | None = None,
 ) -> Failure | None:
     """Run once more what `fuzz` ran: by the tape of a failure, or all of the run of a seed.
 
@@ -109,18 +119,42 @@ def replay(
     Raises:
         InvalidInput: there is no such fault, or an invariant is none.
     """
-    _check(faults, None, None, 1)
+    _check(faults, None, None, 1, replicas, store)
     check_invariants(invariants)
-    plan = Plan(target, frozenset(faults), tuple(invariants), target.lifecycle)
-    return run_twice(partial(ran, plan, seed), seed, tape).failure
+    with closing(_planned(target, faults, invariants, replicas, store)) as plan:
+        return run_twice(_once(plan, seed), seed, tape).failure
 
 
-def _check(faults: AbstractSet[str], runs: int | None, for_s: float | None, jobs: int) -> None:
+def _planned(
+    target: Target,
+    faults: AbstractSet[str],
+    invariants: Sequence[Invariant],
+    replicas: int,
+    store: str | None,
+) -> Plan:
+    if replicas > 1 and faults >= ALL_FAULTS:
+        faults = faults | REPLICA_FAULTS
+    return Plan(target, frozenset(faults), tuple(invariants), target.lifecycle, replicas, store)
+
+
+def _once(plan: Plan, seed: int) -> Runs:
+    """Runs a seed, or a tape of it."""
+    return partial(ran, plan, seed, make=kind_of_run(plan))
+
+
+def _check(
+    faults: AbstractSet[str],
+    runs: int | None,
+    for_s: float | None,
+    jobs: int,
+    replicas: int,
+    store: str | None,
+) -> None:
     problems: list[str] = []
     if isinstance(faults, str):
         problems.append("faults is a text; a set of names is accepted")
-    elif unknown := sorted(faults - ALL_FAULTS):
-        accepted = ", ".join(sorted(ALL_FAULTS))
+    elif unknown := sorted(faults - ALL_FAULTS - REPLICA_FAULTS):
+        accepted = ", ".join(sorted(ALL_FAULTS | REPLICA_FAULTS))
         problems.append(f"there is no fault {', '.join(unknown)}; accepted are {accepted}")
     if runs is not None and runs < 1:
         problems.append(f"runs is {runs}; 1 or more is accepted")
@@ -128,6 +162,10 @@ def _check(faults: AbstractSet[str], runs: int | None, for_s: float | None, jobs
         problems.append(f"for_s is {for_s}; a number of seconds above 0 is accepted")
     if jobs < 1:
         problems.append(f"jobs is {jobs}; 1 or more is accepted")
+    if replicas < 1:
+        problems.append(f"replicas is {replicas}; 1 or more is accepted")
+    if store is not None and jobs > 1:
+        problems.append("a store is driven by one job at a time; jobs=1 is accepted with it")
     if problems:
         raise InvalidInput(problems)
 
@@ -137,7 +175,7 @@ def _shrunk(plan: Plan, failed: Ran, until: float) -> Failure:
     assert failure is not None
     if failure.kind == STUCK:
         return failure
-    once = partial(ran, plan, failure.seed)
+    once = _once(plan, failure.seed)
     if failure.kind == REPLAY:
         twice = partial(run_twice, once, failure.seed)
         return shrunk(failed, twice, tries_max=_TRIES_TWICE, until=until)
@@ -186,6 +224,6 @@ def _ran(job: tuple[int, Sequence[int]]) -> Ran:
 
 def _of_seed(plan: Plan, seed: int, seeds: Sequence[int]) -> Ran:
     """The run of a seed; the first one of each round is repeated, and must be the same."""
-    once = partial(ran, plan, seed)
-    made = run_twice(once, seed) if seed == seeds[0] else once()
+    once = _once(plan, seed)
+    made = run_twice(once, seed) if seed == seeds[0] else once(None)
     return replace(made, logs=())  # Nobody compares them any more.

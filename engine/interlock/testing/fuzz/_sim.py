@@ -218,6 +218,14 @@ class Simulation:
         """Begin a process that was killed, with nothing in it yet; harmless if it is alive."""
         self._loop.process(process)
 
+    def freeze(self, process: str) -> None:
+        """As SIGSTOP: nothing of that process goes on until `thaw`, and nothing of it is lost."""
+        self._loop.freeze(process, frozen=True)
+
+    def thaw(self, process: str) -> None:
+        """As SIGCONT: it goes on where it stood."""
+        self._loop.freeze(process, frozen=False)
+
     def killed(self, process: str = "") -> bool:
         """Whether that process was killed, and not begun again."""
         return process in self._loop.fallen

@@ -73,6 +73,8 @@ class SimLoop(BaseEventLoop):
         #: Of processes that were killed: they are kept as they stood, and never unwound meanwhile.
         self._killed: list[SimTask] = []
         self._lost: list[SimHandle | SimTimer] = []
+        #: What processes that are frozen will do first when they go on.
+        self._held: list[SimHandle | SimTimer] = []
 
     def __del__(self, _warn: object = None) -> None:
         """One that was never run has nothing to close."""
@@ -222,6 +224,9 @@ class SimLoop(BaseEventLoop):
         if not handle.process.alive:
             self._lost.append(handle)
             return
+        if handle.process.frozen:
+            self._held.append(handle)
+            return
         if handle.cancelled():
             return
         if handle.process is DRIVER:
@@ -349,7 +354,8 @@ class SimLoop(BaseEventLoop):
             if process is not None:
                 process.alive = False
                 self.fallen.add(each)
-        self._lost += [handle for handle in self._ready if not handle.process.alive]
+        self._lost += [h for h in (*self._ready, *self._held) if not h.process.alive]
+        self._held = [handle for handle in self._held if handle.process.alive]
         self._ready = deque(handle for handle in self._ready if handle.process.alive)
         self._timers = [entry for entry in self._timers if entry[2].process.alive]
         heapq.heapify(self._timers)
@@ -358,10 +364,19 @@ class SimLoop(BaseEventLoop):
         self._tasks = [weakref.ref(task) for task in left if task.process.alive]
         self._schedule.note_text(f"kill {name}")
 
+    def freeze(self, name: str, *, frozen: bool) -> None:
+        """Nothing of that process goes on from its next step; or all of it does, in its order."""
+        process = self.process(name)
+        process.frozen = frozen
+        self._schedule.note_text(f"freeze {name} {frozen}")
+        if not frozen:
+            self._ready.extend(handle for handle in self._held if handle.process is process)
+            self._held = [handle for handle in self._held if handle.process is not process]
+
     def end(self) -> None:
         """The run is over: whatever is left is unwound, and nothing comes of it."""
         self.over = True
-        for handle in (*self._lost, *self._ready):
+        for handle in (*self._lost, *self._held, *self._ready):
             handle.drop()
         self._ready.clear()
         self._timers.clear()

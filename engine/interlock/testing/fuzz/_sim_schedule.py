@@ -27,11 +27,13 @@ class ProcessKilled(Exception):
 class Process:
     """What a crash takes away at once: everything that was begun inside."""
 
-    __slots__ = ("alive", "name")
+    __slots__ = ("alive", "frozen", "name")
 
     def __init__(self, name: str) -> None:
         self.name: Final = name
         self.alive = True
+        #: Nothing of it goes on meanwhile, and nothing is lost: as with SIGSTOP.
+        self.frozen = False
 
 
 #: Who watches from outside, and outlives every crash.

@@ -165,11 +165,15 @@ class Threads:
     def runnable(self) -> list[SimThread]:
         """Those that can go on now."""
         now = self._time()
-        return [thread for thread in self.alive if thread.can_go_on(now)]
+        return [t for t in self.alive if not t.process.frozen and t.can_go_on(now)]
 
     def next_deadline(self) -> float | None:
         """When the first of them has waited long enough."""
-        times = [thread.deadline for thread in self.alive if thread.deadline is not None]
+        times = [
+            thread.deadline
+            for thread in self.alive
+            if thread.deadline is not None and not thread.process.frozen
+        ]
         return min(times, default=None)
 
     def resume(self, thread: SimThread) -> None:

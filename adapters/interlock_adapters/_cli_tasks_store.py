@@ -1,0 +1,136 @@
+"""Tasks of a store that processes share: read and changed whatever runs on it meanwhile.
+
+No agent runs here: a change is committed, and who takes the turns of the store goes on with the
+task.  Whoever may open the store may do everything: who says that he is somebody (`--as`) is
+written down as that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from interlock import Lifecycle, TaskQuery, TaskView
+from interlock._engine import store_at
+from interlock._store import whole_log
+from interlock.errors import UnknownTask
+from interlock.stores import SharedStore, shared
+from interlock_adapters._cli_tasks_desk import DeskError, Json, Tell, Wanted
+from interlock_adapters._cli_tasks_file import (
+    RIGHTS,
+    Told,
+    acted,
+    as_json,
+    forgotten,
+    is_whole,
+    phases_named,
+    purged,
+)
+from interlock_adapters._config_shown import without_secrets
+from interlock_adapters._management_view import task_detail, task_shown
+
+V = TypeVar("V")
+
+
+class StoreDesk:
+    """Does it with the store; it is open from the first thing that is done to the end."""
+
+    when = "now"
+
+    def __init__(self, url: str, lifecycle: Lifecycle, actor: str) -> None:
+        """Tasks of the store, which live by that lifecycle; changes are `actor`'s.
+
+        Raises:
+            DeskError: the URL names no store that processes share.
+            ModuleNotFoundError: what it needs is not installed.
+        """
+        self._store: Final = opened_by_none(url)
+        self._lifecycle: Final = lifecycle
+        self._actor: Final = actor
+        self._runner: Final = asyncio.Runner()
+        self._is_open = False
+
+    def tasks(self, wanted: Wanted) -> Json:
+        """See `Desk.tasks`."""
+        shown = phases_named(self._lifecycle, wanted.phases)
+        query = TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit)
+        page = self._do(lambda store: store.page(query))
+        tasks = [as_json(task_shown(RIGHTS, record)) for record in page.records]
+        return {"tasks": tasks, "total": page.total}
+
+    def task(self, task_id: str) -> Json:
+        """See `Desk.task`."""
+        return as_json(task_detail(RIGHTS, self._view(task_id)))
+
+    def events(self, task_id: str) -> list[Json]:
+        """See `Desk.events`."""
+        return [event.to_json() for event in self._view(task_id).events]
+
+    def act(self, task_id: str, action: str, body: Json) -> Json:
+        """See `Desk.act`."""
+        work = acted(task_id, action, body, self._actor, self._lifecycle)
+        return as_json(task_shown(RIGHTS, self._do(lambda store: work(store, store.clock))))
+
+    def forget(self, task_id: str) -> None:
+        """See `Desk.forget`."""
+        self._do(lambda store: forgotten(store, task_id))
+
+    def purge(self, older_than_s: float, tell: Tell) -> int:
+        """See `Desk.purge`."""
+        return self._do(lambda store: purged(store, store.clock.now() - older_than_s, tell))
+
+    def close(self) -> None:
+        """See `Desk.close`."""
+        try:
+            if self._is_open:
+                self._runner.run(self._store.close())
+        finally:
+            self._runner.close()
+
+    def _view(self, task_id: str) -> TaskView:
+        """The task and its log up to what its record says."""
+
+        async def viewed(store: SharedStore) -> TaskView:
+            record = await store.get(task_id) if is_whole(task_id) else None
+            if record is None:
+                raise UnknownTask(task_id)
+            events = await store.events(task_id, 0, record.seq)
+            if not events:
+                raise UnknownTask(task_id)  # It was purged between the two.
+            return TaskView(record, tuple(whole_log(record, events)))
+
+        return self._do(viewed)
+
+    def _do(self, work: "Callable[[SharedStore], Awaitable[V]]") -> V:
+        async def done() -> V:
+            if not self._is_open:
+                await self._store.open()
+                self._is_open = True
+            return await work(self._store)
+
+        with Told():
+            return self._runner.run(done())
+
+
+def opened_by_none(url: str) -> SharedStore:
+    """A store by its URL, of which no turn is taken here.
+
+    Raises:
+        DeskError: it is none that processes share.
+        ModuleNotFoundError: what it needs is not installed.
+    """
+    with Told():
+        store = store_at(_without_handlers(url))
+    if not shared(store):
+        raise DeskError(f"{without_secrets(url)} is no store that processes share")
+    return store
+
+
+def _without_handlers(url: str) -> str:
+    """On Restate whoever opens a store serves handlers, unless it says that it does not."""
+    address, _, options = url.partition("?")
+    if not address.startswith("restate:"):
+        return url
+    said = dict(parse_qsl(options, keep_blank_values=True))
+    said.pop("share", None)
+    return f"{address}?{urlencode({**said, 'serve': 'off', 'register': 'no'})}"
