@@ -50,7 +50,7 @@ def sqlite_path(url: str) -> Path:
     scheme, found, path = url.partition(SQLITE)
     if scheme or not found or not path:
         raise argparse.ArgumentTypeError(
-            f"{url!r} is not {SQLITE}PATH, for instance {SQLITE}tasks.db"
+            f"{without_secrets(url)!r} is not {SQLITE}PATH, for instance {SQLITE}tasks.db"
         )
     return Path(path)
 
@@ -64,8 +64,7 @@ def store_place(url: str) -> Path | str:
         return sqlite_path(url)
     except argparse.ArgumentTypeError as error:
         others = "or a store that processes share, as postgresql://host/database"
-        shown = without_secrets(url)
-        raise argparse.ArgumentTypeError(f"{str(error).replace(url, shown)}, {others}") from None
+        raise argparse.ArgumentTypeError(f"{error}, {others}") from None
 
 
 def only_file(place: Path | str, why: str) -> Path:

@@ -31,9 +31,6 @@ _log: Final = logging.getLogger("interlock.postgres")
 _LOCK_CHARS_MAX: Final = 500
 #: Seconds since 1970 from which priorities count down, in 32 bits: the year 2020.
 _EPOCH: Final = 1_577_836_800
-#: How many times as long as for anything else it is waited until it is known what became of a
-#: commit: whoever asked for it can do nothing better meanwhile.
-DECIDE: Final = 60
 _PRIORITY_MIN: Final = -(2**31) + 1
 
 _COMMIT: Final[LiteralString] = (
@@ -180,8 +177,9 @@ def _watch_columns(watches: Sequence[Watch]) -> tuple[list[Any], ...]:
 class Writer:
     """Writes through a pool."""
 
-    def __init__(self, pool: Pool, patience_s: float) -> None:
-        """`patience_s`: seconds after which a server that is away is told of."""
+    def __init__(self, pool: Pool, patience_s: float, decide_s: float) -> None:
+        """`patience_s`, `decide_s`: see `PostgresStore`."""
+        self._decide_s: Final = decide_s
         self._pool: Final = pool
         self._patience_s: Final = patience_s
 
@@ -246,7 +244,7 @@ class Writer:
 
         try:
             return await self._pool.ask(
-                look, "what became of a commit is not known", patience_s=DECIDE * self._patience_s
+                look, "what became of a commit is not known", patience_s=self._decide_s
             )
         except Unreachable as error:
             # Not one that is tried again: it may have been made.

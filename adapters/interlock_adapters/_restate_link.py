@@ -13,6 +13,8 @@ from interlock.models import JsonValue
 
 #: Seconds until a call is taken for lost, and sent again: an object remembers what it has done.
 CALL_S: Final = 10.0
+#: Calls at once.
+_CALLS_MAX: Final = 32
 #: Seconds between two tries, at first and at most.
 RETRY_S: Final = (0.05, 1.0)
 #: Seconds in which a server has to let a new deployment be called.
@@ -36,8 +38,10 @@ class Link:
     def __init__(self, ingress: str, admin: str) -> None:
         self._ingress: Final = ingress
         self._admin: Final = admin
-        limits = httpx.Limits(max_connections=512, max_keepalive_connections=64)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_CALLS_MAX)
         timeout = httpx.Timeout(CALL_S, pool=None)
+        #: For each call the pool looks at all connections, and at all calls that wait for one.
+        self._free: Final = asyncio.Semaphore(_CALLS_MAX)
         self._http: Final = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
@@ -57,7 +61,8 @@ class Link:
     async def _called(self, url: str, service: str, body: bytes) -> JsonValue:
         headers = {"content-type": "application/json"}
         try:
-            response = await self._http.post(url, content=body, headers=headers)
+            async with self._free:
+                response = await self._http.post(url, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise StoreError(f"Restate is not reached ({type(error).__name__})") from None
         except httpx.HTTPError as error:

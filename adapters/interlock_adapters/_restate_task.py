@@ -6,34 +6,31 @@ fires them itself (`Lifecycle.fire`); what follows from them it keeps, and in th
 writes the projection and sends what is to be done then.  An answer means that all of it is done.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 from pydantic_core import to_json
 from restate import (
-    InvocationRetryPolicy,
     ObjectContext,
     ObjectSharedContext,
-    RunOptions,
     VirtualObject,
 )
 
 from interlock._event import TIMER
 from interlock._record import TIMER_TRIGGER
 from interlock.errors import Conflict, EngineError, Refused, StoreCorrupt, StoreError
-from interlock.lifecycle import Event, Lifecycle, Phase, Signal, TaskRecord, TimerKind, Trigger
-from interlock.stores import Commit, Store, TokenTaken
-from interlock_adapters._restate_url import Place
+from interlock.lifecycle import Event, Phase, Signal, TaskRecord, TimerKind, Trigger
+from interlock.stores import Commit, TokenTaken
+from interlock_adapters._restate_host import Host, made_object, names_of, step
 from interlock_adapters._restate_wire import (
     JSON,
     Append,
     Head,
     Request,
     claim_json,
-    claim_of,
     events_json,
     leads,
     page_key,
@@ -41,112 +38,11 @@ from interlock_adapters._restate_wire import (
     token_key,
 )
 
-T = TypeVar("T")
-
 _HEAD: Final = "head"
 #: Deadlines that passed longer ago than that, in seconds, are by another clock than the store's.
 _LATE_S: Final = 3_600.0
 _DONE: Final = {"is": "done"}
 _CONFLICT: Final = {"is": "conflict"}
-
-#: A handler is run until it has ended: to give up on a task would be to lose it.
-RETRIES: Final = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2.0,
-    max_interval=timedelta(seconds=1),
-    max_attempts=1_000_000_000,
-    on_max_attempts="pause",
-)
-
-
-class Host(Protocol):
-    """What the handlers need of the store whose process runs them."""
-
-    lifecycle: Lifecycle
-    grace_s: float
-
-    @property
-    def place(self) -> Place:
-        """What its URL says."""
-        ...
-
-    @property
-    def projection(self) -> Store:
-        """The store that is read."""
-        ...
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        ...
-
-    def tell(self, task_id: str) -> None:
-        """A task has moved."""
-        ...
-
-
-def names_of(namespace: str) -> tuple[str, str, str]:
-    """The services: that of tasks, of tokens, and of turns."""
-    return f"{namespace}Task", f"{namespace}Token", f"{namespace}Turn"
-
-
-async def step(ctx: ObjectContext, name: str, action: Callable[[], Awaitable[T]]) -> T:
-    """Do something outside of Restate at least once, and keep what came of it."""
-
-    async def run() -> T:
-        return await action()
-
-    result: T = await ctx.run_typed(name, run, RunOptions(serde=JSON))
-    return result
-
-
-def made_object(name: str, place: Place, *, lazy: bool = False) -> VirtualObject:
-    """A virtual object with the settings that all of ours have."""
-    return VirtualObject(
-        name,
-        inactivity_timeout=timedelta(seconds=place.inactivity_s),
-        abort_timeout=timedelta(seconds=place.abort_s),
-        journal_retention=timedelta(0),
-        idempotency_retention=timedelta(0),
-        # A log is not sent along with each call.
-        enable_lazy_state=lazy,
-        invocation_retry_policy=RETRIES,
-    )
-
-
-def token_object(host: Host) -> VirtualObject:
-    """The object of a token of an owner: which task used it up."""
-    token = made_object(names_of(host.place.namespace)[1], host.place)
-
-    async def reserve(ctx: ObjectContext, request: Request) -> list[str] | None:
-        """Use it up for a task; whose it is."""
-        kept: list[str] | None = await ctx.get("claim", JSON)
-        if kept is None:
-            wanted = claim_of(request["claim"])
-
-            async def look() -> list[str] | None:
-                # A store that was used without Restate may be gone on with.
-                found = await host.projection.claim(wanted.owner, wanted.token)
-                return None if found is None else claim_json(found)
-
-            kept = await step(ctx, "look", look)
-            if kept is None:
-                kept = request["claim"]
-                ctx.set("claim", kept, JSON)
-                ctx.set("commit", request["commit"], JSON)
-                return None
-        elif await ctx.get("commit", JSON) == request["commit"]:
-            return None
-        return kept
-
-    async def release(ctx: ObjectContext, request: Request) -> None:
-        """Free it again, if that task has it."""
-        kept = await ctx.get("claim", JSON)
-        if kept is not None and claim_of(kept).task_id == request["task_id"]:
-            ctx.clear_all()
-
-    token.handler(input_serde=JSON, output_serde=JSON)(reserve)
-    token.handler(input_serde=JSON, output_serde=JSON)(release)
-    return token
 
 
 def task_object(host: Host) -> VirtualObject:

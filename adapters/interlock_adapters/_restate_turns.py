@@ -18,8 +18,8 @@ from restate import ObjectContext, TerminalError, VirtualObject
 from interlock.errors import StoreError
 from interlock.lifecycle import Phase, TaskRecord
 from interlock.stores import RunTurn, Store, TurnWanted
+from interlock_adapters._restate_host import made_object, names_of, step
 from interlock_adapters._restate_link import Link
-from interlock_adapters._restate_task import made_object, names_of, step
 from interlock_adapters._restate_url import Place
 from interlock_adapters._restate_wire import JSON, Request, key_of
 
@@ -28,8 +28,10 @@ _log: Final = logging.getLogger("interlock.restate")
 #: With what the call of a turn ends, and after how many seconds it is made again: not at once
 #: where that would come here again.
 _LEAVES: Final = {"over": 0.0, "full": 0.0, "later": 0.1}
-#: Seconds that a turn waits for a slot here before another process is tried.
+#: Seconds that a turn waits for a slot here before another process is tried, at least, and for
+#: each that waits here.
 _FULL_S: Final = 1.0
+_FULL_EACH_S: Final = 0.02
 #: Seconds between two beats, and after how many without one nothing is sure any more.
 _BEAT_S: Final = 0.25
 _SILENT_S: Final = 1.5
@@ -60,13 +62,13 @@ class RestateTurns:
         self._projection: Final = projection
         self._task, _, self._turn = names_of(place.namespace)
         self._run: RunTurn | None = None
-        self._slots = 0
         self._resting = True
         self._held: Final[dict[str, _Held]] = {}
         self._beat_at = time.monotonic()
         self._errands: Final[set[asyncio.Task[None]]] = set()
-        #: Done when there may be a free slot.
-        self._freed: asyncio.Event | None = None
+        #: The slots that are free, and how many turns wait here for one.
+        self._free: asyncio.Semaphore | None = None
+        self._queued = 0
         #: How many turns wait, as far as known; who counts them, and when that is done again.
         self._waiting = 0
         self._count: asyncio.Task[None] | None = None
@@ -74,8 +76,8 @@ class RestateTurns:
 
     async def start(self, run: RunTurn, *, slots: int) -> None:
         """See `Turns.start`; a store that serves no handlers takes none."""
-        self._freed = asyncio.Event()
-        self._run, self._slots = run, slots
+        self._free = asyncio.Semaphore(slots)
+        self._run = run
         self._resting = self._place.serve is None
         self._beat_at = time.monotonic()
         self._errand(self._beat())
@@ -171,7 +173,7 @@ class RestateTurns:
 
     async def _step(self, ctx: ObjectContext, call: str, wanted: TurnWanted, before: str) -> str:
         async def hold() -> str:
-            return await self._hold(call, wanted, at_once=before == "begin")
+            return await self._hold(call, wanted, at_once=before != "out")
 
         try:
             said = await step(ctx, "hold", hold)
@@ -179,7 +181,7 @@ class RestateTurns:
             # A call that is cancelled at the server.  Its task is not: that is for the engine.
             _log.warning("task %s: the call of its turn cannot be cancelled", wanted.task_id)
             return before
-        if said == "out" and before == "begin":
+        if said == "out" and before != "out":
             ctx.set("out", 1, JSON)  # It is counted by that; see `waiting`.
         elif said in _LEAVES and before == "out":
             ctx.clear("out")
@@ -214,22 +216,28 @@ class RestateTurns:
         return "over" if error is None and held.run.result() else "later"
 
     async def _taken(self, call: str, wanted: TurnWanted) -> _Held | str:
-        if self._freed is None or self._run is None or not self._takes():
+        free = self._free
+        if free is None or not self._takes():
             return "later"
-        if len(self._held) >= self._slots:
-            self._freed.clear()
-            try:
-                async with asyncio.timeout(min(_FULL_S, self._place.step_s)):
-                    await self._freed.wait()
-            except TimeoutError:
-                return "full"
-            if not self._takes() or len(self._held) >= self._slots:
-                return "full"
+        self._queued += 1
+        # Where many wait, the others have no time either.
+        patience_s = max(_FULL_S, _FULL_EACH_S * self._queued)
+        try:
+            async with asyncio.timeout(min(patience_s, self._place.step_s)):
+                await free.acquire()
+        except TimeoutError:
+            return "full" if patience_s <= self._place.step_s else "waits"
+        finally:
+            self._queued -= 1
+        if self._run is None or self._resting:
+            free.release()
+            return "later"
         run = asyncio.ensure_future(self._run(wanted))
         assert isinstance(run, asyncio.Task)
         held = _Held(key_of(wanted.task_id), run)
 
         def ended(_run: "asyncio.Task[bool]") -> None:
+            free.release()
             # If somebody asks for it yet, it is taken up once more, and nothing is left to do.
             if not held.is_awaited and self._held.get(call) is held:
                 self._let_go(call)
@@ -244,8 +252,6 @@ class RestateTurns:
         held = self._held.pop(call, None)
         if held is not None and held.run.done() and not held.run.cancelled():
             held.run.exception()  # Seen, although nobody may wait any more.
-        if self._freed is not None:
-            self._freed.set()
 
     # --- errands ------------------------------------------------------------------------
 

@@ -4,7 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from interlock import Deliverer, Engine, Observer, Policies, Policy, Toolbox, ToolSource
+from interlock import (
+    LIFECYCLE,
+    Deliverer,
+    Engine,
+    Lifecycle,
+    Observer,
+    Policies,
+    Policy,
+    Toolbox,
+    ToolSource,
+)
 from interlock._engine import store_at
 from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
 from interlock.stores import Store, shared
@@ -42,13 +52,13 @@ def engine_of(
     agent = tried(lambda: agent_of(config))
     lifecycle = tried(lambda: lifecycle_of(config))
     tools = tried(lambda: _toolbox_of(config, instructions))
-    store = tried(lambda: store_of(config))
+    store: Store | None = tried(lambda: store_of(config, lifecycle or LIFECYCLE))
     if store is not None and not takes_turns and not shared(store):
         problems.append(
             f"{config.at('store')}: nobody else can run the agents of a store that is this "
             "process's own; postgresql://... or restate://... is accepted"
         )
-    if problems:
+    if problems or store is None:
         raise InvalidInput(problems)
     further = {} if lifecycle is None else {"lifecycle": lifecycle}
     return Engine(
@@ -63,26 +73,27 @@ def engine_of(
     )
 
 
-def store_of(config: Config) -> Store:
-    """The store that it names, not opened.
+def store_of(config: Config, lifecycle: Lifecycle = LIFECYCLE) -> Store:
+    """The store that it names, not opened, for tasks that live by that lifecycle.
 
     Raises:
         InvalidInput: there is none, or what it needs is not installed.
     """
     url, at = config.store_url, config.at("store")
-    on_postgres = url.partition("://")[0] in _POSTGRES
-    if not on_postgres and "postgres" in config.model_fields_set:
-        there = config.at("postgres")
-        raise InvalidInput([f"{there}: it goes with a store at postgresql://... only"])
+    scheme = url.partition("://")[0]
     try:
-        if not on_postgres:
-            return store_at(url)
-        from interlock_adapters.postgres import PostgresStore  # noqa: PLC0415  of an extra
+        # Of extras, each with what only a URL does not say.
+        if scheme in _POSTGRES:
+            from interlock_adapters.postgres import PostgresStore  # noqa: PLC0415
 
-        return PostgresStore(url, **config.postgres.model_dump())
+            return PostgresStore(url, **config.postgres.model_dump())
+        if scheme == "restate":
+            from interlock_adapters.restate import RestateStore  # noqa: PLC0415
+
+            return RestateStore(url, lifecycle=lifecycle, grace_s=config.limits.grace_s)
+        return store_at(url)
     except ModuleNotFoundError as missing:
-        extra = "postgres" if on_postgres else url.partition("://")[0]
-        raise needs(at, extra, missing) from None
+        raise needs(at, "postgres" if scheme in _POSTGRES else scheme, missing) from None
     except InvalidInput as error:
         raise InvalidInput([f"{at}: {problem}" for problem in error.problems]) from None
 

@@ -33,6 +33,9 @@ __all__ = ["Spans", "current_trace"]
 
 #: Characters of content in one attribute.
 CONTENT_CHARS_MAX: Final = 16_384
+#: Unfinished tasks of which something is kept; of others the last turn is not known.  Where other
+#: processes share the store, some of them end elsewhere, and nobody here hears of it.
+KNOWN_MAX: Final = 100_000
 NS_PER_S: Final = 1_000_000_000
 _W3C: Final = TraceContextTextMapPropagator()
 
@@ -98,12 +101,17 @@ class Spans:
         first = events[0]
         if first.trigger is Trigger.SUBMIT:
             known = _Known(record.context_id, record.owner, first.data.get("trace"))
-            self._tasks[record.task_id] = known
+            self._keep(record.task_id, known)
             self._is_submitted(record.task_id, first)
         if record.phase in OVER:
             for event in events:
                 if event.dest in OVER and event.source not in OVER:
                     self._is_over(record, event)
+
+    def _keep(self, task_id: str, known: _Known) -> None:
+        self._tasks[task_id] = known
+        if len(self._tasks) > KNOWN_MAX:
+            del self._tasks[next(iter(self._tasks))]
 
     def _is_submitted(self, task_id: str, event: Event) -> None:
         span = self._submits.pop(task_id, None)
@@ -144,7 +152,8 @@ class Spans:
 
     def turn_began(self, turn: TurnSeen, context: Context) -> None:
         """Begin the span of a turn, and make it current for its agent."""
-        known = self._tasks.setdefault(turn.task_id, _Known(turn.context_id, turn.owner))
+        known = self._tasks.get(turn.task_id) or _Known(turn.context_id, turn.owner)
+        self._keep(turn.task_id, known)
         known.trace = turn.trace
         about: dict[str, Value | None] = {
             **self._of_task(turn.task_id, turn.owner, turn.context_id),

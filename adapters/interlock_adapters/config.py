@@ -183,7 +183,7 @@ class Config(ServiceConfig):
     lifecycle: Named | None = None
     limits: Limits = Limits()
     store: Annotated[str, BeforeValidator(_is_store)] = "sqlite:///interlock.db"
-    #: How this process is a replica, where the store is on PostgreSQL.
+    #: How this process is a replica, where the store is `postgresql://...`.
     postgres: PostgresConfig = PostgresConfig()
 
     @property

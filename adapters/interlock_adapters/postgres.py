@@ -112,6 +112,7 @@ class PostgresStore:
         schema: str = "interlock",
         connections: int = 10,
         patience_s: float = 10.0,
+        decide_s: float = 600.0,
         heartbeat_s: float = 1.0,
         dead_after_s: float = 10.0,
     ) -> None:
@@ -123,6 +124,8 @@ class PostgresStore:
             connections: that this process has at most, besides one to listen with and one to
                 show that it lives.
             patience_s: seconds for which a request waits for a server that is away.
+            decide_s: seconds for which it is waited to learn what became of a commit whose answer
+                was lost: whoever wants it can do nothing better meanwhile.
             heartbeat_s: seconds between two signs of life of this process.
             dead_after_s: seconds of silence after which another process takes over its turns;
                 more than twice as long, and ten times is wise.  The same in all processes.
@@ -130,7 +133,11 @@ class PostgresStore:
         Raises:
             InvalidInput: one of them cannot be.
         """
-        if connections < 1 or patience_s < 0 or not 0 < 2 * heartbeat_s < dead_after_s:
+        if (
+            connections < 1
+            or min(patience_s, decide_s) < 0
+            or not 0 < 2 * heartbeat_s < dead_after_s
+        ):
             why = (
                 "a PostgreSQL store needs at least one connection, patience of 0 s or more, and"
                 " dead_after_s of more than twice heartbeat_s"
@@ -139,6 +146,7 @@ class PostgresStore:
         self._place: Final = Place.of(url, schema)
         self._connections: Final = connections
         self._patience_s: Final = patience_s
+        self._decide_s: Final = decide_s
         self._clock: Final = ServerClock()
         self._turns: Final = PostgresTurns(
             self._clock,
@@ -186,7 +194,7 @@ class PostgresStore:
         self._notes = Notes()
         hints = Hints(pool, secrets.token_hex(6))
         self._turns.use((pool, hints))
-        writer = Writer(pool, self._patience_s)
+        writer = Writer(pool, self._patience_s, self._decide_s)
         self._session = session = _Session(pool, writer, hints, self._turns)
         hints.hint = self._hint
         session.start(self._clock)
@@ -204,7 +212,7 @@ class PostgresStore:
         """See `Store.commit`.
 
         If the answer is lost, the store finds out whether it was made, and waits for that as long
-        as it takes (up to `DECIDE` times its patience).  So a `StoreError` says that nothing was
+        as `decide_s` says.  So a `StoreError` says that nothing was
         written, but for a server that stays away for so long: then nobody knows.
         """
         session = self._opened()

@@ -46,9 +46,11 @@ from interlock.stores import (
 )
 
 try:
+    from interlock_adapters._restate_host import names_of
     from interlock_adapters._restate_link import RETRY_S, Link, Unsure
     from interlock_adapters._restate_serve import Door
-    from interlock_adapters._restate_task import names_of, task_object, token_object
+    from interlock_adapters._restate_task import task_object
+    from interlock_adapters._restate_token import token_object
     from interlock_adapters._restate_turns import RestateTurns
     from interlock_adapters._restate_url import place_of
     from interlock_adapters._restate_wire import JSON, claim_of, key_of, request_of

@@ -150,6 +150,7 @@ class Replica:
                 return not cell.held or cell.record.phase not in AT_WORK
             finally:
                 cell.held = False
+                self._admission.forget(wanted.task_id)
 
     async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool:
         """Write down that it is this process that runs the turn; False if none is to be run."""
@@ -252,6 +253,8 @@ class Replica:
         if cell.events is not None:
             cell.events.extend(events)
         self._admission.moved(before.phase, fresh)
+        if not cell.held:
+            self._admission.forget(fresh.task_id)  # It takes a slot where it runs.
         if fresh.phase in OVER:
             self._hands.released(fresh.task_id)
         if cell.held:

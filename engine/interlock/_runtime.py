@@ -466,7 +466,7 @@ class Runtime:
             if turn is not None:
                 turn.hear(move.record, move.event)
             if move.record.phase is not phase:
-                self.admission.moved(phase, move.record)
+                self._count(cell, phase, move.record)
                 phase = move.record.phase
         if turn is not None:
             self._settle(cell, turn, moves)
@@ -529,6 +529,11 @@ class Runtime:
             self._give_up_later(cell, cell.turn)
         else:
             cell.turn.resume()
+
+    def _count(self, cell: Cell, before: Phase, record: TaskRecord) -> None:
+        self.admission.moved(before, record)
+        if not self._has(cell):
+            self.admission.forget(record.task_id)  # It takes a slot where it runs.
 
     def _has(self, cell: Cell) -> bool:
         """Whether the turn of the task, if there is one, is this process's."""

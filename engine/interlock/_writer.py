@@ -211,6 +211,9 @@ class Writer:
         self._recent.pop(task_id, None)
         cell = self._cells.pop(task_id, None)
         if cell is not None:
+            if cell.turn is not None:
+                cell.turn.fence()  # Others have ended the task while this process stood still.
+            cell.turn, cell.held = None, False
             cell.tell()
 
     @contextmanager
@@ -445,21 +448,27 @@ class Writer:
 
     async def _reread(self, cell: Cell, error: Conflict, *, give_up: bool) -> None:
         """Somebody else wrote to the task: go on from what is stored."""
-        failure: StoreError = error
+        failure: StoreError | None = error if give_up else None
         fresh: TaskRecord | None = None
         try:
             fresh = None if give_up else await self._store.get(cell.record.task_id)
             if fresh is not None and fresh.seq > cell.record.seq:
                 await self._taken_over(cell, fresh)
         except StoreError as worse:
-            fresh = None
             failure = worse
         except Exception as worse:  # noqa: BLE001  a store is foreign code; nobody may hang
-            fresh, failure = None, StoreError(f"the store raised {type(worse).__name__}")
-        if fresh is None:
-            posts = list(cell.inbox)
-            cell.inbox.clear()
+            failure = StoreError(f"the store raised {type(worse).__name__}")
+        if fresh is not None and failure is None:
+            return
+        posts = list(cell.inbox)
+        cell.inbox.clear()
+        if failure is not None:
             self._lost(cell, posts, failure)
+            return
+        # It was purged: nothing that is tried again would ever come to anything.
+        self.forget(cell.record.task_id)
+        for post in posts:
+            post.refuse(UnknownTask(cell.record.task_id))
 
     def _refuse(self, post: Post, error: Refused) -> None:
         if post.done is None:

@@ -1,7 +1,7 @@
 """A balancer: each connection goes to the next replica that takes one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 
@@ -14,7 +14,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def balanced(ports: Sequence[int]) -> AsyncIterator[str]:
+async def balanced(ports: Sequence[int]) -> AsyncGenerator[str]:
     """The URL of a balancer in front of these ports of this machine."""
     turns = 0
 

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def _programs() -> Path:
 
 
 @contextmanager
-def database() -> Iterator[str]:
+def database() -> Generator[str]:
     """The URL of an empty database, which is gone afterwards; DATABASE_URL names another."""
     if url := os.environ.get("DATABASE_URL"):
         yield url

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def replica(name: str, database_url: str) -> AsyncIterator[tuple[str, Process]]:
+async def replica(name: str, database_url: str) -> AsyncGenerator[tuple[str, Process]]:
     """A replica in a process of its own: its URL, and the process."""
     command = ["-m", "interlock_adapters.cli", "serve", "app.yaml", "--port", "0"]
     process = await asyncio.create_subprocess_exec(

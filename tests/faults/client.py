@@ -47,6 +47,8 @@ class Client:
 
     #: What every request says of its client.
     HEADERS: ClassVar[dict[str, str]] = {"A2A-Version": "1.0"}
+    #: Seconds for a whole task, before it is given up.
+    TASK_S: ClassVar[float] = PATIENCE_S * 2
 
     def __init__(self, number: int, seed: str, url: str, journal: Path) -> None:
         self._name = f"c{number}"
@@ -127,7 +129,7 @@ class Errand(ABC):
     async def run(self) -> None:
         """See it through, or write down why that cannot be."""
         try:
-            async with asyncio.timeout(PATIENCE_S * 2):
+            async with asyncio.timeout(self._client.TASK_S):
                 await self._run()
         except (GaveUp, TimeoutError) as error:
             why = str(error) or "it takes too long"

@@ -10,7 +10,7 @@ import itertools
 import json
 import random
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -21,8 +21,9 @@ Json = dict[str, Any]
 
 #: Seconds without anything, after which a reader comes again: its replica may be frozen.
 SILENT_S: Final = 6.0
-#: Seconds for a task and its reader.
-READ_S: Final = 90.0
+#: Seconds for a task and its reader.  Whoever is killed again and again before anybody was
+#: there for long enough to take it for dead gets no further meanwhile.
+READ_S: Final = 120.0
 #: How often a task works, and for how many seconds at most.
 WORKS: Final = 3
 WORK_S: Final = 0.4
@@ -99,6 +100,8 @@ class Reader:
 
 class ScaleClient(Client):
     """A client whose tasks are read by another one, too."""
+
+    TASK_S: ClassVar[float] = READ_S
 
     def __init__(self, number: int, seed: str, url: str, directory: Path) -> None:
         super().__init__(number, seed, url, directory / f"client-{number}.jsonl")

@@ -46,6 +46,9 @@ LIMITS: Final = Limits(
 #: Seconds that a call takes, so that blows hit some of them.
 CALL_S: Final = 0.1
 
+#: Seconds from when a replica goes on to when it hears that its last commit is durable.
+LATE_S: Final = 0.1
+
 #: Bugs that can be planted.
 MUTANTS: Final = ("answer_early", "unfenced", "call_twice", "always_sure")
 
@@ -118,6 +121,8 @@ def planned(store: SharedStore, life: Life) -> SharedStore:
         if frozen == life.freeze_at and wanted.events[-1].trigger == "call":
             frozen += 1
             os.kill(os.getpid(), signal.SIGSTOP)
+            # Its own signs of life arrive before it goes on: they must not reassure it.
+            await asyncio.sleep(LATE_S)
 
     kinds: dict[str, Callable[[Commit], Any]] = {"answer_early": early, "unfenced": unfenced}
     changed = kinds.get(life.mutant) or (freezing if life.freeze_at else None)

@@ -126,7 +126,7 @@ Blows: TypeAlias = Callable[[Round, int], Awaitable[None]]
 async def kills(run: Round, times: int) -> None:
     """Kill a replica at a random instant, and start it again a random while later."""
     for _ in range(times):
-        await run.wait(0.05, 1.0)
+        await run.wait(0.05, 1.6)
         victim = run.victim()
         await run.cluster.kill(victim)
         run.tally.blows["kills"] += 1

@@ -1,6 +1,6 @@
 """The auditor of replicas must be able to fail: evidence in which only one thing is wrong.
 
-Invariants: I17, I18, I23, I24, I32.
+Source: R-SCALE-01, R-SCALE-02.  Invariants: I17, I18, I23, I24, I32.
 """
 
 from collections.abc import Callable

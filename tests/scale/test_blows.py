@@ -1,6 +1,7 @@
 """A few blows of each kind, so that `make scale` is known to work; the many are its own.
 
 Real processes and a real PostgreSQL server; under load, and with an audit of all that is left.
+Source: R-SCALE-20, R-SCALE-21, R-SCALE-22, R-SCALE-23, R-SCALE-24.
 Invariants: I17, I18, I23, I24, I32, I40, T27.
 """
 

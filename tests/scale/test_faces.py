@@ -1,7 +1,8 @@
 """Two replicas behind a round-robin balancer: whatever A does, B can be asked about.
 
 Real processes, a real PostgreSQL server, A2A over HTTP.  "A" is the replica that has the
-turn of the task, "B" is the other one.  Invariants: I18, I23, I24.
+turn of the task, "B" is the other one.
+Source: R-SCALE-10, R-SCALE-11, R-SCALE-12, R-SCALE-13, R-SCALE-14.  Invariants: I18, I23, I24.
 """
 
 from collections.abc import AsyncGenerator, Callable

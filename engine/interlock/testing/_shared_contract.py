@@ -10,6 +10,7 @@ A check is given a maker of stores that are all over the same place, which is em
 has two of them open at once, as two processes would.  Each check stands for one promise in the
 docstrings of `SharedStore` and `Turns`; it fails with an AssertionError.  They take real time
 where a turn is to wait for its own.  `STORE_CHECKS` have to hold, too.
+The module is long because the promises are many; each check is short and stands alone.
 """
 
 import asyncio

@@ -7,6 +7,7 @@
 A test decides who dies (`kill`), who falls silent and wakes again (`silence`, `wake`), and what
 hints get lost.  Time is the clock's that it is given, and nothing is left to chance: turns are
 handed out in the order in which they were wanted.  It lives on one event loop.
+It is long because a store has many methods, each handed on in a line or two.
 """
 
 import asyncio

@@ -149,7 +149,7 @@ async def test_a_restart_of_the_server_is_survived(own_pg_server: PgServer) -> N
 async def test_a_server_that_stays_away_is_told_of(own_pg_server: PgServer) -> None:
     """With a `StoreError`, not for ever; when it is back, all is well.  R-PG-05."""
     async with asyncio.timeout(60):
-        store = PostgresStore(own_pg_server.create(), patience_s=0.3)
+        store = PostgresStore(own_pg_server.create(), patience_s=0.3, decide_s=0.6)
         await store.open()
         try:
             await store.commit(commit_of(submitted("t")))

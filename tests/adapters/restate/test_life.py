@@ -31,6 +31,7 @@ from interlock.testing._store_contract import (
     submitted,
 )
 from interlock_adapters._restate_link import Link
+from interlock_adapters._restate_url import place_of
 from interlock_adapters.restate import RestateStore
 from restate_server import RestateServer, free_port
 from restate_worker import agent_of
@@ -291,8 +292,9 @@ async def test_a_tool_that_takes_longer_than_the_timeouts_runs_once(
     async def slow() -> str:
         await asyncio.sleep(8.0)  # The one wait of these tests that is what they are about.
         link = Link("http://unused", restate.admin)
-        sql = "SELECT retry_count FROM sys_invocation WHERE target_handler_name = 'run'"
-        tries.append(await link.query(sql))
+        turns = f"{place_of(shared_url).namespace}Turn"
+        sql = "SELECT retry_count FROM sys_invocation WHERE target_service_name ="
+        tries.append(await link.query(f"{sql} '{turns}'"))
         await link.close()
         return "done"
 

@@ -33,7 +33,7 @@ from interlock_adapters._restate_link import Link
 from interlock_adapters._restate_url import Place, place_of
 from interlock_adapters._restate_wire import request_of
 from interlock_adapters.restate import RestateStore
-from restate_server import free_port
+from restate_server import free_port, restate_server
 
 PASSWORD = "hunter2"  # noqa: S105  whoever repeats it is found out
 #: Seconds after which something is taken for hung.
@@ -114,6 +114,31 @@ async def test_an_object_that_outlived_its_task_makes_way(restate_url: str) -> N
         assert await memory.forget("t")
         await store.commit(commit_of(moves[0]))
         assert await store.events("t") == [moves[0].event]
+
+
+async def test_a_server_that_is_killed_loses_and_doubles_nothing() -> None:
+    """Commits on their way are made once, or refused and not there.  Source: R-RST-07, I17, I18."""
+    memory = MemoryStore()
+    with restate_server() as server:
+        url = f"{server.url}?admin={server.admin}&serve=127.0.0.1:{free_port()}"
+        async with (
+            asyncio.timeout(3 * WAIT_MAX_S),
+            opened(lambda: store_on(url, memory)) as store,
+        ):
+            for round_ in range(3):
+                lives = [whole_life(f"{round_} {number}") for number in range(8)]
+                commits = [asyncio.ensure_future(stored(store, moves)) for moves in lives]
+                await asyncio.wait(commits, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+                ends = await asyncio.gather(*commits, return_exceptions=True)
+                for moves, end in zip(lives, ends, strict=True):
+                    log = await store.events(moves[0].record.task_id)
+                    assert log == [move.event for move in moves[: len(log)]]
+                    # What never reached the server was refused, and nothing else was.
+                    assert (end is None) == (len(log) == len(moves)), (end, log)
+                    assert end is None or type(end) is StoreError
+            assert await store.verify() == []
 
 
 async def test_the_objects_fire_deadlines(restate_url: str) -> None:

@@ -208,6 +208,8 @@ async def test_who_loses_a_race_is_judged_by_what_is_so_then(pg_url: str) -> Non
             ),
             return_exceptions=True,
         )
+        # Whoever has a slot goes on at once: with one turn, however many answers there were.
+        assert await store.turns.waiting() == 1
         refused = [each for each in done if isinstance(each, BaseException)]
         assert [isinstance(each, Refused) for each in refused] == [True]
         with pytest.raises(Refused):

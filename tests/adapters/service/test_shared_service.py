@@ -16,8 +16,9 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from interlock import Engine, Phase, TaskContext
+from interlock import Engine, Phase, TaskContext, Trigger
 from interlock.stores import SharedStore, shared
+from interlock_adapters import _telemetry_metrics, _telemetry_spans
 from interlock_adapters._console_pulse import Pulse
 from interlock_adapters._service_shared import Counted, StoreWatch
 from interlock_adapters.config import Config
@@ -29,6 +30,11 @@ from support import pause, soon
 
 #: Seconds in which another process does what it is to do.
 WITHIN_S: Final = 20
+
+
+async def never(task: TaskContext) -> str:
+    """What is not to run."""
+    return f"{task.task_id} was run by the wrong one"
 
 
 async def agent(task: TaskContext) -> str:
@@ -142,7 +148,11 @@ async def test_of_a_task_that_goes_on_elsewhere_no_time_is_made_up(pg_url: str) 
         kept = told._metrics._since[task.task_id]
         assert kept[0] < record.seq
         await task.answer(record.asks[0].key, "Rome")
-        asked = record.asks[0].asked_at
+        (answered,) = [
+            event
+            for event in await front.events(task.task_id, owner="ada")
+            if event.trigger is Trigger.PROVIDE_INPUT
+        ]
         data = reader.get_metrics_data()
     assert data is not None
     (stay,) = [
@@ -154,7 +164,22 @@ async def test_of_a_task_that_goes_on_elsewhere_no_time_is_made_up(pg_url: str) 
         for point in metric.data.data_points
     ]
     assert dict(stay.attributes or {}) == {"interlock.phase": Phase.WAITING_INPUT.value}
-    assert asked - record.identity.created_at > 0
+    waited_s = answered.at - record.asks[0].asked_at
+    assert getattr(stay, "sum", None) == pytest.approx(waited_s)
+
+
+async def test_of_tasks_that_end_elsewhere_not_everything_is_kept(
+    pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells when they are over.  R-SCALE-34."""
+    monkeypatch.setattr(_telemetry_metrics, "SINCE_MAX", 2)
+    monkeypatch.setattr(_telemetry_spans, "KNOWN_MAX", 2)
+    told = Telemetry()
+    async with Engine(agent, store=pg_url, observer=told, takes_turns=False) as front:
+        tasks = [await front.submit("x", owner="ada") for _ in range(5)]
+        newest = [task.task_id for task in tasks[-2:]]
+        assert [*told._metrics._since] == newest
+        assert [*told._spans._tasks] == newest
 
 
 # --- the console ----------------------------------------------------------------------------
@@ -162,9 +187,12 @@ async def test_of_a_task_that_goes_on_elsewhere_no_time_is_made_up(pg_url: str) 
 
 async def test_the_console_hears_of_what_others_do(pg_url: str) -> None:
     """It looks, where its own engine cannot tell.  R-SCALE-35."""
-    service = Service.of(config(pg_url))
+    service = Service.of(config(pg_url), turns=False)
     async with served(service), Engine(agent, store=pg_url) as other:
-        pulse = Pulse(service.engine, look_s=0.05)
+        heard = None if service._told.changes is None else service._told.changes.heard
+        assert heard is not None
+        pulse = getattr(heard, "__self__", None)
+        assert isinstance(pulse, Pulse)
         async with pulse.listening():
             before = pulse.beats
             await other.submit("x", owner="ada")
@@ -176,7 +204,7 @@ async def test_the_console_hears_of_what_others_do(pg_url: str) -> None:
 
 async def test_faces_here_and_agents_there(pg_url: str) -> None:
     """A front runs no turn, and nobody can reach a worker but for its health.  R-SCALE-36, I23."""
-    front = Service.of(config(pg_url, name="front"), turns=False)
+    front = Service.of(config(pg_url, name="front", agent=never), turns=False)
     worker = Service.of(config(pg_url, name="worker"), faces=False)
     async with served(front) as client:
         task = await front.engine.submit("x", owner="ada")

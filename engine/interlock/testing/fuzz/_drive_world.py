@@ -287,8 +287,9 @@ class World(Clients):
         own = [thread for thread in threads if thread.process.name == process.name]
         check_threads(process, self.disk, own)
 
-    def task_of(self, _process: Process, work: Coroutine[Any, Any, V]) -> "asyncio.Future[V]":
-        """Begin something in that process."""
+    def task_of(self, process: Process, work: Coroutine[Any, Any, V]) -> "asyncio.Future[V]":
+        """Begin something in that process, the only one that there is."""
+        del process
         return asyncio.get_running_loop().create_task(work)
 
     def note_trouble(self) -> None:

@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from interlock._engine import store_at
 from interlock._event import AGENT, ENGINE, Event, Signal
@@ -38,7 +38,9 @@ class Outside:
         self._url: Final = url
         self._lifecycle: Final = lifecycle
         self._pipe: Connection | None = None
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: Any = None  # Of a context that can fork.
+        #: It was empty when it was opened: what is in it is ours to clear away.
+        self._is_ours = False
 
     def __repr__(self) -> str:
         return f"Outside({self.shown!r})"
@@ -73,11 +75,11 @@ class Outside:
 
     def close(self) -> None:
         """Leave nothing of the last life, and end the process; harmless if there is none."""
-        if self._pipe is not None:
+        if self._is_ours:
             with suppress(StoreError, EOFError, OSError):
                 self.call("clear")
         pipe, process = self._pipe, self._process
-        self._pipe = self._process = None
+        self._pipe, self._process, self._is_ours = None, None, False
         if pipe is not None and process is not None:
             pipe.close()
             process.join(_ENDS_S)
@@ -106,6 +108,7 @@ class Outside:
             self.close()
             why = "every life begins with an empty store, and nothing of yours is to be lost"
             raise InvalidInput([f"the store {self.shown} holds {tasks} tasks: {why}"])
+        self._is_ours = True
 
 
 def _main(url: str, lifecycle: Lifecycle, pipe: Connection, other_end: Connection) -> None:
@@ -301,7 +304,7 @@ class OutsideDisk(Disk):
 def _comparable(name: str, answer: object) -> object:
     """The answer, where its order is nobody's business without it."""
     if name == "behind" and isinstance(answer, list):
-        return sorted(repr(watch) for watch in answer)
+        return sorted(map(repr, cast("list[Watch]", answer)))
     if name == "counts" and isinstance(answer, Mapping):
-        return dict(answer)
+        return dict(cast("Mapping[Phase, int]", answer))
     return answer

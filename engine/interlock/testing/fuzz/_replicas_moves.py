@@ -43,9 +43,15 @@ async def _zombie(run: "ReplicaRun") -> None:
 
 async def _freeze(run: "ReplicaRun") -> None:
     commits = run.tape.choose(_FREEZES_IN_MAX)
-    name = run.process.name
-    run.say(f"{name} is to be stopped after its {commits + 1}. commit from now, and goes on later")
-    run.store_of(name).freezes_in = commits
+    holders = [run.memory.holder(record.task_id) for record in run.disk.records]
+    names = [name for name in holders if name is not None and not run.memory.has_died(name)]
+    name = run.tape.pick(names or [run.process.name])
+    store = run.store_of(name)
+    # Just before something is done outside is the worst time of all.
+    store.freezes_at = None if run.tape.chance(3) else Trigger.CALL
+    store.freezes_in = 0 if store.freezes_at is not None else commits
+    when = "when it next begins a call" if store.freezes_at else f"after {commits + 1} commits"
+    run.say(f"{name} is to be stopped {when}, and goes on later")
 
 
 async def _hints(run: "ReplicaRun") -> None:
@@ -86,7 +92,7 @@ REPLICA_KINDS: Final[Sequence[Kind]] = (
         lambda r: bool(r.disk.records),
         frozenset({Trigger.RECOVER}),
         "silence",
-        3,
+        6,
     ),
     Kind("hints", _of(_hints), lambda _r: True, fault="hints"),
 )

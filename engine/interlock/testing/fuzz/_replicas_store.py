@@ -66,6 +66,8 @@ class ReplicaStore(FaultyStore):
         """See `FaultyStore`; `view` is what there is of the memory that all share."""
         #: Commits until the process is frozen just after one; None for never.
         self.freezes_in: int | None = None
+        #: Only those count that hold such an event; None for all.
+        self.freezes_at: Trigger | None = None
         self._freeze: Final = freeze
         super().__init__(view, tape, reorders=reorders, kill=kill)
         self._view: Final = view
@@ -87,7 +89,9 @@ class ReplicaStore(FaultyStore):
     async def commit(self, commit: Commit) -> None:
         """See `FaultyStore.commit`: perhaps its process is stopped before it hears of it."""
         await super().commit(commit)
-        if self.freezes_in is None:
+        at = self.freezes_at
+        counts = at is None or any(event.trigger is at for event in commit.events)
+        if self.freezes_in is None or not counts:
             return
         self.freezes_in -= 1
         if self.freezes_in < 0:
