@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin/
 FLOOR := 98
 FAULTS_KILLS ?= 500
+SCALE_KILLS ?= 200
+SCALE_HOST ?= postgres
 SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
 .PHONY: help demo test check format lint types imports specs-check rewrite smoke bench
-.PHONY: bench-peer bench-mcp fuzz-long faults faults-smolagents conformance coverage
+.PHONY: demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,6 +32,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)python
 
 demo: $(VENV)/.demo$(filter -smolagents,$(AGENT:%=-%))  ## Watch an A2A client drive a real agent, or AGENT=smolagents; no key, no network
 	$(BIN)interlock demo$(AGENT:%= --agent %)
+demo-replicas: $(VENV)/.dev  ## Two replicas on PostgreSQL, one of which is killed
+	$(BIN)python examples/two_replicas/run.py
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest
 check: lint types imports specs-check  ## Everything but the tests
@@ -69,6 +73,8 @@ faults: $(VENV)/.dev  ## Kill a real server over and over, and audit what is lef
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults --kills $(FAULTS_KILLS) --seed $(SEED) $(if $(FAULTS_ROUND),--round $(FAULTS_ROUND))
 faults-smolagents: $(VENV)/.dev  ## Kill agents of smolagents around every append, and audit them
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m faults.smol --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
+scale: $(VENV)/.dev  ## Kill, stop and drain real replicas on a real server, and audit them
+	PYTHONPATH=engine:adapters:tests $(BIN)python -m scale --host $(SCALE_HOST) --kills $(SCALE_KILLS) --seed $(SEED) $(if $(SCALE_ROUND),--round $(SCALE_ROUND))
 conformance: $(VENV)/.dev  ## MCP's own suites and an independent client against us; needs npm
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m conformance $(SCENARIO:%=--scenario %)
 coverage: $(VENV)/.dev  ## Branch coverage of engine/, with a floor

@@ -109,6 +109,8 @@ class PostgresTurns:
         #: By the steady clock: when the last sign that arrived was sent, and since when all did.
         self._sign_at = float("-inf")
         self._well_since = float("inf")
+        #: Until then it is not sure that what is out here is still this process's.
+        self._doubtful_until = float("-inf")
         #: After it, what the server does not answer is given up.
         self._give_up_at = float("inf")
         self._suspects: frozenset[int] = frozenset()
@@ -204,7 +206,8 @@ class PostgresTurns:
 
     def is_sure(self) -> bool:
         """See `Turns.is_sure`."""
-        return time.monotonic() - self._sign_at < self._dead_after_s / 2
+        now = time.monotonic()
+        return now - self._sign_at < self._dead_after_s / 2 and now >= self._doubtful_until
 
     def _connector(self) -> Connector:
         if self._opened is None:
@@ -324,8 +327,12 @@ class PostgresTurns:
 
     def _signed(self, sent: float) -> None:
         """A sign of life arrived that was sent at this moment."""
-        if sent - self._sign_at > self._dead_after_s / 2:
+        gap_s = sent - self._sign_at
+        if gap_s > self._dead_after_s / 2:
             self._well_since = sent
+            if gap_s < float("inf"):
+                # What is out here may be somebody else's since; until then it will have been seen.
+                self._doubtful_until = sent + self._dead_after_s
         self._sign_at = sent
 
     async def _live(self) -> None:

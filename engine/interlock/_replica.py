@@ -215,9 +215,8 @@ class Replica:
             return None
         return turn_after(record, moves)
 
-    async def sure(self, cell: Cell) -> bool:
-        """Whether the task is still this process's, before something that cannot be taken back."""
-        turn = cell.turn
+    async def sure(self, cell: Cell, turn: Turn) -> bool:
+        """Whether the task is still this turn's, before something that cannot be taken back."""
         while not self._store.turns.is_sure():
             try:
                 await self._writer.cell(cell.record.task_id)
@@ -228,7 +227,7 @@ class Replica:
                 await self._later(LOOK_S)
                 continue
             break
-        return turn is not None and not turn.fenced
+        return cell.turn is turn and not turn.fenced
 
     async def _later(self, after_s: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

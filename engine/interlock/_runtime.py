@@ -400,7 +400,7 @@ class Runtime:
         cell = self.writer.at_hand(turn.task_id)
         if self.replica is None or cell is None:
             return not turn.fenced
-        return await self.replica.sure(cell)
+        return await self.replica.sure(cell, turn)
 
     def withdraw(self, turn: Turn, key: str) -> None:
         """Close an ask that the agent no longer waits for."""

@@ -468,7 +468,7 @@ class Writer:
         # It was purged: nothing that is tried again would ever come to anything.
         self.forget(cell.record.task_id)
         for post in posts:
-            post.refuse(UnknownTask(cell.record.task_id))
+            post.refuse(error)
 
     def _refuse(self, post: Post, error: Refused) -> None:
         if post.done is None:

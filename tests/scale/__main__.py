@@ -148,6 +148,9 @@ def main() -> None:
     parser.add_argument("--round", default="", help="only this one, by its name")
     parser.add_argument("--keep", action="store_true", help="keep what each round left behind")
     options = parser.parse_args()
+    names = [plan.name for plan in plans(options.kills)]
+    if options.round and options.round not in names:
+        parser.error(f"there is no round {options.round!r}; there are {', '.join(names)}")
     print(f"seed {options.seed}")
     sys.exit(0 if asyncio.run(run(options)) else 1)
 

@@ -254,7 +254,7 @@ def test_the_clock_goes_forward_too() -> None:
 
     SEEN.clear()
     target = Target.of(Engine(asks, limits=Limits(ask_s=60.0)))
-    report = fuzz(target, runs=200, faults=frozenset({"clock"}))
+    report = fuzz(target, runs=400, faults=frozenset({"clock"}))
     assert report.failures == ()
     assert max(SEEN) > 3_000.0
     assert min(SEEN) < 0.0

@@ -1,6 +1,6 @@
 """Two engines on one store: any of them serves any request, and each turn runs in one of them.
 
-Covers R-SCALE-01 to R-SCALE-09, I17, I23, I24, I32, T27.
+Covers R-REPL-01, R-REPL-02, R-REPL-03, R-REPL-04, R-REPL-05, R-REPL-06, R-REPL-07, R-REPL-08, R-REPL-09, I17, I23, I24, I32, T27.
 """
 
 import asyncio
