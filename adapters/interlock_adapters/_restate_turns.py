@@ -64,6 +64,8 @@ class RestateTurns:
         self._run: RunTurn | None = None
         self._resting = True
         self._held: Final[dict[str, _Held]] = {}
+        #: Until then it is not sure that what is out here is still this process's.
+        self._doubtful_until = float("-inf")
         self._beat_at = time.monotonic()
         self._errands: Final[set[asyncio.Task[None]]] = set()
         #: The slots that are free, and how many turns wait here for one.
@@ -141,7 +143,7 @@ class RestateTurns:
     def is_sure(self) -> bool:
         """See `Turns.is_sure`."""
         now = time.monotonic()
-        if now - self._beat_at > _SILENT_S:
+        if now - self._beat_at > _SILENT_S or now < self._doubtful_until:
             return False
         heard_s = self._place.step_s + _SILENT_S
         return all(h.heard is not None and now - h.heard < heard_s for h in self._held.values())
@@ -258,7 +260,11 @@ class RestateTurns:
     async def _beat(self) -> None:
         """Notice that this process stood still."""
         while True:
-            self._beat_at = time.monotonic()
+            now = time.monotonic()
+            if now - self._beat_at > _SILENT_S:
+                # What is out here may be somebody else's since; until then it will have been seen.
+                self._doubtful_until = now + self._place.step_s + _SILENT_S
+            self._beat_at = now
             await asyncio.sleep(_BEAT_S)
 
     async def _look_for_lost(self) -> None:

@@ -53,7 +53,7 @@ from interlock._phases import LIVE, OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
 from interlock._schema import problems_of
-from interlock._shared import shared
+from interlock._shared import FiringStore, shared
 from interlock._sqlite import SqliteStore
 from interlock._store import (
     Claim,
@@ -184,6 +184,8 @@ class Engine:
         self._new_id: Final = new_id
         self._told: Final = None if observer is None else Told(observer)
         self._store: Final = store_at(store) if isinstance(store, str) else store
+        if isinstance(self._store, FiringStore):
+            self._store.fires_with(lifecycle, grace_s=self.limits.grace_s)
         self._is_shared: Final = shared(self._store)
         if not (takes_turns or self._is_shared):
             raise InvalidInput(["takes_turns=False needs a store that processes share"])

@@ -140,8 +140,14 @@ class Courier:
         *,
         on_served: Callable[[str], None],
         limits: DeliveryLimits | None = None,
+        others: bool = False,
     ) -> None:
-        """Serve from `store`; `on_served(task_id)` says that nothing is owed for a task now."""
+        """Serve from `store`; `on_served(task_id)` says that nothing is owed for a task now.
+
+        With `others`, who may serve the same watches, those of channels that nobody serves here
+        are left to them instead of given up.
+        """
+        self._others: Final = others
         self._store: Final = store
         self._clock: Final = clock
         self._deliverers: Final = dict(deliverers)
@@ -265,8 +271,11 @@ class Courier:
             return
         seq = 0 if record is None else record.seq
         for watch in watches:
-            if watch.given_up is None and watch.cursor < seq:
+            if watch.given_up is None and watch.cursor < seq and self._serves(watch):
                 self._line_up(watch)
+
+    def _serves(self, watch: Watch) -> bool:
+        return watch.channel in self._deliverers or not self._others
 
     def _again_s(self, error: StoreError) -> float:
         """Seconds until the store is tried again: what cannot be read waits for a person."""

@@ -103,7 +103,9 @@ class Runtime:
             told=told,
             others=self.replica,
         )
-        self.courier: Final = Courier(store, clock, deliverers, on_served=self._served)
+        self.courier: Final = Courier(
+            store, clock, deliverers, on_served=self._served, others=shared(store)
+        )
         self.abandoned: Final[dict[Turn, None]] = {}
         self._agents: Final = agents
         look_s = None if self.replica is None else DEADLINES_S

@@ -8,9 +8,10 @@ of them at a time.  Which, and what happens when that one dies, is not ours to d
 
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from interlock._clock import Clock
+from interlock._machine import Lifecycle
 from interlock._store import Store, TurnWanted
 
 #: Runs the turn of a task here, from taking it up until nothing of it runs here any more.
@@ -84,6 +85,17 @@ class SharedStore(Store, Protocol):
         As soon as can be.  A hint may be missing or wrong: `moved` is the truth.
         """
         ...
+
+
+@runtime_checkable
+class FiringStore(Protocol):
+    """A store that fires triggers itself, such as those of deadlines: it must know by which rules."""
+
+    def fires_with(self, lifecycle: Lifecycle, *, grace_s: float) -> None:
+        """Fire by this lifecycle; a task that is told to stop has `grace_s` seconds to end.
+
+        Called before the store is opened.
+        """
 
 
 def shared(store: Store) -> TypeGuard[SharedStore]:

@@ -5,7 +5,7 @@ declares it as an entry point of the group `interlock.stores`: a callable that i
 and returns a `Store`.  `interlock.testing.STORE_CHECKS` say what it has to keep.
 """
 
-from interlock._shared import RunTurn, SharedStore, Turns, shared
+from interlock._shared import FiringStore, RunTurn, SharedStore, Turns, shared
 from interlock._store import (
     Claim,
     Commit,
@@ -24,6 +24,7 @@ from interlock._store import (
 __all__ = [
     "Claim",
     "Commit",
+    "FiringStore",
     "MemoryStore",
     "RunTurn",
     "SharedStore",

@@ -4,7 +4,7 @@ Covers R-REPL-01, R-REPL-02, R-REPL-03, R-REPL-04, R-REPL-05, R-REPL-06, R-REPL-
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,12 +17,17 @@ from interlock import (
     Engine,
     Event,
     Limits,
+    NewWatch,
     Phase,
+    Retry,
     TaskContext,
     TaskHandle,
+    TaskQuery,
+    TaskView,
     Trigger,
+    Watch,
 )
-from interlock._replica import DEADLINES_S, LOOK_S
+from interlock._replica import DEADLINES_S, LOOK_S, TIDY_S
 from interlock.errors import Refused, Retryable, UnknownTask
 from interlock.testing import ManualClock, violations
 from interlock.testing._shared_memory import SharedMemory
@@ -79,9 +84,7 @@ async def pair(agent: Agent, *, limits: Limits | None = None) -> AsyncGenerator[
     clock = ManualClock()
     memory = SharedMemory(clock)
     limits = limits or Limits()
-    one, two = (
-        Engine(agent, store=memory.store(name), limits=limits) for name in ("one", "two")
-    )
+    one, two = (Engine(agent, store=memory.store(name), limits=limits) for name in ("one", "two"))
     pair = Pair(clock, memory, one, two)
     async with asyncio.timeout(WAIT_MAX_S):
         await one.start()
@@ -95,15 +98,9 @@ async def pair(agent: Agent, *, limits: Limits | None = None) -> AsyncGenerator[
                     await pause()
                     clock.advance(1.0)
                 await drain
-    for record in (await memory.tasks.page(_everything())).records:
+    for record in (await memory.tasks.page(TaskQuery(limit=10_000))).records:
         assert violations(await memory.tasks.events(record.task_id)) == []
     assert await memory.tasks.verify() == []
-
-
-def _everything():  # noqa: ANN202
-    from interlock import TaskQuery
-
-    return TaskQuery(limit=10_000)
 
 
 async def echo(task: TaskContext) -> str:
@@ -355,7 +352,11 @@ async def test_an_approval_at_the_other_replica_runs_what_was_approved() -> None
         await other.rest(handle.task_id, owner=OWNER)
         ask = (await other.record(handle.task_id, owner=OWNER)).asks[0]
         assert ask.digest is not None
-        await other.decide(handle.task_id, Approval(decision="approve", ask=ask.key, digest=ask.digest), owner=OWNER)
+        await other.decide(
+            handle.task_id,
+            Approval(decision="approve", ask=ask.key, digest=ask.digest),
+            owner=OWNER,
+        )
         assert await handle.result() == "booked"
         assert booked == ["Oslo"]
 
@@ -383,8 +384,6 @@ async def test_a_retry_is_taken_up_by_anybody_after_its_back_off() -> None:
             raise Retryable("not yet")
         return "done"
 
-    from interlock import Retry
-
     retry = Retry(attempts_max=3, backoff_s=20.0, backoff_max_s=20.0)
     async with pair(fails_once, limits=Limits(retry=retry)) as both:
         clock = both.clock.now
@@ -409,3 +408,33 @@ async def test_a_task_that_the_other_purged_is_gone() -> None:
             await both.one.record(handle.task_id, owner=OWNER)
         with pytest.raises(UnknownTask):
             await both.one.cancel(handle.task_id, owner=OWNER)
+
+
+class Keeps:
+    """A deliverer that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+        """Take them all."""
+        self.seen += [event.seq for event in events]
+
+
+async def test_a_webhook_is_served_by_a_replica_that_can() -> None:
+    """Whoever has no deliverer for the channel leaves it to others, and gives nothing up."""
+    clock = ManualClock()
+    memory = SharedMemory(clock)
+    keeps = Keeps()
+    one = Engine(echo, store=memory.store("one"), deliverers={"hook": keeps})
+    two = Engine(echo, store=memory.store("two"))
+    both = Pair(clock, memory, one, two)
+    async with asyncio.timeout(WAIT_MAX_S), one, two:
+        hook = NewWatch("w", "hook", {})
+        handles = [await two.submit(f"{n}", owner=OWNER, watches=[hook]) for n in range(4)]
+        await both.elapse(3 * TIDY_S)
+        assert {name for name, _ in memory.handed} == {"one", "two"}
+        for handle in handles:
+            (watch,) = await memory.tasks.watches(handle.task_id)
+            assert (watch.given_up, watch.cursor >= 3) == (None, True)
+        assert keeps.seen.count(3) == len(handles)
