@@ -2,5 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+TESTS: Final = Path(__file__).parents[1] / "tests"
+sys.path.append(str(TESTS))

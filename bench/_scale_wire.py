@@ -5,6 +5,7 @@ standard library: a peer's worker runs in an environment of its own.
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import threading
@@ -86,8 +87,11 @@ class Worker:
             TimeoutError: it takes too long.
         """
         self._writer.write(json.dumps({"do": do, **what}).encode() + b"\n")
-        async with asyncio.timeout(PATIENCE_S):
-            line = await self._reader.readline()
+        line = b""
+        # Whether the connection ends in order or is reset, nobody answers.
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                line = await self._reader.readline()
         if not line:
             raise WorkerFailed(f"the worker is gone that was asked to {do}")
         answer: Json = json.loads(line)

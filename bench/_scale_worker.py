@@ -62,7 +62,7 @@ def deeds_of(engine: Engine) -> Deeds:
     async def held(_request: Json) -> Json:
         """Let go of garbage and of free pages, which would pass for what tasks hold."""
         # What was parked last is just being unwound, and nobody is told when.
-        while engine.statistics().live:
+        while engine.statistics().live:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)

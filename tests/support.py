@@ -394,6 +394,10 @@ class Stage:
         assert task_id == self.record.task_id
         return {"authorization": "secret"}
 
+    async def is_sure(self, turn: Turn) -> bool:
+        """See `Host.is_sure`."""
+        return not turn.fenced
+
     def report(
         self,
         turn: Turn,

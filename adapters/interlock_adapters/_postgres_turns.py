@@ -109,8 +109,8 @@ class PostgresTurns:
         #: By the steady clock: when the last sign that arrived was sent, and since when all did.
         self._sign_at = float("-inf")
         self._well_since = float("inf")
-        #: Until then it is not sure that what is out here is still this process's.
-        self._doubtful_until = float("-inf")
+        #: Jobs that were out here while no sign arrived: somebody else may have them since.
+        self._doubtful: frozenset[int] = frozenset()
         #: After it, what the server does not answer is given up.
         self._give_up_at = float("inf")
         self._suspects: frozenset[int] = frozenset()
@@ -206,8 +206,11 @@ class PostgresTurns:
 
     def is_sure(self) -> bool:
         """See `Turns.is_sure`."""
-        now = time.monotonic()
-        return now - self._sign_at < self._dead_after_s / 2 and now >= self._doubtful_until
+        return self._is_heard() and self._doubtful.isdisjoint(self.held)
+
+    def _is_heard(self) -> bool:
+        """Whether a sign of life arrived lately."""
+        return time.monotonic() - self._sign_at < self._dead_after_s / 2
 
     def _connector(self) -> Connector:
         if self._opened is None:
@@ -331,8 +334,7 @@ class PostgresTurns:
         if gap_s > self._dead_after_s / 2:
             self._well_since = sent
             if gap_s < float("inf"):
-                # What is out here may be somebody else's since; until then it will have been seen.
-                self._doubtful_until = sent + self._dead_after_s
+                self._doubtful = frozenset(self.held)
         self._sign_at = sent
 
     async def _live(self) -> None:
@@ -380,7 +382,7 @@ class PostgresTurns:
     def _is_fit_to_judge(self) -> bool:
         """Whether others are silent of themselves, and not because the server was away."""
         now = time.monotonic()
-        return self.is_sure() and now - self._well_since >= self._dead_after_s
+        return self._is_heard() and now - self._well_since >= self._dead_after_s
 
     async def _judge(self) -> None:
         """Hand out again what the dead have."""
@@ -412,7 +414,10 @@ class PostgresTurns:
 
         if self.fetching:
             return
+        doubtful = self._doubtful
         found = frozenset(await self._pool.once(mine, "the queue of turns cannot be read"))
+        if self._doubtful is doubtful:
+            self._doubtful -= found  # Whoever had taken them would have put others in their place.
         if self.fetching:
             return
         lost = found - self.held

@@ -231,8 +231,8 @@ def _verify(options: argparse.Namespace) -> int:
     lifecycle = lifecycle_named(options.lifecycle)
     if isinstance(place, Path) and not place.is_file():
         return complain(f"there is no file {place}", FAILED)
+    path = place if isinstance(place, Path) else without_secrets(place)
     try:
-        path = place if isinstance(place, Path) else without_secrets(place)
         store = SqliteStore(place) if isinstance(place, Path) else opened_by_none(place)
         findings = asyncio.run(_findings(store, lifecycle))
     except StoreError as error:

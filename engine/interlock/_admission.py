@@ -1,5 +1,6 @@
 """Who may submit and who may run: the bounds on open, queued and running tasks."""
 
+from collections import Counter
 from typing import Final
 
 from interlock._phases import OVER, Phase
@@ -23,6 +24,8 @@ class Admission:
         #: Turns that wait for a slot of any process, where several share the store.
         self.elsewhere = 0
         self._open: Final[dict[str, int]] = {}
+        #: Of each owner, those that are being made just now: no store counts them yet.
+        self._coming: Final[Counter[str]] = Counter()
 
     @property
     def running(self) -> int:
@@ -41,7 +44,7 @@ class Admission:
     def learn(self, owner: str, open_tasks: int, *, anew: bool = False) -> None:
         """How many open tasks of that owner the store has; the first word counts, or each."""
         if anew:
-            self._open[owner] = open_tasks
+            self._open[owner] = open_tasks + self._coming[owner]
         else:
             self._open.setdefault(owner, open_tasks)
 
@@ -65,10 +68,12 @@ class Admission:
             )
         self._arriving += 1
         self._open[owner] += 1
+        self._coming[owner] += 1
 
     def arrived(self, owner: str, *, accepted: bool) -> None:
         """What was reserved, and took no slot, is a task now, or came to nothing."""
         self._arriving -= 1
+        self._came(owner)
         if not accepted:
             self._open[owner] -= 1
 
@@ -84,6 +89,11 @@ class Admission:
         """A task that took a slot came to nothing."""
         self._running.discard(task_id)
         self._open[owner] -= 1
+
+    def _came(self, owner: str) -> None:
+        self._coming[owner] -= 1
+        if not self._coming[owner]:
+            del self._coming[owner]
 
     def enqueue(self, task_id: str) -> None:
         """The task waits for a slot."""

@@ -72,6 +72,10 @@ class Alarms:
         if due < self._rings_at:
             self._set(due)
 
+    def look_again(self) -> None:
+        """Look for all that is overdue: what others wrote may have been seen too late."""
+        self._handled = _FIRST
+
     async def close(self) -> None:
         """Stop watching."""
         self._closed = True

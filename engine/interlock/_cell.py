@@ -85,6 +85,8 @@ class Cell:
     watched: bool = True
     #: Its turn was handed to this process; only where processes share the store.
     held: bool = False
+    #: The task was purged: nothing will ever happen to it.
+    gone: bool = False
     #: Somebody else has written to it, and it is to be read again.
     stale: bool = False
     #: Held by who counts its watches and adds one.

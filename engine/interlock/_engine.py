@@ -635,7 +635,8 @@ class Engine:
             await asyncio.wait([change], timeout=within_s)
         finally:
             change.cancel()
-        return cell.record
+        # Others may have been further by then than is known here.
+        return max(record, cell.record, key=lambda seen: seen.seq)
 
     async def view(self, task_id: str, *, owner: str | None) -> TaskView:
         """The task and its whole log, as of one commit.
@@ -705,7 +706,7 @@ class Engine:
                     place = event.seq
                     if event.dest in OUTCOMES:
                         return
-            if cell.record.phase in OVER or self._runtime is not runtime:
+            if cell.gone or cell.record.phase in OVER or self._runtime is not runtime:
                 return
             await cell.change()
 
@@ -1007,6 +1008,8 @@ class Engine:
             while cell.record.phase not in phases:
                 if self._runtime is not runtime:
                     raise NotAccepting("the engine closed before the task came to a rest")
+                if cell.gone:
+                    raise UnknownTask(task_id)
                 await cell.change()
             if cell.events is not None:
                 return TaskView(cell.record, tuple(cell.events))

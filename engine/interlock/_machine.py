@@ -27,7 +27,7 @@ from interlock._transitions import TABLE, Row
 from interlock.errors import AnswerInvalid, EngineBug, GuardRefused, IllegalTrigger, StoreCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
 # At DEBUG the library formats several lines for each trigger, which makes it ten times slower.
 logging.getLogger("transitions").setLevel(logging.WARNING)
@@ -325,7 +325,7 @@ def _signal_of(event: Event) -> Signal:
 
 
 @contextmanager
-def _readable(event: Event, expected: int) -> "Iterator[None]":
+def _readable(event: Event, expected: int) -> "Generator[None]":
     """An event of a log at its place, with the data of its trigger; raises StoreCorrupt."""
     if event.seq != expected:
         raise StoreCorrupt(f"event {event.seq} stands where {expected} should")

@@ -35,6 +35,8 @@ TIDY_S: Final = 10.0
 #: store knows here.
 DEADLINES_S: Final = 1.0
 
+#: Moves with which whoever makes them takes the turn of the task.
+_CLAIMS: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER})
 #: Moves with which whoever makes them takes the turn of the task, or gives it up for good.
 _TAKES: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER, Trigger.ABANDON})
 
@@ -86,6 +88,9 @@ class Replica:
         self._admission: Final = admission
         self._hands: Final = hands
         self._writer: Writer
+        self._is_open = False
+        #: Tasks whose turn is out here, from its hand-out on.
+        self._out: Final[set[str]] = set()
         #: Tasks of which a hint came since the last look.
         self._hinted: Final[dict[str, None]] = {}
         self._look: asyncio.Task[None] | None = None
@@ -101,6 +106,7 @@ class Replica:
     async def open(self, writer: Writer) -> None:
         """Take up turns, unless others are to, and look at what others do."""
         self._writer = writer
+        self._is_open = True
         self._tidied_at = self._clock.now()
         self._store.on_hint(self._hint)
         self._again()
@@ -117,6 +123,8 @@ class Replica:
     async def close(self) -> None:
         """Hand over what does not end here, and look no more."""
         self._resting = self._leaving = True
+        if not self._is_open:
+            return
         for cell in self._writer.cells():
             cell.tell()
         await self._store.turns.stop()
@@ -138,28 +146,40 @@ class Replica:
             _log.error("its turn is not run: %s", error)
             return True
         with self._writer.keeping(cell):
-            while cell.held:  # It was handed out twice to this very process.
+            while wanted.task_id in self._out:  # It was handed out twice to this very process.
                 await cell.change()
-            cell.held = True
+            self._out.add(wanted.task_id)
             try:
                 if not await self._is_claimed(cell, wanted):
-                    return not self._resting or cell.record.phase not in AT_WORK
+                    return not (self._resting and _is_to_run(cell))
                 while self._goes_on(cell):
                     await cell.change()
                 # Whoever took it from here has it, and needs nothing of this process.
                 return not cell.held or cell.record.phase not in AT_WORK
             finally:
                 cell.held = False
+                self._out.discard(wanted.task_id)
                 self._admission.forget(wanted.task_id)
+                cell.tell()  # It may be out twice.
+
+    def took(self, cell: Cell, moves: Sequence[Move]) -> None:
+        """These moves are durable: with a claim among them the turn is this process's."""
+        if any(move.event.trigger in _CLAIMS for move in moves):
+            cell.held = True
 
     async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool:
         """Write down that it is this process that runs the turn; False if none is to be run."""
+        first = cell.record
+        if isinstance(first.details, Queued) and first.details.not_before != wanted.not_before:
+            return False  # Left over from the attempt before: the next has a turn of its own.
+        # Somebody had taken it up before it was handed out, and has it no more.
+        is_lost = first.phase is Phase.RUNNING and first.epoch != wanted.epoch
         while not self._resting:
             await self._due(cell)
             if self._resting:
                 break
             done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
-            choose = partial(self._claim, wanted)
+            choose = partial(self._claim, is_lost)
             self._writer.post(cell, Post(choose, ENGINE, done, insists=True))
             while not (done.done() or self._leaving):
                 await _either(done, cell)
@@ -168,7 +188,7 @@ class Replica:
             try:
                 done.result()
             except Refused as refusal:
-                if isinstance(cell.record.details, Queued) and not cell.stale:
+                if isinstance(cell.record.details, Queued):
                     _log.debug("its back-off is not over: %s", refusal)
                     continue
                 return False
@@ -189,12 +209,11 @@ class Replica:
             await _either(over, cell)
             alarm.cancel()
 
-    def _claim(self, wanted: TurnWanted, record: TaskRecord) -> tuple[Trigger, Data]:
+    def _claim(self, is_lost: bool, record: TaskRecord) -> tuple[Trigger, Data]:  # noqa: FBT001
         match record.phase:
             case Phase.SUBMITTED:
                 return Trigger.START, {"run_s": self._limits.run_s}
-            case Phase.RUNNING if record.epoch != wanted.epoch:
-                # Somebody has taken it up, and has it no more: otherwise it were not here.
+            case Phase.RUNNING if is_lost:
                 return self._hands.recovery(record)
             case Phase.CANCELLING:
                 return Trigger.RECOVER, {"run_s": self._limits.run_s}
@@ -203,15 +222,19 @@ class Replica:
 
     def _goes_on(self, cell: Cell) -> bool:
         """Whether anything of the task still runs here, or is about to."""
-        if self._leaving or not cell.held:
+        if not cell.held:
             return False
+        if self._leaving:
+            return cell.busy  # What it comes to says whether the turn is wanted elsewhere.
         if cell.turn is not None or cell.busy or cell.inbox:
             return True
         return cell.record.phase in AT_WORK and not self._resting
 
     def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
         """See `_writer.Others`: a turn, unless it is this process that has it."""
-        if cell.held and not isinstance(record.details, Queued):
+        takes = any(move.event.trigger in _CLAIMS for move in moves)
+        mine = cell.held and self._store.turns.is_sure()
+        if (mine or takes) and not isinstance(record.details, Queued):
             return None
         return turn_after(record, moves)
 
@@ -330,6 +353,11 @@ async def _either(done: "asyncio.Future[Any]", cell: Cell) -> None:
 def _done(over: "asyncio.Future[None]") -> None:
     if not over.done():
         over.set_result(None)
+
+
+def _is_to_run(cell: Cell) -> bool:
+    """Whether somebody has to do something about the task, or may have to in a moment."""
+    return cell.busy or cell.record.phase is Phase.SUBMITTED or cell.record.phase in AT_WORK
 
 
 def turn_after(record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:

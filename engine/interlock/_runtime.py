@@ -320,6 +320,11 @@ class Runtime:
                 if record.phase in OUTCOMES and record.updated_at < before:
                     self._spawn(partial(self.finalize, record.task_id))
         await self.courier.take_up(quiet_s=TIDY_S)
+        self._alarms.look_again()
+        for task_id in list(self._late):
+            stored = await self.store.get(task_id)
+            if stored is None or stored.phase is not Phase.SUBMITTED:
+                self._late.pop(task_id).cancel()
         for task_id in [task_id for task_id in self._carried if not self.writer.at_hand(task_id)]:
             stored = await self.store.get(task_id)
             if stored is None or stored.phase in OVER:
@@ -464,8 +469,10 @@ class Runtime:
             self.admission.enqueue(cell.record.task_id)
         phase = Phase.SUBMITTED if before is None else before.phase
         turn = cell.turn
+        if self.replica is not None:
+            self.replica.took(cell, moves)
         for move in moves:
-            if turn is not None:
+            if turn is not None and move.event.seq > turn.record.seq:
                 turn.hear(move.record, move.event)
             if move.record.phase is not phase:
                 self._count(cell, phase, move.record)
@@ -618,9 +625,17 @@ class Runtime:
 
     async def finalize(self, task_id: str) -> None:
         cell = await self.writer.cell(task_id)
+        if self.replica is not None and await self._is_owed(cell.record):
+            self.writer.release(cell)
+            return
         if cell.record.phase in OUTCOMES:
             self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
         self.writer.release(cell)
+
+    async def _is_owed(self, record: TaskRecord) -> bool:
+        """Whether somebody has still to be told: another replica may be about to."""
+        watches = await self.store.watches(record.task_id)
+        return any(w.given_up is None and w.cursor < record.seq for w in watches)
 
     def _admit(self) -> None:
         """Start queued tasks while slots are free."""

