@@ -181,6 +181,12 @@ class SimStore:
         await self._pass()
         await self._kept.put_watch(copied)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        copied = _watch_copied(after)
+        await self._pass()
+        return await self._kept.advance_watch(before, copied)
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         await self._pass()

@@ -69,6 +69,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
     length.add_argument(
         "--replay", type=_seed, metavar="SEED", help="the one run of a seed once more"
     )
+    _declare_run(parser)
+    _declare_report(parser)
+
+
+def _declare_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="of the first run (default: 0)"
     )
@@ -96,6 +101,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="an empty store of its own that keeps the tasks instead of a memory, such as "
         "postgresql://...; it is emptied after every run, and --jobs has to be 1",
     )
+
+
+def _declare_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--failures",
         type=positive,

@@ -45,6 +45,22 @@ _PUT_WATCH: Final[LiteralString] = (
     " %s::bigint[], %s::float8[], %s::bytea[])"
     " FROM (SELECT n, seq FROM task WHERE task_id = %s FOR SHARE) AS task"
 )
+#: What was served further stays as it is.  The lock keeps `behind` true: a commit that moves the
+#: task comes wholly before, and then its number is seen, or wholly after.
+_ADVANCE_WATCH: Final[LiteralString] = (
+    "UPDATE watch AS kept SET cursor = greatest(kept.cursor, new.cursor),"
+    " attempts = CASE WHEN kept.cursor > new.cursor THEN kept.attempts ELSE new.attempts END,"
+    " not_before = CASE WHEN kept.cursor > new.cursor THEN kept.not_before"
+    " ELSE new.not_before END,"
+    " given_up = CASE WHEN kept.cursor > new.cursor THEN kept.given_up ELSE new.given_up END,"
+    " behind = greatest(kept.cursor, new.cursor) < task.seq"
+    " AND CASE WHEN kept.cursor > new.cursor THEN kept.given_up ELSE new.given_up END IS NULL"
+    " FROM (SELECT n, seq FROM task WHERE task_id = %s FOR SHARE) AS task,"
+    " (SELECT %s::bytea, %s::bytea, %s::bytea, %s::bigint, %s::bigint, %s::float8, %s::bytea)"
+    " AS new (watch_id, channel, config, cursor, attempts, not_before, given_up)"
+    " WHERE kept.task = task.n AND kept.watch_id = new.watch_id"
+    " AND kept.channel = new.channel AND kept.config = new.config"
+)
 #: Events, claims and watches go with their task.  Whom another one is just purging, it has.
 _FORGET: Final[LiteralString] = (
     "WITH gone AS (SELECT n FROM task WHERE task_id = ANY(%s::bytea[]) AND phase = 'finalized'"
@@ -167,10 +183,13 @@ def _event_columns(commit: Commit) -> tuple[list[Any], ...]:
 
 def _watch_columns(watches: Sequence[Watch]) -> tuple[list[Any], ...]:
     # Of two by one id the last counts, and a statement may write a row only once.
-    rows = [watch_row(watch) for watch in {watch.watch_id: watch for watch in watches}.values()]
+    rows = [_watch_row(watch) for watch in {watch.watch_id: watch for watch in watches}.values()]
+    return tuple([row[number] for row in rows] for number in range(7))
+
+
+def _watch_row(watch: Watch) -> Row:
     return tuple(
-        [value.encode() if isinstance(value, str) else value for value in column]
-        for column in ([row[number] for row in rows] for number in range(7))
+        value.encode() if isinstance(value, str) else value for value in watch_row(watch)
     )
 
 
@@ -271,6 +290,20 @@ class Writer:
 
         if not await self._pool.ask(put, "a watch cannot be kept", patience_s=self._patience_s):
             raise StoreError(f"no task {watch.task_id!r}")
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        try:
+            task_id = unicode(before.task_id).encode()
+            values = (task_id, *_watch_row(before)[:3], *_watch_row(after)[3:])
+        except ValueError as error:
+            raise Unstorable(f"it cannot be stored as JSON ({type(error).__name__})") from None
+
+        async def advance(db: Connection) -> bool:
+            cursor = await db.execute(_ADVANCE_WATCH, values)
+            return cursor.rowcount > 0
+
+        return await self._pool.ask(advance, "a watch cannot be kept", patience_s=self._patience_s)
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""

@@ -153,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
             "have interpreters that others wrote live the same lives",
         )
     )
+    _add_stores(add)
+    _add_tests(add)
+    return parser
+
+
+def _add_stores(add: _Add) -> None:
     verify = _command(add, "verify", _verify, "check the tasks of a store against their logs")
     verify.add_argument(
         "store", metavar=f"{SQLITE}PATH|postgresql://...", type=store_place, help="the store"
@@ -169,8 +175,6 @@ def _parser() -> argparse.ArgumentParser:
     _cli_backup.declare(
         _command(add, "backup", _cli_backup.run, "copy a store, running or not, and check the copy")
     )
-    _add_tests(add)
-    return parser
 
 
 def _add_tests(add: _Add) -> None:

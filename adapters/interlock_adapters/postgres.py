@@ -260,6 +260,10 @@ class PostgresStore:
         """See `Store.put_watch`; raises StoreError if there is no such task."""
         await self._opened().writer.put_watch(watch)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        return await self._opened().writer.advance_watch(before, after)
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         return await self._opened().writer.drop_watch(task_id, watch_id)

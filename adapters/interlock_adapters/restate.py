@@ -267,6 +267,10 @@ class RestateStore:
         """See `Store.put_watch`."""
         await self.projection.put_watch(watch)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        return await self.projection.advance_watch(before, after)
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         return await self.projection.drop_watch(task_id, watch_id)

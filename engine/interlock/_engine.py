@@ -129,8 +129,8 @@ def store_at(url: str) -> Store:
     known = ", ".join(
         ["'memory:'", "'sqlite:///path/to/file.db'", *(f"'{n}://...'" for n in others)]
     )
-    # What stands before an @ may hold a password.
-    shown = url.rpartition("@")[2]
+    # What stands before an @, or behind a ?, may hold a password.
+    shown = url.rpartition("@")[2].partition("?")[0]
     raise InvalidInput([f"store {shown!r} is none of {known}"])
 
 

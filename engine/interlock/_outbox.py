@@ -230,8 +230,8 @@ class Courier:
     def hands_off(self, task_id: str, watch_id: str) -> Generator[None]:
         """Keep off a watch while the caller replaces or drops it in the store.
 
-        A delivery in flight is cut off, and none begins; without this, its cursor could be
-        written after the caller's change and bring the old watch back.
+        A delivery in flight is cut off, and none begins.  One that another process has in flight
+        goes on, and its cursor finds the watch dropped or replaced (`Store.advance_watch`).
         """
         key = (task_id, watch_id)
         self._hands_off[key] += 1
@@ -263,8 +263,9 @@ class Courier:
 
     async def _look_at(self, task_id: str) -> None:
         try:
-            record = await self._store.get(task_id)
             watches = await self._store.watches(task_id)
+            # A commit may only have passed on that there might be some: one read less.
+            record = await self._store.get(task_id) if watches else None
         except StoreError as error:
             _log.warning("watches of task %s cannot be read: %s", task_id, error.code)
             self._look_later(task_id, self._again_s(error))
@@ -360,8 +361,11 @@ class Courier:
             if view is None:
                 return None
             while watch.cursor < view.record.seq and self._open:
-                watch = await self._attempt(watch, view)
-                await self._store.put_watch(watch)
+                before, watch = watch, await self._attempt(watch, view)
+                if not await self._store.advance_watch(before, watch):
+                    # Somebody else dropped or replaced it; what takes its place is looked for.
+                    self.wake(line.task_id)
+                    return None
                 if watch.given_up is not None:
                     return None
                 if watch.attempts:

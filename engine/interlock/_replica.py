@@ -3,7 +3,8 @@
 Three things, all driven by the store.  It runs the turns that are handed to it (`Turns`),
 each after a claim in the log.  It looks at what others did to the tasks that are alive
 here, told by hints and every so often of itself.  And it tidies up after others that are
-gone: ends that nobody finalized, deliveries that nobody makes.
+gone: ends that nobody finalized, deliveries that nobody makes.  It is long because these
+three look at the same few facts of a task, whose order in time is what matters.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from interlock._admission import Admission
-from interlock._cell import Cell, Post
+from interlock._cell import EVENTS_KEPT_MAX, Cell, Post
 from interlock._clock import Alarm, Clock
 from interlock._effects import ResumeTurn, StartTurn, StopTurn
 from interlock._event import ENGINE, Data, Event
@@ -34,6 +35,11 @@ TIDY_S: Final = 10.0
 #: Seconds after which the deadlines are looked at again: others set some of which only the
 #: store knows here.
 DEADLINES_S: Final = 1.0
+
+#: Seconds for which a task whose agent is not here is passed on before it is taken up all the
+#: same, and between two times.
+STRANGER_S: Final = 60.0
+PASS_ON_S: Final = 1.0
 
 #: Moves with which whoever makes them takes the turn of the task.
 _CLAIMS: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER})
@@ -57,6 +63,10 @@ class Hands(Protocol):
 
     def recovery(self, record: TaskRecord) -> tuple[Trigger, Data]:
         """Bring back a turn whose holder is gone."""
+        ...
+
+    def has_agent(self, submitted: Event) -> bool:
+        """Whether the agent of the task that begins so is here."""
         ...
 
     def released(self, task_id: str) -> None:
@@ -96,6 +106,7 @@ class Replica:
         self._look: asyncio.Task[None] | None = None
         self._alarm: Alarm | None = None
         self._tidied_at = 0.0
+        self._tidying: asyncio.Task[None] | None = None
         #: Takes up no turn any more.
         self._resting = False
         #: Waits for no turn any more.
@@ -131,8 +142,9 @@ class Replica:
         self._store.on_hint(None)
         if self._alarm is not None:
             self._alarm.cancel()
-        if self._look is not None:
-            await asyncio.wait([self._look])
+        busy = [task for task in (self._look, self._tidying) if task is not None]
+        if busy:
+            await asyncio.wait(busy)
 
     # --- turns ------------------------------------------------------------------------
 
@@ -150,6 +162,8 @@ class Replica:
                 await cell.change()
             self._out.add(wanted.task_id)
             try:
+                if not await self._can_run(cell):
+                    return False
                 if not await self._is_claimed(cell, wanted):
                     return not (self._resting and _is_to_run(cell))
                 while self._goes_on(cell):
@@ -161,6 +175,22 @@ class Replica:
                 self._out.discard(wanted.task_id)
                 self._admission.forget(wanted.task_id)
                 cell.tell()  # It may be out twice.
+
+    async def _can_run(self, cell: Cell) -> bool:
+        """Whether its agent is here; if not, others get some time to take it up."""
+        record = cell.record
+        if record.phase is Phase.CANCELLING or self._clock.now() - record.updated_at > STRANGER_S:
+            return True  # It needs no agent, or nobody has it: then an operator is asked.
+        begun = await self._store.events(record.task_id, 0, 1)
+        if not begun or self._hands.has_agent(begun[0]):
+            return True
+        _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)
+        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        alarm = self._clock.call_later(PASS_ON_S, partial(_done, pause))
+        while not (pause.done() or self._resting):
+            await _either(pause, cell)
+        alarm.cancel()
+        return False
 
     def took(self, cell: Cell, moves: Sequence[Move]) -> None:
         """These moves are durable: with a claim among them the turn is this process's."""
@@ -274,6 +304,8 @@ class Replica:
         cell.record = fresh
         if cell.events is not None:
             cell.events.extend(events)
+            if len(cell.events) > EVENTS_KEPT_MAX:
+                cell.events = None
         self._admission.moved(before.phase, fresh)
         if not cell.held:
             self._admission.forget(fresh.task_id)  # It takes a slot where it runs.
@@ -307,7 +339,20 @@ class Replica:
             return
         if self._look is None:
             self._begin(self._looked(None))
+        if self._tidying is None and self._clock.now() - self._tidied_at >= TIDY_S:
+            self._tidied_at = self._clock.now()
+            self._tidying = asyncio.get_running_loop().create_task(self._tidied(), name="tidy")
         self._again()
+
+    async def _tidied(self) -> None:
+        try:
+            await self._hands.tidy()
+        except StoreError as error:
+            _log.warning("what others left undone cannot be seen now: %s", error)
+        except Exception:  # noqa: BLE001  a store is foreign code; the looks go on
+            _log.exception("the store raised what it must not")
+        finally:
+            self._tidying = None
 
     def _begin(self, look: "Awaitable[None]") -> None:
         self._look = asyncio.ensure_future(look)
@@ -334,9 +379,6 @@ class Replica:
                 cell = self._writer.at_hand(task_id)
                 if cell is not None:
                     self._writer.look_at(cell)
-            if task_ids is None and self._clock.now() - self._tidied_at >= TIDY_S:
-                self._tidied_at = self._clock.now()
-                await self._hands.tidy()
         except StoreError as error:
             _log.warning("what others did cannot be seen now: %s", error)
         except Exception:  # noqa: BLE001  a store is foreign code; the looks go on

@@ -36,7 +36,7 @@ from interlock._event import AGENT, ENGINE, TIMER, Data, Event, Signal
 from interlock._machine import Lifecycle, Move
 from interlock._memory import OPERATOR, Memory
 from interlock._observer import Told, TurnOutcome, TurnSeen, TurnWatch, committed
-from interlock._outbox import Courier, Deliverer
+from interlock._outbox import Courier, Deliverer, DeliveryLimits
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
@@ -57,6 +57,10 @@ ANSWER_ROUNDS: Final = 6
 
 #: Tasks that an observer is told of at once when the engine opens.
 FOUND_AT_ONCE: Final = 500
+
+#: Seconds without news of a task after which what is owed for it is delivered by any replica:
+#: whoever moved it last may take so long over one delivery.
+LEFT_S: Final = DeliveryLimits().delivery_s + TIDY_S
 
 _log: Final = logging.getLogger("interlock.engine")
 
@@ -126,7 +130,7 @@ class Runtime:
 
     async def open(self) -> None:
         """Bring every unfinished task back to life, and keep its deadlines from now on."""
-        await self.courier.start(quiet_s=0.0 if self.replica is None else TIDY_S)
+        await self.courier.start(quiet_s=0.0 if self.replica is None else LEFT_S)
         await self._look_for_strangers()
         if self.replica is None:
             await self._recover()
@@ -319,7 +323,7 @@ class Runtime:
                 last = record.task_id
                 if record.phase in OUTCOMES and record.updated_at < before:
                     self._spawn(partial(self.finalize, record.task_id))
-        await self.courier.take_up(quiet_s=TIDY_S)
+        await self.courier.take_up(quiet_s=LEFT_S)
         self._alarms.look_again()
         for task_id in list(self._late):
             stored = await self.store.get(task_id)
@@ -465,12 +469,12 @@ class Runtime:
 
     def act(self, cell: Cell, before: TaskRecord | None, moves: Sequence[Move]) -> None:
         """Do what follows from moves that were committed; `before` is None for a new task."""
-        if before is None and cell.record.phase is Phase.SUBMITTED and self.replica is None:
+        if self.replica is not None:
+            self.replica.took(cell, moves)
+        elif before is None and cell.record.phase is Phase.SUBMITTED:
             self.admission.enqueue(cell.record.task_id)
         phase = Phase.SUBMITTED if before is None else before.phase
         turn = cell.turn
-        if self.replica is not None:
-            self.replica.took(cell, moves)
         for move in moves:
             if turn is not None and move.event.seq > turn.record.seq:
                 turn.hear(move.record, move.event)
@@ -479,6 +483,9 @@ class Runtime:
                 phase = move.record.phase
         if turn is not None:
             self._settle(cell, turn, moves)
+        self._carry_out(cell, moves)
+
+    def _carry_out(self, cell: Cell, moves: Sequence[Move]) -> None:
         if cell.watched:
             # First, so that what is owed is counted when the task asks to be finalized.
             self.courier.wake(cell.record.task_id)
@@ -562,9 +569,14 @@ class Runtime:
 
     async def _read_and_run(self, task_id: str) -> None:
         with self.writer.keeping(await self.writer.cell(task_id)) as cell:
-            events = await self.store.events(task_id)
-            if cell.turn is None and self._may_run(cell):
-                self._run_turn(cell, whole_log(cell.record, events))
+            try:
+                events = await self.store.events(task_id)
+                if cell.turn is None and self._may_run(cell):
+                    self._run_turn(cell, whole_log(cell.record, events))
+            except StoreCorrupt:
+                cell.held = False  # Nobody can run it: it is not to keep a slot.
+                cell.tell()
+                raise
 
     def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
         memory = Memory()
@@ -580,6 +592,12 @@ class Runtime:
         watch = None if self.told is None else self._watch(self.told, cell.record, memory, name)
         cell.turn = Turn(self, cell.record, *agent, memory, name=name, watch=watch)
         cell.turn.start(self._context.copy())
+
+    def has_agent(self, submitted: Event) -> bool:
+        """Whether the agent of the task that begins so is here."""
+        memory = Memory()
+        memory.add(submitted)
+        return self._agents.named(self._agents.name_of(memory.request)) is not None
 
     @staticmethod
     def _watch(told: Told, record: TaskRecord, memory: Memory, name: str) -> TurnWatch:

@@ -19,7 +19,15 @@ from interlock._event import Event
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._phases import Phase
 from interlock._record import TaskRecord
-from interlock._sqlite_batch import CommitJob, DropWatch, Job, Outcome, Purge, PutWatch
+from interlock._sqlite_batch import (
+    AdvanceWatch,
+    CommitJob,
+    DropWatch,
+    Job,
+    Outcome,
+    Purge,
+    PutWatch,
+)
 from interlock._sqlite_reader import Note, Readers
 from interlock._sqlite_writer import Writer
 from interlock._store import Claim, Commit, TaskPage, TaskQuery, Watch
@@ -192,6 +200,10 @@ class SqliteStore:
     async def put_watch(self, watch: Watch) -> None:
         """See `Store.put_watch`; raises StoreError if there is no such task."""
         await self._write(partial(PutWatch.of, watch))
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        return await self._write(partial(AdvanceWatch.of, before, after))
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""

@@ -76,6 +76,20 @@ class PutWatch(NamedTuple):
         return cls(unicode(watch.task_id), watch_row(watch), done)
 
 
+class AdvanceWatch(NamedTuple):
+    """How far a watch has been served, as its row; who waits is told whether it is kept still."""
+
+    task_id: str
+    watch: Row
+    done: asyncio.Future[bool]
+
+    @classmethod
+    def of(cls, before: Watch, after: Watch, done: asyncio.Future[bool]) -> "AdvanceWatch":
+        """Make the row; raises ValueError if something in it is not JSON."""
+        same, state = watch_row(before)[:3], watch_row(after)[3:]
+        return cls(unicode(before.task_id), (*same, *state), done)
+
+
 class DropWatch(NamedTuple):
     """A watch to remove; who waits is told whether there was one."""
 
@@ -102,7 +116,7 @@ class Purge(NamedTuple):
 
 
 #: What is about one task.
-TaskJob: TypeAlias = CommitJob | PutWatch | DropWatch
+TaskJob: TypeAlias = CommitJob | PutWatch | AdvanceWatch | DropWatch
 Job: TypeAlias = TaskJob | Purge
 #: The future of a job, and what it comes to: a value, or the error to raise.
 Outcome: TypeAlias = tuple[asyncio.Future[Any], object]
@@ -182,6 +196,14 @@ _FORGET: Final = (
 )
 _LAST_EVENT: Final = "SELECT ifnull(max(rowid), 0) FROM event"
 _DROP_WATCH: Final = "DELETE FROM watch WHERE task = ? AND watch_id = ?"
+#: With the task, then the columns of `WATCH_COLUMNS`.  What was served further stays as it is.
+_ADVANCE_WATCH: Final = (
+    "UPDATE watch SET cursor = max(cursor, ?5),"
+    " attempts = CASE WHEN cursor > ?5 THEN attempts ELSE ?6 END,"
+    " not_before = CASE WHEN cursor > ?5 THEN not_before ELSE ?7 END,"
+    " given_up = CASE WHEN cursor > ?5 THEN given_up ELSE ?8 END"
+    " WHERE task = ?1 AND watch_id = ?2 AND channel = ?3 AND config = ?4"
+)
 
 
 class Batch:
@@ -311,6 +333,8 @@ class Batch:
             return _unwatchable(job)
         if isinstance(job, DropWatch):
             return self._db.execute(_DROP_WATCH, (head.n, job.watch_id)).rowcount > 0
+        if isinstance(job, AdvanceWatch):
+            return self._db.execute(_ADVANCE_WATCH, (head.n, *job.watch)).rowcount > 0
         rows = job.watches if isinstance(job, CommitJob) else (job.watch,)
         _PUT_WATCHES.write(self._db, [(head.n, *row) for row in rows])
         return None
@@ -318,4 +342,6 @@ class Batch:
 
 def _unwatchable(job: TaskJob) -> object:
     """What a job about a watch of no task comes to."""
-    return False if isinstance(job, DropWatch) else StoreError(f"no task {job.task_id!r}")
+    if isinstance(job, AdvanceWatch | DropWatch):
+        return False
+    return StoreError(f"no task {job.task_id!r}")

@@ -213,6 +213,19 @@ class Store(Protocol):
             StoreError: there is no such task.
         """
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """Replace `before` by `after` if it is still what is kept, its cursor and tries aside.
+
+        `after` is `before` with other values of `cursor`, `attempts`, `not_before` and
+        `given_up`.  What is kept is still `before` if its channel and config are the same.
+        The cursor never goes back: if the one kept is further on, all four stay as they are,
+        since those of `after` are about an event that has arrived.
+
+        Returns:
+            False if it was dropped or replaced meanwhile: nothing was written.
+        """
+        ...
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """Remove it; False if there was none."""
         ...
@@ -388,6 +401,15 @@ class MemoryStore:
         if watch.task_id not in self._tasks:
             raise StoreError(f"no task {watch.task_id!r}")
         self._watches.setdefault(watch.task_id, {})[watch.watch_id] = watch
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        kept = self._watches.get(before.task_id, {}).get(before.watch_id)
+        if kept is None or (kept.channel, kept.config) != (before.channel, before.config):
+            return False
+        if kept.cursor <= after.cursor:
+            self._watches[before.task_id][before.watch_id] = after
+        return True
 
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""

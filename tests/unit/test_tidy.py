@@ -24,7 +24,11 @@ PHASE_WRITERS: Final = ("_machine.py", "_changes.py", "errors.py")
 #: In the engine, one module reads the clock; everybody else is told the time.
 CLOCK: Final = "_clock.py"
 #: But for what replaces time in a simulation, and measures how long that took.
-FUZZ: Final = ("engine/interlock/testing/fuzz/", "engine/interlock/testing/hypothesis.py")
+FUZZ: Final = (
+    "engine/interlock/testing/fuzz/",
+    "engine/interlock/testing/hypothesis.py",
+    "engine/interlock/testing/_shared_contract.py",
+)
 #: In the engine, one module knows the state-machine library.
 MACHINE: Final = "_machine.py"
 
@@ -268,7 +272,15 @@ def test_every_test_says_in_a_sentence_what_it_holds() -> None:
 
 #: Run by `make faults`, and no test.
 #: Campaigns kill what takes its time; in a simulation time is virtual.
-MAY_SLEEP = ("tests/faults/", "tests/conformance/", "tests/unit/test_fuzz_", "tests/fuzz_")
+MAY_SLEEP = (
+    "tests/faults/",
+    "tests/scale/",
+    "tests/conformance/",
+    "tests/adapters/restate/",
+    "tests/restate_",
+    "tests/unit/test_fuzz_",
+    "tests/fuzz_",
+)
 
 
 def test_tests_never_sleep() -> None:

@@ -505,6 +505,10 @@ class SharedMemoryStore:
         """See `Store.put_watch`."""
         await self._tasks.put_watch(watch)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        return await self._tasks.advance_watch(before, after)
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         return await self._tasks.drop_watch(task_id, watch_id)

@@ -225,6 +225,11 @@ class FaultyStore:
         await self.let_pass()
         await self._disk.put_watch(watch)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        await self.let_pass()
+        return await self._disk.advance_watch(before, after)
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         await self.let_pass()

@@ -268,6 +268,12 @@ class OutsideDisk(Disk):
         """See `Store.put_watch`."""
         await self._agreed("put_watch", super().put_watch(watch), watch)
 
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        ours = super().advance_watch(before, after)
+        found: bool = await self._agreed("advance_watch", ours, before, after)
+        return found
+
     async def drop_watch(self, task_id: str, watch_id: str) -> bool:
         """See `Store.drop_watch`."""
         ours = super().drop_watch(task_id, watch_id)

@@ -3,6 +3,7 @@
 It has no selector and no sockets.  Whatever is due is called one at a time.  Callbacks keep
 their order, as asyncio promises, and so do the beginnings of tasks, which agents that gather
 rely on.  A task that goes on may do so later than in asyncio: nobody may rely on how soon.
+The module is long because an event loop is one object.
 """
 
 import asyncio
