@@ -63,6 +63,7 @@ bench: $(VENV)/.dev  ## Measure; informs, never gates
 	$(BIN)python -m bench.parked
 	$(BIN)python -m bench.smolagents
 	$(BIN)python -m bench.service
+	$(BIN)python -m bench.scale
 bench-peer: $(VENV)/.dev  ## Measure beside agent-runtime-sdk, in an environment of its own
 	$(BIN)python -m bench.peer
 bench-mcp: $(VENV)/.dev  ## Measure as an MCP server beside fastmcp-tasks, in an environment of its own

@@ -306,6 +306,8 @@ def measure(hosts: Hosts, only: str | None, found: Findings) -> None:
         for processes in arm.processes
         if processes in found.plan.processes or len(arm.processes) == 1
     ]
+    # First what there is the most to say about, should the time be short.
+    arms = sorted(arms, key=lambda arm: arm is not POSTGRES)
     parts += [(wait, arm, min(2, max(arm.processes))) for arm in arms if "ask" in arm.shapes]
     for part, arm, processes in parts:
         try:

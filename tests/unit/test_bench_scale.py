@@ -1,6 +1,6 @@
 """The parts of `bench.scale`: its wire, its load, and what it reads of processes.
 
-Source: R-SCALE-20.
+Source: R-SCALE-50.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def worker(path: Path) -> Generator[tuple[int, int]]:
 async def test_a_load_lives_parks_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R-SCALE-20: each shape of life completes; what is parked waits, and each goes on once."""
+    """R-SCALE-50: each shape of life completes; what is parked waits, and each goes on once."""
     driver, proc = part("driver", monkeypatch), part("proc", monkeypatch)
     with worker(tmp_path / "tasks.db") as (port, pid):
         for shape in ("step", "ask"):
@@ -78,7 +78,7 @@ async def test_a_load_lives_parks_and_resumes(
 async def test_a_worker_says_what_went_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R-SCALE-20: a driver learns that something failed; it is not counted as a life."""
+    """R-SCALE-50: a driver learns that something failed; it is not counted as a life."""
     wire = part("wire", monkeypatch)
     with worker(tmp_path / "tasks.db") as (port, _):
         connection = await wire.Worker.at(port)
@@ -90,7 +90,7 @@ async def test_a_worker_says_what_went_wrong(
 
 
 async def test_a_worker_that_is_gone_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-SCALE-20: a connection that ends is a failure, and not an empty answer."""
+    """R-SCALE-50: a connection that ends is a failure, and not an empty answer."""
     wire = part("wire", monkeypatch)
 
     async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +105,7 @@ async def test_a_worker_that_is_gone_is_no_answer(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_dead_children_of_a_process_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-SCALE-20: a server is charged for those of its processes that have ended."""
+    """R-SCALE-50: a server is charged for those of its processes that have ended."""
     proc = part("proc", monkeypatch)
     before = proc.cpu_s([os.getpid()])
     burn = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
@@ -114,7 +114,7 @@ def test_the_dead_children_of_a_process_count(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_statements_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-SCALE-20: a statement is of the kind that it says, and an unknown one shows itself."""
+    """R-SCALE-50: a statement is of the kind that it says, and an unknown one shows itself."""
     statements = part("statements", monkeypatch)
     assert statements.kind_of("SELECT commit_v1($1,\n $2)") == "commit"
     assert statements.kind_of("SELECT snapshot FROM task WHERE x") == "read a record"
@@ -122,7 +122,7 @@ def test_statements_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_time_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-SCALE-20: what does not fit into the time is named in the report and not begun."""
+    """R-SCALE-50: what does not fit into the time is named in the report and not begun."""
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     scale = importlib.import_module("bench.scale")
     found = scale.Findings(scale.QUICK, began=time.monotonic() - scale.QUICK.budget_s + 1)
