@@ -232,6 +232,17 @@ async def watches(db: Connection, note: Notes, task_id: str) -> list[Watch]:
     return _watches(rows, note)
 
 
+async def watch_config(db: Connection, task_id: bytes, watch_id: bytes) -> bytes | None:
+    """The config of a watch as it is written; None if there is no such watch."""
+    row = await _one(
+        db,
+        "SELECT config FROM watch JOIN task ON task.n = watch.task"
+        " WHERE task_id = %s AND watch_id = %s",
+        (task_id, watch_id),
+    )
+    return None if row is None else row[0]
+
+
 async def behind(db: Connection, note: Notes, limit: int) -> list[Watch]:
     """See `Store.behind`."""
     found: list[Watch] = []

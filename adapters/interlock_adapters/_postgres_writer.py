@@ -18,7 +18,7 @@ import psycopg
 from pydantic_core import to_json
 
 from interlock._record import TaskRecord
-from interlock._sqlite_rows import chained, event_row, unicode, watch_row
+from interlock._sqlite_rows import chained, event_row, same_json, unicode, watch_row
 from interlock._store import Claim, Commit, TokenTaken, TurnWanted, Watch
 from interlock.errors import Conflict, StoreError, Unstorable
 from interlock_adapters import _postgres_reader as reading
@@ -188,9 +188,7 @@ def _watch_columns(watches: Sequence[Watch]) -> tuple[list[Any], ...]:
 
 
 def _watch_row(watch: Watch) -> Row:
-    return tuple(
-        value.encode() if isinstance(value, str) else value for value in watch_row(watch)
-    )
+    return tuple(value.encode() if isinstance(value, str) else value for value in watch_row(watch))
 
 
 class Writer:
@@ -295,13 +293,20 @@ class Writer:
         """See `Store.advance_watch`."""
         try:
             task_id = unicode(before.task_id).encode()
-            values = (task_id, *_watch_row(before)[:3], *_watch_row(after)[3:])
+            watch_id, channel, config = _watch_row(before)[:3]
+            state = _watch_row(after)[3:]
         except ValueError as error:
             raise Unstorable(f"it cannot be stored as JSON ({type(error).__name__})") from None
 
+        async def write(db: Connection, config: bytes) -> bool:
+            values = (task_id, watch_id, channel, config, *state)
+            return (await db.execute(_ADVANCE_WATCH, values)).rowcount > 0
+
         async def advance(db: Connection) -> bool:
-            cursor = await db.execute(_ADVANCE_WATCH, values)
-            return cursor.rowcount > 0
+            if await write(db, config):
+                return True
+            kept = await reading.watch_config(db, task_id, watch_id)
+            return kept is not None and same_json(kept, config) and await write(db, kept)
 
         return await self._pool.ask(advance, "a watch cannot be kept", patience_s=self._patience_s)
 

@@ -362,11 +362,11 @@ class Courier:
                 return None
             while watch.cursor < view.record.seq and self._open:
                 before, watch = watch, await self._attempt(watch, view)
-                if not await self._store.advance_watch(before, watch):
-                    # Somebody else dropped or replaced it; what takes its place is looked for.
+                kept = await self._store.advance_watch(before, watch)
+                if not kept or watch.given_up is not None:
+                    # If another process dropped it, that is that.  If it replaced it, or served
+                    # it further and so kept it alive, there may be more to do.
                     self.wake(line.task_id)
-                    return None
-                if watch.given_up is not None:
                     return None
                 if watch.attempts:
                     return watch.not_before

@@ -40,6 +40,8 @@ DEADLINES_S: Final = 1.0
 #: same, and between two times.
 STRANGER_S: Final = 60.0
 PASS_ON_S: Final = 1.0
+#: Such tasks that are remembered.
+STRANGERS_MAX: Final = 10_000
 
 #: Moves with which whoever makes them takes the turn of the task.
 _CLAIMS: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER})
@@ -101,6 +103,8 @@ class Replica:
         self._is_open = False
         #: Tasks whose turn is out here, from its hand-out on.
         self._out: Final[set[str]] = set()
+        #: Tasks whose agent is not here, and since when they are handed out to this process.
+        self._strangers: Final[dict[str, float]] = {}
         #: Tasks of which a hint came since the last look.
         self._hinted: Final[dict[str, None]] = {}
         self._look: asyncio.Task[None] | None = None
@@ -179,11 +183,20 @@ class Replica:
     async def _can_run(self, cell: Cell) -> bool:
         """Whether its agent is here; if not, others get some time to take it up."""
         record = cell.record
-        if record.phase is Phase.CANCELLING or self._clock.now() - record.updated_at > STRANGER_S:
-            return True  # It needs no agent, or nobody has it: then an operator is asked.
-        begun = await self._store.events(record.task_id, 0, 1)
+        if record.phase is Phase.CANCELLING:
+            return True  # It needs none.
+        try:
+            begun = await self._store.events(record.task_id, 0, 1)
+        except StoreCorrupt:
+            return True  # Whoever reads all of it says so.
         if not begun or self._hands.has_agent(begun[0]):
             return True
+        now = self._clock.now()
+        if now - self._strangers.setdefault(record.task_id, now) > STRANGER_S:
+            del self._strangers[record.task_id]
+            return True  # Nobody has it: then an operator is asked.
+        if len(self._strangers) > STRANGERS_MAX:
+            del self._strangers[next(iter(self._strangers))]
         _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)
         pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         alarm = self._clock.call_later(PASS_ON_S, partial(_done, pause))

@@ -21,6 +21,7 @@ from interlock._sqlite_rows import (
     chain_before,
     chained,
     event_row,
+    same_json,
     task_row,
     unicode,
     watch_row,
@@ -196,13 +197,17 @@ _FORGET: Final = (
 )
 _LAST_EVENT: Final = "SELECT ifnull(max(rowid), 0) FROM event"
 _DROP_WATCH: Final = "DELETE FROM watch WHERE task = ? AND watch_id = ?"
-#: With the task, then the columns of `WATCH_COLUMNS`.  What was served further stays as it is.
+#: As a blob: a text that is none must not fail the batch.
+_WATCH_CONFIG: Final = (
+    "SELECT CAST(config AS BLOB) FROM watch WHERE task = ? AND watch_id = ? AND channel = ?"
+)
+#: What was served further stays as it is.
 _ADVANCE_WATCH: Final = (
-    "UPDATE watch SET cursor = max(cursor, ?5),"
-    " attempts = CASE WHEN cursor > ?5 THEN attempts ELSE ?6 END,"
-    " not_before = CASE WHEN cursor > ?5 THEN not_before ELSE ?7 END,"
-    " given_up = CASE WHEN cursor > ?5 THEN given_up ELSE ?8 END"
-    " WHERE task = ?1 AND watch_id = ?2 AND channel = ?3 AND config = ?4"
+    "UPDATE watch SET cursor = max(cursor, ?3),"
+    " attempts = CASE WHEN cursor > ?3 THEN attempts ELSE ?4 END,"
+    " not_before = CASE WHEN cursor > ?3 THEN not_before ELSE ?5 END,"
+    " given_up = CASE WHEN cursor > ?3 THEN given_up ELSE ?6 END"
+    " WHERE task = ?1 AND watch_id = ?2"
 )
 
 
@@ -334,10 +339,19 @@ class Batch:
         if isinstance(job, DropWatch):
             return self._db.execute(_DROP_WATCH, (head.n, job.watch_id)).rowcount > 0
         if isinstance(job, AdvanceWatch):
-            return self._db.execute(_ADVANCE_WATCH, (head.n, *job.watch)).rowcount > 0
+            return self._advanced(head.n, job.watch)
         rows = job.watches if isinstance(job, CommitJob) else (job.watch,)
         _PUT_WATCHES.write(self._db, [(head.n, *row) for row in rows])
         return None
+
+    def _advanced(self, n: int, row: Row) -> bool:
+        """Write how far a watch was served, if it is still the one kept; whether it is."""
+        watch_id, channel, config, *state = row
+        kept = self._db.execute(_WATCH_CONFIG, (n, watch_id, channel)).fetchone()
+        if kept is None or not same_json(kept[0], config.encode()):
+            return False
+        self._db.execute(_ADVANCE_WATCH, (n, watch_id, *state))
+        return True
 
 
 def _unwatchable(job: TaskJob) -> object:

@@ -292,6 +292,49 @@ class KeepsTheOldWatch(MemoryStore):
             await super().put_watch(watch)
 
 
+class BringsWatchesBack(MemoryStore):
+    """Writes what was delivered, whoever dropped or replaced the watch meanwhile."""
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """Put it where it was."""
+        kept = await super().advance_watch(before, after)
+        if before.task_id in self._tasks and not kept:
+            await self.put_watch(after)
+        return kept
+
+
+class MovesCursorsBack(MemoryStore):
+    """Believes whoever came last."""
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """Look at nothing but whether it is still the same."""
+        kept = await super().advance_watch(before, after)
+        if kept:
+            await self.put_watch(after)
+        return kept
+
+
+class BelievesTheLateAboutTries(MemoryStore):
+    """Keeps the cursor, and takes the rest from one who is behind."""
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """Mix the two."""
+        for kept in await self.watches(before.task_id):
+            if kept.watch_id == before.watch_id:
+                after = replace(after, cursor=max(kept.cursor, after.cursor))
+        return await super().advance_watch(before, after)
+
+
+class ComparesTries(MemoryStore):
+    """Takes a watch for another one as soon as anything about it has changed."""
+
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """Only from exactly there."""
+        if before not in await self.watches(before.task_id):
+            return False
+        return await super().advance_watch(before, after)
+
+
 class ServesTheDead(MemoryStore):
     """Goes on about watches that were given up."""
 
@@ -365,6 +408,10 @@ class PurgesTheNewest(MemoryStore):
         RingsAgain,
         RingsForThePast,
         KeepsTheOldWatch,
+        BringsWatchesBack,
+        MovesCursorsBack,
+        BelievesTheLateAboutTries,
+        ComparesTries,
         ServesTheDead,
         DropsAnything,
         PurgesWhatIsOver,

@@ -71,6 +71,7 @@ def test_a_turn_that_nobody_claims_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     async def takes(self: replicas.Replica, cell: Cell, wanted: TurnWanted) -> bool:
         if cell.record.phase is not Phase.RUNNING:
             return await claims(self, cell, wanted)
+        cell.held = True  # As if its claim were durable.
         self._hands.start_turn(cell)
         return True
 

@@ -66,12 +66,14 @@ class FailingStore(MemoryStore):
             raise StoreError("the disk is on fire")
         return await super().watches(task_id)
 
-    async def put_watch(self, watch: Watch) -> None:
-        """See `Store.put_watch`."""
-        if "put_watch" in self.failing:
+    async def advance_watch(self, before: Watch, after: Watch) -> bool:
+        """See `Store.advance_watch`."""
+        if "advance_watch" in self.failing:
             raise StoreError("the disk is on fire")
-        await super().put_watch(watch)
-        self.written.append(watch)
+        kept = await super().advance_watch(before, after)
+        if kept:
+            self.written.append(after)
+        return kept
 
 
 @dataclass(eq=False)
@@ -261,6 +263,15 @@ async def test_waking_a_task_that_owes_nothing_says_so(world: World) -> None:
     world.courier.wake("unknown")
     await world.until_served("unknown")
     assert world.receiver.got == []
+
+
+async def test_a_task_without_watches_is_not_read(world: World) -> None:
+    """A commit of a shared store wakes for any task: one read is enough.  Source: R-ENG-16."""
+    await world.task(watches=())
+    world.store.corrupt.add("get")  # or it would stay owed
+    world.courier.wake("t")
+    await world.until_served()
+    assert world.clock.alarms == 0
 
 
 async def test_a_finalize_is_not_delivered_and_leaves_nothing_owed(world: World) -> None:
@@ -568,6 +579,58 @@ async def test_a_watch_that_another_process_dropped_is_let_go(world: World) -> N
     assert world.receiver.seqs() == [1, 2]
 
 
+async def test_a_watch_dropped_by_another_process_in_flight_does_not_come_back(
+    world: World,
+) -> None:
+    """The delivery arrives, its cursor is not written, and nothing is owed.  Source: R-STORE-13."""
+    world.receiver.gate.clear()
+    await world.task()
+    world.courier.wake("t")
+    await world.until_arrived()
+    assert await world.store.drop_watch("t", "w")
+    world.receiver.gate.set()
+    await world.until_served()
+    await world.progress()
+    await world.until_served()
+    assert await world.store.watches("t") == []
+    assert world.receiver.seqs() == [1, 2]
+    assert world.store.written == []
+
+
+@pytest.mark.parametrize(
+    "failure", [None, DeliveryFailed("HTTP 503"), DeliveryFailed("", permanent=True)]
+)
+async def test_a_watch_replaced_by_another_process_in_flight_is_served_as_it_is(
+    world: World, failure: DeliveryFailed | None
+) -> None:
+    """At once and from its own cursor, however the delivery to the old one ended."""
+    world.receiver.script = [failure]
+    world.receiver.gate.clear()
+    await world.task()
+    world.courier.wake("t")
+    await world.until_arrived()
+    new = replace(watch(), config={"url": "https://new.example"}, cursor=1)
+    await world.store.put_watch(new)
+    world.receiver.gate.set()
+    await world.until_served()
+    assert world.receiver.got == [("w", [1, 2]), ("w", [2])]
+    assert await world.store.watches("t") == [replace(new, cursor=2)]
+
+
+async def test_a_watch_that_another_process_served_further_is_not_given_up(world: World) -> None:
+    """What failed for good here has arrived from there; the rest is tried.  Source: R-STORE-13."""
+    world.receiver.script = [DeliveryFailed("HTTP 410", permanent=True)]
+    world.receiver.gate.clear()
+    await world.task()
+    world.courier.wake("t")
+    await world.until_arrived()
+    assert await world.store.advance_watch(watch(), replace(watch(), cursor=1))
+    world.receiver.gate.set()
+    await world.until_served()
+    assert world.receiver.got == [("w", [1, 2]), ("w", [2])]
+    assert await world.store.watches("t") == [replace(watch(), cursor=2)]
+
+
 async def test_a_watch_that_waits_for_a_slot_can_be_dropped() -> None:
     """Its place in the queue is passed over."""
     world = World(DeliveryLimits(deliveries_max=1))
@@ -606,7 +669,7 @@ async def test_a_cursor_that_cannot_be_written_means_delivering_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At least once: the receiver tells repeats by their numbers."""
-    world.store.failing = {"put_watch"}
+    world.store.failing = {"advance_watch"}
     await world.task()
     world.courier.wake("t")
     await world.until_arrived()

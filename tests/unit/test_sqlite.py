@@ -288,7 +288,9 @@ async def test_closing_lets_go_of_everything(path: Path) -> None:
         assert {entry.name for entry in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
 
 
-@pytest.mark.parametrize("use", ["commit", "get", "put_watch", "drop_watch", "verify"])
+@pytest.mark.parametrize(
+    "use", ["commit", "get", "put_watch", "advance_watch", "drop_watch", "verify"]
+)
 async def test_a_store_that_is_not_open_says_so(use: str, path: Path) -> None:
     """Before it was opened, and after it was closed.  Source: `Store`."""
     store = SqliteStore(path)
@@ -297,6 +299,7 @@ async def test_a_store_that_is_not_open_says_so(use: str, path: Path) -> None:
             "commit": store.commit(commit_of(submitted("t"))),
             "get": store.get("t"),
             "put_watch": store.put_watch(WEB),
+            "advance_watch": store.advance_watch(WEB, WEB),
             "drop_watch": store.drop_watch("t", "w"),
             "verify": store.verify(),
         }
@@ -652,16 +655,36 @@ async def test_refused_commits_do_not_fail_their_batch(
         store.drop_watch("t2", "w"),
         store.commit(commit_of(submitted("t2"), watches=[replace(WEB, task_id="t2")])),
         store.put_watch(replace(WEB, task_id="t2", watch_id="w2")),
+        store.advance_watch(replace(WEB, task_id="nobody"), replace(WEB, cursor=1)),
+        store.advance_watch(replace(WEB, task_id="t2"), replace(WEB, cursor=1)),
         return_exceptions=True,
     )
-    assert batches == [10]
+    assert batches == [12]
     assert [type(end) for end in ends] == [
         *(type(None), Conflict, TokenTaken, StoreError, type(None)),
-        *(bool, bool, bool, type(None), type(None)),
+        *(bool, bool, bool, type(None), type(None), bool, bool),
     ]
     assert ends[5:8] == [False, True, False]
+    assert ends[10:] == [False, True]
     assert str(ends[3]) == "no task 'nobody'"
-    assert [watch.watch_id for watch in await store.watches("t2")] == ["w", "w2"]
+    cursors = [(watch.watch_id, watch.cursor) for watch in await store.watches("t2")]
+    assert cursors == [("w", 1), ("w2", WEB.cursor)]
+
+
+async def test_a_watch_is_the_same_however_its_numbers_are_written(path: Path) -> None:
+    """Or one from before an upgrade would be delivered to for ever.  Source: R-STORE-13."""
+    watch = replace(WEB, config={"bound": 1e16})
+    async with opened(lambda: SqliteStore(path)) as store:
+        await store.commit(commit_of(submitted("t"), watches=[watch]))
+    for change, same, cursors in (
+        ("UPDATE watch SET cursor = 0, config = '{\"bound\": 1e16}'", True, [1]),
+        ("UPDATE watch SET cursor = 0, config = '{\"bound\": 1e17}'", False, [0]),
+        ("UPDATE watch SET cursor = 0, config = CAST(x'FF' AS TEXT)", False, []),
+    ):
+        changed(path, change)
+        async with opened(lambda: SqliteStore(path)) as store:
+            assert await store.advance_watch(watch, replace(watch, cursor=1)) == same
+            assert [kept.cursor for kept in await store.watches("t")] == cursors
 
 
 async def test_a_commit_cannot_claim_a_token_twice(store: SqliteStore) -> None:

@@ -757,6 +757,120 @@ async def check_watches_are_kept(make_store: StoreMaker) -> None:
         assert await store.watches("u") == [elsewhere]
 
 
+async def check_a_watch_is_advanced(make_store: StoreMaker) -> None:
+    """Its cursor and tries become those of `after`, from whatever they are; it is behind or not."""
+    config: JsonObject = {"url": "https://example.org/ü\x00", "deep": [1, 2.5, {"x": None}]}
+    start = Watch("w \x00ü", "t", "web", config, 0)
+    other = replace(start, watch_id="other", cursor=2)
+    moves = [submitted("t"), started(submitted("t"))]
+    async with opened(make_store) as store:
+        await stored(store, moves, watches=[start])
+        await store.put_watch(other)
+        failed = replace(start, attempts=2, not_before=AT + 0.25)
+        assert await store.advance_watch(start, failed)
+        assert await store.watches("t") == [other, failed]
+        assert await store.behind() == [failed]
+        half = replace(start, cursor=1, attempts=1, not_before=AT + 0.5)
+        # As somebody does who has not heard of the tries in between.
+        assert await store.advance_watch(start, half)
+        assert await store.watches("t") == [other, half]
+        assert await store.behind() == [half]
+        dead = replace(half, given_up="gone: 404 ü")
+        assert await store.advance_watch(half, dead)
+        assert await store.watches("t") == [other, dead]
+        assert await store.behind() == []
+        served = replace(start, cursor=2)
+        assert await store.advance_watch(half, served)
+        assert await store.watches("t") == [other, served]
+        assert await store.behind() == []
+        await store.commit(commit_of(completed(moves[-1])))
+        found = sorted(await store.behind(), key=lambda one: one.watch_id)
+        assert found == [other, served]
+
+
+async def check_a_watch_that_went_is_not_advanced(make_store: StoreMaker) -> None:
+    """What was dropped does not come back, and what replaced it stays: nothing is written."""
+    config: JsonObject = {"url": "https://example.org/old", "token": "x"}
+    old = Watch("w", "t", "web", config, 0)
+    after = replace(old, cursor=1)
+    async with opened(make_store) as store:
+        assert not await store.advance_watch(old, after)
+        assert await store.watches("t") == []
+        await stored(store, [submitted("t"), started(submitted("t"))])
+        await store.commit(commit_of(submitted("u"), watches=[replace(old, task_id="u")]))
+        assert not await store.advance_watch(old, after)
+        assert await store.watches("t") == []
+        for new in (
+            replace(old, config={"url": "https://example.org/new", "token": "x"}, cursor=1),
+            replace(old, config={}),
+            replace(old, channel="mail"),
+            replace(old, watch_id="v"),
+        ):
+            await store.put_watch(new)
+            assert not await store.advance_watch(old, after)
+            assert not await store.advance_watch(old, replace(old, given_up="it is gone"))
+            assert await store.watches("t") == [new]
+            assert await store.drop_watch("t", new.watch_id)
+        # The same again is no other one.
+        await store.put_watch(old)
+        assert await store.drop_watch("t", "w")
+        await store.put_watch(old)
+        assert await store.advance_watch(old, after)
+        assert await store.watches("t") == [after]
+        assert await store.watches("u") == [replace(old, task_id="u")]
+
+
+async def check_a_cursor_never_goes_back(make_store: StoreMaker) -> None:
+    """Of two who serve one watch, the one who is further on is right about its tries as well."""
+    moves = whole_life("t")[:3]
+    watch = Watch("w", "t", "web", {"url": "https://example.org"}, 0)
+    async with opened(make_store) as store:
+        await stored(store, moves, watches=[watch])
+        for ahead in (
+            replace(watch, cursor=2, attempts=1, not_before=AT),
+            replace(watch, cursor=3),
+        ):
+            await store.put_watch(ahead)
+            for late in (
+                replace(watch, cursor=1),
+                replace(watch, attempts=3, not_before=AT + 9),
+                replace(watch, attempts=12, given_up="it is gone"),
+            ):
+                assert await store.advance_watch(watch, late)
+                assert await store.watches("t") == [ahead]
+                assert await store.behind() == [ahead] * (ahead.cursor < len(moves))
+        dead = replace(watch, cursor=2, given_up="it is gone")
+        await store.put_watch(dead)
+        assert await store.advance_watch(watch, replace(watch, cursor=1))
+        assert await store.watches("t") == [dead]
+        assert await store.behind() == []
+
+
+async def check_watches_advance_while_their_task_moves(make_store: StoreMaker) -> None:
+    """At the same time as commits and drops: whoever has not seen the last event is behind."""
+    moving = [f"moving {number}" for number in range(8)]
+    still = [f"still {number}" for number in range(4)]
+
+    async def served(store: Store, task_id: str) -> None:
+        watch = Watch("w", task_id, "web", {}, 0)
+        for seq in (1, 2):
+            before, watch = watch, replace(watch, cursor=seq)
+            assert await store.advance_watch(before, watch)
+
+    async with opened(make_store) as store:
+        for task_id in (*moving, *still):
+            watches = [Watch(watch_id, task_id, "web", {}, 0) for watch_id in ("v", "w")]
+            await stored(store, whole_life(task_id)[:2], watches=watches)
+        await asyncio.gather(
+            *(store.commit(commit_of(whole_life(task_id)[2])) for task_id in moving),
+            *(served(store, task_id) for task_id in (*moving, *still)),
+            *(store.drop_watch(task_id, "v") for task_id in (*moving, *still)),
+        )
+        for task_id in (*moving, *still):
+            assert await store.watches(task_id) == [Watch("w", task_id, "web", {}, 2)]
+        assert sorted(watch.task_id for watch in await store.behind()) == moving
+
+
 async def check_watches_that_are_behind_are_found(make_store: StoreMaker) -> None:
     """Those that are alive, and have not seen the last event of their task."""
     moves = whole_life("t")
@@ -1058,6 +1172,10 @@ STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     check_the_next_deadline_is_known,
     check_deadlines_move_with_the_task,
     check_watches_are_kept,
+    check_a_watch_is_advanced,
+    check_a_watch_that_went_is_not_advanced,
+    check_a_cursor_never_goes_back,
+    check_watches_advance_while_their_task_moves,
     check_watches_that_are_behind_are_found,
     check_finalized_tasks_are_purged_with_all_they_had,
     check_nothing_but_finalized_tasks_is_purged,

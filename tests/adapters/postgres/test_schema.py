@@ -3,11 +3,13 @@
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib import resources
 
 import psycopg
 import pytest
 
+from interlock._store import Watch
 from interlock.errors import InvalidInput, StoreError, StoreTooNew
 from interlock.testing._store_contract import commit_of, submitted
 from interlock_adapters import _postgres_schema as schema
@@ -73,6 +75,24 @@ async def test_two_schemas_are_two_stores(pg_url: str) -> None:
     for name in ("", "Upper", "a-b", "x" * 41, 'a"; DROP', "1a"):
         with pytest.raises(InvalidInput):
             PostgresStore(pg_url, schema=name)
+
+
+async def test_a_watch_is_the_same_however_its_numbers_are_written(pg_url: str) -> None:
+    """Or one of a process with another version would be delivered to for ever.  R-STORE-13."""
+    watch = Watch("w", "t", "web", {"bound": 1e16}, 0)
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        store = PostgresStore(pg_url)
+        await store.open()
+        stack.push_async_callback(store.close)
+        await store.commit(commit_of(submitted("t"), watches=[watch]))
+        for change, same in (
+            ("UPDATE interlock.watch SET config = '{ }'", False),
+            ("UPDATE interlock.watch SET config = '?'", False),
+            ("UPDATE interlock.watch SET config = '{\"bound\": 1e16}'", True),
+        ):
+            await _execute(pg_url, change)
+            assert await store.advance_watch(watch, replace(watch, cursor=1)) == same
+        assert await store.watches("t") == [replace(watch, cursor=1)]
 
 
 @pytest.mark.parametrize(("part", "version"), [("interlock", "99"), ("procrastinate", "99.00")])
