@@ -93,8 +93,9 @@ CREATE TABLE voided (
 -- procrastinate looks for other jobs of the same lock with each job that it fetches.
 CREATE INDEX interlock_jobs_lock ON procrastinate_jobs (lock) WHERE status IN ('todo', 'doing');
 
--- One commit.  Returns whether it was made: false if the task is somewhere else, and then
--- nothing was written.  Raises IL001 if a token is taken, IL002 if the commit is void.
+-- One commit.  Returns 1 if it was made, 2 if the task has watches besides, and 0 if the task is
+-- somewhere else: then nothing was written.
+-- Raises IL001 if a token is taken, IL002 if the commit is void.
 CREATE FUNCTION commit_v1(
     p_commit bigint, p_expected bigint, p_task_id bytea, p_owner bytea, p_context_id bytea,
     p_shown text, p_phase text, p_seq bigint, p_updated_at float8, p_due float8,
@@ -105,7 +106,7 @@ CREATE FUNCTION commit_v1(
     w_id bytea[], w_channel bytea[], w_config bytea[], w_cursor bigint[], w_attempts bigint[],
     w_not_before float8[], w_given_up bytea[],
     j_lock text, j_args jsonb, j_priority int, j_at float8
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     v_n bigint;
     v_seq bigint;
@@ -125,7 +126,7 @@ BEGIN
         SELECT n, seq, chain INTO v_n, v_seq, v_chain
             FROM task WHERE task_id = p_task_id FOR NO KEY UPDATE;
         IF v_seq IS DISTINCT FROM p_expected THEN
-            RETURN false;
+            RETURN 0;
         END IF;
     END IF;
     FOREACH v_digest IN ARRAY e_digest LOOP
@@ -139,7 +140,7 @@ BEGIN
                     p_due, p_snapshot, v_chain)
             ON CONFLICT (task_id) DO NOTHING RETURNING n INTO v_n;
         IF v_n IS NULL THEN
-            RETURN false;
+            RETURN 0;
         END IF;
     ELSE
         UPDATE task SET shown = p_shown, phase = p_phase, seq = p_seq,
@@ -169,7 +170,7 @@ BEGIN
     IF j_lock IS NOT NULL THEN
         PERFORM want_turn_v1(j_lock, j_args, j_priority, j_at);
     END IF;
-    RETURN true;
+    RETURN CASE WHEN EXISTS (SELECT FROM watch WHERE task = v_n) THEN 2 ELSE 1 END;
 END $$;
 
 CREATE FUNCTION put_watches_v1(

@@ -31,6 +31,8 @@ _log: Final = logging.getLogger("interlock.postgres")
 _LOCK_CHARS_MAX: Final = 500
 #: Seconds since 1970 from which priorities count down, in 32 bits: the year 2020.
 _EPOCH: Final = 1_577_836_800
+#: What `commit_v1` returns of a task with watches.
+_WATCHED: Final = 2
 _PRIORITY_MIN: Final = -(2**31) + 1
 
 _COMMIT: Final[LiteralString] = (
@@ -200,8 +202,8 @@ class Writer:
         self._pool: Final = pool
         self._patience_s: Final = patience_s
 
-    async def commit(self, prepared: Prepared) -> None:
-        """See `Store.commit`."""
+    async def commit(self, prepared: Prepared) -> bool:
+        """See `Store.commit`; whether the task may have watches."""
         deadline = time.monotonic() + self._patience_s
         pause_s = 0.02
         while True:
@@ -213,13 +215,13 @@ class Writer:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 1.0)
 
-    async def _try(self, prepared: Prepared) -> None:
+    async def _try(self, prepared: Prepared) -> bool:
         """Try once; raises Unreachable if nothing was written and the server is to blame."""
         commit = prepared.commit
         commit_id = secrets.randbits(63)
         sent = False
 
-        async def run(db: Connection) -> bool:
+        async def run(db: Connection) -> int:
             nonlocal sent
             sent = True
             try:
@@ -234,7 +236,7 @@ class Writer:
                     # If it is free again by now, the next try will have it.
                     raise (TokenTaken(taken) if taken else Unreachable("purged")) from None
                 raise
-            return row is not None and bool(row[0])
+            return 0 if row is None else int(row[0])
 
         try:
             made = await self._pool.once(run, "it cannot be written")
@@ -243,10 +245,11 @@ class Writer:
                 raise
             _log.debug("the answer to a commit was lost: %s", error)
             if await self._decided(commit, commit_id):
-                return
+                return True
             raise
         if not made:
             raise Conflict(commit.record.task_id, commit.expected_seq)
+        return made == _WATCHED
 
     async def _decided(self, commit: Commit, commit_id: int) -> bool:
         """Whether a commit was made whose answer was lost; if not, it never will be."""

@@ -49,6 +49,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+#: Tasks of which is remembered that they have no watches.
+UNWATCHED_MAX: Final = 10_000
+
+
 class _Session:
     """What there is only while the store is open."""
 
@@ -61,6 +65,8 @@ class _Session:
         #: The last commit under way that is about a task, or claims a token.
         self._last: Final[dict[bytes, asyncio.Task[None]]] = {}
         self.helpers: list[asyncio.Task[None]] = []
+        #: Tasks that had no watches at their last commit, the latest last.
+        self.unwatched: Final[dict[str, None]] = {}
 
     def start(self, clock: ServerClock) -> None:
         """Listen, tell, and keep the clock right."""
@@ -79,8 +85,14 @@ class _Session:
     async def _commit(self, prepared: Prepared, before: "set[asyncio.Task[None]]") -> None:
         if before:
             await asyncio.wait(before)
-        await self.writer.commit(prepared)
-        self.hints.tell(prepared.commit.record.task_id)
+        task_id = prepared.commit.record.task_id
+        watched = await self.writer.commit(prepared)
+        self.unwatched.pop(task_id, None)
+        if not watched:
+            self.unwatched[task_id] = None
+            if len(self.unwatched) > UNWATCHED_MAX:
+                del self.unwatched[next(iter(self.unwatched))]
+        self.hints.tell(task_id)
 
     def _done(self, names: frozenset[bytes], task: "asyncio.Task[None]") -> None:
         self.commits.discard(task)
@@ -308,6 +320,10 @@ class PostgresStore:
     async def moved(self, seen: Mapping[str, int]) -> AbstractSet[str]:
         """See `SharedStore.moved`."""
         return await self._read(reading.moved, seen) if seen else set()
+
+    def watched(self, task_id: str) -> bool:
+        """See `SharedStore.watched`."""
+        return self._session is None or task_id not in self._session.unwatched
 
     def on_hint(self, hint: Callable[[str], None] | None) -> None:
         """See `SharedStore.on_hint`: what this store itself commits is no news and not hinted."""

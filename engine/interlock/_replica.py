@@ -281,6 +281,10 @@ class Replica:
             return None
         return turn_after(record, moves)
 
+    def watched(self, task_id: str) -> bool:
+        """See `_writer.Others`."""
+        return self._store.watched(task_id)
+
     async def sure(self, cell: Cell, turn: Turn) -> bool:
         """Whether the task is still this turn's, before something that cannot be taken back."""
         while not self._store.turns.is_sure():

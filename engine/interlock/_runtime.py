@@ -568,7 +568,8 @@ class Runtime:
         return cell.record.phase is Phase.RUNNING and self._has(cell) and not self._closing
 
     async def _read_and_run(self, task_id: str) -> None:
-        with self.writer.keeping(await self.writer.cell(task_id)) as cell:
+        at_hand = self.writer.at_hand(task_id) or await self.writer.cell(task_id)
+        with self.writer.keeping(at_hand) as cell:
             try:
                 events = await self.store.events(task_id)
                 if cell.turn is None and self._may_run(cell):
@@ -623,6 +624,8 @@ class Runtime:
 
     def _follow(self, cell: Cell, move: Move) -> Sequence[Post]:
         """Where nothing is held for a task that is over, the same commit lets go of it."""
+        if self.replica is not None:
+            return ()  # Only that commit says whether somebody has added a watch meanwhile.
         if cell.watched or move.record.phase not in OUTCOMES or _has_a_live_turn(cell):
             return ()
         return (Post(self._finalization(cell), ENGINE),)

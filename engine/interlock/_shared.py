@@ -79,6 +79,13 @@ class SharedStore(Store, Protocol):
         """Which of these tasks have another last event than the number given, or are gone."""
         ...
 
+    def watched(self, task_id: str) -> bool:
+        """Whether the task may have watches; False if it had none at the last commit made here.
+
+        At no cost, and True where nobody knows.
+        """
+        ...
+
     def on_hint(self, hint: Callable[[str], None] | None) -> None:
         """Call `hint(task_id)` on the event loop when a task may have moved, by whomever.
 

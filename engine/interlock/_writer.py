@@ -65,6 +65,10 @@ class Others(Protocol):
         """The turn that is wanted of whoever takes it up, with these moves."""
         ...
 
+    def watched(self, task_id: str) -> bool:
+        """Whether the task may have watches, after a commit."""
+        ...
+
     def caught_up(self, cell: Cell, fresh: TaskRecord, events: Sequence[Event]) -> None:
         """Make the cell what it is in the store: `events` are what others wrote."""
 
@@ -186,8 +190,7 @@ class Writer:
 
     def adopt(self, record: TaskRecord, events: Sequence[Event], *, watched: bool) -> Cell:
         """The cell of a task that was just made; somebody may have found it already."""
-        # Where there are others, one of them may add a watch of which this process never hears.
-        made = Cell(record, list(events), watched=watched or self._others is not None)
+        made = Cell(record, list(events), watched=watched)
         return self._cells.setdefault(record.task_id, made)
 
     def release(self, cell: Cell) -> None:
@@ -420,6 +423,9 @@ class Writer:
             self._lost(cell, posts, StoreError(f"the store raised {type(error).__name__}"))
             return False
         cell.add(record, events)
+        if self._others is not None:
+            # One of them may have added a watch, of which this process hears in no other way.
+            cell.watched = self._others.watched(record.task_id)
         cell.careful = cell.careful and bool(cell.inbox)
         return True
 

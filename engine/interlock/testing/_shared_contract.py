@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 from interlock._machine import Move
 from interlock._phases import Trigger
 from interlock._shared import SharedStore
-from interlock._store import Commit, TokenTaken, TurnWanted
+from interlock._store import Commit, TokenTaken, TurnWanted, Watch
 from interlock.errors import Conflict, StoreError
 from interlock.testing._store_contract import (
     answered,
@@ -451,6 +451,16 @@ async def check_tasks_at_work_are_wanted_again(make_store: SharedStoreMaker) -> 
             await two.commit(commit_of(cancel, stopped, done))
 
 
+async def check_a_watch_is_not_overlooked(make_store: SharedStoreMaker) -> None:
+    """Whoever commits knows of a watch that another one has added before."""
+    async with _both(make_store) as (one, two):
+        move = submitted("t")
+        await one.commit(commit_of(move))
+        await two.put_watch(Watch("w", "t", "hook", {}, 1))
+        await one.commit(commit_of(started(move)))
+        assert one.watched("t")
+
+
 async def check_who_is_well_is_sure(make_store: SharedStoreMaker) -> None:
     """While all is well nobody can have taken this one for dead."""
     async with _both(make_store) as (one, two), _working(two) as there:
@@ -506,5 +516,6 @@ SHARED_STORE_CHECKS: Final[tuple[SharedStoreCheck, ...]] = (
     check_a_refused_commit_wants_nothing,
     check_turns_wait_for_somebody,
     check_tasks_at_work_are_wanted_again,
+    check_a_watch_is_not_overlooked,
     check_who_is_well_is_sure,
 )

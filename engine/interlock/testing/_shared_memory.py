@@ -442,6 +442,11 @@ class SharedMemoryStore:
                 found.add(task_id)
         return found
 
+    def watched(self, task_id: str) -> bool:
+        """See `SharedStore.watched`: nobody asks each time."""
+        del task_id
+        return True
+
     def on_hint(self, hint: Callable[[str], None] | None) -> None:
         """See `SharedStore.on_hint`."""
         self._replica.context = contextvars.copy_context()

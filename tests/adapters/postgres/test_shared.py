@@ -6,6 +6,7 @@ import pytest
 
 from interlock.testing import SHARED_STORE_CHECKS
 from interlock.testing._shared_contract import SharedStoreCheck
+from interlock.testing._store_contract import commit_of, submitted
 from interlock_adapters.postgres import PostgresStore
 
 
@@ -19,3 +20,16 @@ async def test_it_keeps_its_promises(check: SharedStoreCheck, pg_url: str) -> No
     """Source: the docstrings of `SharedStore` and `Turns`."""
     async with asyncio.timeout(20):
         await check(lambda: PostgresStore(pg_url))
+
+
+async def test_who_has_no_watch_is_not_looked_at(pg_url: str) -> None:
+    """Each commit says whether its task has watches.  Source: `SharedStore.watched`."""
+    async with asyncio.timeout(20):
+        store = PostgresStore(pg_url)
+        await store.open()
+        try:
+            assert store.watched("t")  # Nobody knows.
+            await store.commit(commit_of(submitted("t")))
+            assert not store.watched("t")
+        finally:
+            await store.close()
