@@ -132,23 +132,19 @@ def restate_binary() -> Path:
         if npm is None:
             raise RuntimeError("tests of the Restate host need npm, to fetch the Restate server")
         CACHE.mkdir(parents=True, exist_ok=True)
+        # Here, and not in a folder above; by `--prefix` npm would not read the machine's settings.
+        (CACHE / "package.json").write_text('{"private": true}', encoding="utf-8")
         package = f"@restatedev/restate-server@{VERSION}"
-        subprocess.run(
-            [
-                npm,
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "--prefix",
-                ".",
-                package,
-            ],
+        done = subprocess.run(
+            [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", package],
             cwd=CACHE,
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
             timeout=300,
         )
+        if done.returncode:
+            raise RuntimeError(f"npm could not fetch the Restate server:\n{done.stderr[-2_000:]}")
     if not _BINARY.exists():
         raise RuntimeError(f"npm fetched no Restate server for this machine into {CACHE}")
     return _BINARY

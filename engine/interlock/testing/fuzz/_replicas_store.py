@@ -104,6 +104,10 @@ class ReplicaStore(FaultyStore):
         await self.let_pass()
         return await self._view.moved(seen)
 
+    def watched(self, task_id: str) -> bool:
+        """See `SharedStore.watched`."""
+        return self._view.watched(task_id)
+
     def on_hint(self, hint: Callable[[str], None] | None) -> None:
         """See `SharedStore.on_hint`."""
         self._view.on_hint(hint)
