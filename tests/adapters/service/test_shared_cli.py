@@ -115,10 +115,10 @@ async def test_tasks_are_shown_and_changed_while_replicas_run(
         events = (await at.said("show", paying.task_id, "--events"))["events"]
         assert [e["actor"] for e in events if e["trigger"] == "approve"] == ["joe"]
         await at.run("cancel", waiting.task_id, "--reason", "no more")
-        assert (await soon(at.engine.over(waiting.task_id, owner=None))).record.phase == "cancelled"
+        assert (await soon(at.engine.over(waiting.task_id, owner=None))).record.shown == "cancelled"
         denied = await at.task("pay")
         await at.run("deny", denied.task_id)
-        assert (await soon(at.engine.over(denied.task_id, owner=None))).record.phase == "cancelled"
+        assert (await soon(at.engine.over(denied.task_id, owner=None))).record.shown == "cancelled"
 
 
 async def test_a_task_that_runs_elsewhere_is_cancelled(
@@ -131,7 +131,7 @@ async def test_a_task_that_runs_elsewhere_is_cancelled(
             if event.dest == "running":
                 break
         await at.run("cancel", handle.task_id)
-        assert (await soon(at.engine.over(handle.task_id, owner=None))).record.phase == "cancelled"
+        assert (await soon(at.engine.over(handle.task_id, owner=None))).record.shown == "cancelled"
 
 
 async def test_what_nobody_runs_waits_for_who_does(
