@@ -20,11 +20,10 @@ class Admission:
         #: Submitted tasks in the order of their coming; a dict, to leave from the middle.
         self._queue: Final[dict[str, None]] = {}
         self._running: Final[set[str]] = set()
-        self._arriving = 0
         #: Turns that wait for a slot of any process, where several share the store.
         self.elsewhere = 0
         self._open: Final[dict[str, int]] = {}
-        #: Of each owner, those that are being made just now: no store counts them yet.
+        #: Of each owner, those that are being made just now and have no slot: no store counts them.
         self._coming: Final[Counter[str]] = Counter()
 
     @property
@@ -54,7 +53,7 @@ class Admission:
         Raises:
             LimitReached: there is none; nothing was reserved.
         """
-        waiting = len(self._queue) + self._arriving + self.elsewhere
+        waiting = len(self._queue) + self._coming.total() + self.elsewhere
         free = self._limits.running_turns_max - len(self._running)
         if waiting >= self._limits.queued_tasks_max + max(0, free):
             raise LimitReached(
@@ -66,22 +65,20 @@ class Admission:
                 self._limits.open_tasks_per_owner_max,
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._arriving += 1
         self._open[owner] += 1
         self._coming[owner] += 1
 
     def arrived(self, owner: str, *, accepted: bool) -> None:
         """What was reserved, and took no slot, is a task now, or came to nothing."""
-        self._arriving -= 1
         self._came(owner)
         if not accepted:
             self._open[owner] -= 1
 
-    def takes(self, task_id: str) -> bool:
+    def takes(self, task_id: str, owner: str) -> bool:
         """Give a slot to a task that is being made, if one is free and nobody waits for it."""
         if self._queue or len(self._running) >= self._limits.running_turns_max:
             return False
-        self._arriving -= 1
+        self._came(owner)
         self._running.add(task_id)
         return True
 

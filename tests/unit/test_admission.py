@@ -199,10 +199,10 @@ def test_a_task_takes_a_free_slot_while_it_is_made() -> None:
     admission = Admission(Limits(running_turns_max=1, queued_tasks_max=1))
     admission.learn("ada", 0)
     admission.reserve("ada")
-    assert admission.takes("one")
+    assert admission.takes("one", "ada")
     assert (admission.running, admission.queued) == (1, 0)
     admission.reserve("ada")
-    assert not admission.takes("two")
+    assert not admission.takes("two", "ada")
     with pytest.raises(LimitReached):
         admission.reserve("ada")
     admission.vanished("one", "ada")
@@ -210,4 +210,14 @@ def test_a_task_takes_a_free_slot_while_it_is_made() -> None:
     admission.arrived("ada", accepted=True)
     admission.enqueue("two")
     admission.reserve("ada")
-    assert not admission.takes("three")
+    assert not admission.takes("three", "ada")
+
+
+def test_a_task_with_a_slot_is_not_counted_as_coming() -> None:
+    """The store has it: whoever counts anew there must not count it twice."""
+    admission = Admission(Limits(open_tasks_per_owner_max=2))
+    admission.learn("ada", 0)
+    admission.reserve("ada")
+    assert admission.takes("one", "ada")
+    admission.learn("ada", 1, anew=True)
+    admission.reserve("ada")
