@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 
@@ -23,6 +24,17 @@ class Clock(Protocol):
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Alarm:
         """Call `callback` once on the event loop, `delay_s` seconds from now."""
         ...
+
+
+def rung(clock: Clock, after_s: float) -> "tuple[asyncio.Future[None], Alarm]":
+    """A future that is done when the time is over, and the alarm that does it."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    return over, clock.call_later(after_s, partial(_ring, over))
+
+
+def _ring(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 class SystemClock:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from interlock._admission import Admission
 from interlock._cell import EVENTS_KEPT_MAX, Cell, Post
-from interlock._clock import Alarm, Clock
+from interlock._clock import Alarm, Clock, rung
 from interlock._effects import ResumeTurn, StartTurn, StopTurn
 from interlock._event import ENGINE, Data, Event
 from interlock._machine import Lifecycle, Move
@@ -46,16 +46,13 @@ STRANGERS_MAX: Final = 10_000
 #: Moves with which whoever makes them takes the turn of the task.
 _CLAIMS: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER})
 #: Moves with which whoever makes them takes the turn of the task, or gives it up for good.
-_TAKES: Final = frozenset({Trigger.START, Trigger.CLAIM, Trigger.RECOVER, Trigger.ABANDON})
+_TAKES: Final = _CLAIMS | {Trigger.ABANDON}
 
 _log: Final = logging.getLogger("interlock.replica")
 
 
 class Hands(Protocol):
     """What it has done by the runtime."""
-
-    def start_turn(self, cell: Cell) -> None:
-        """Run the agent for the task as it stands."""
 
     def stop_turn(self, cell: Cell) -> None:
         """Stop its turn, or say that there is none."""
@@ -186,10 +183,10 @@ class Replica:
         if record.phase is Phase.CANCELLING:
             return True  # It needs none.
         try:
-            begun = await self._store.events(record.task_id, 0, 1)
+            begun = await self._first(cell)
         except StoreCorrupt:
-            return True  # Whoever reads all of it says so.
-        if not begun or self._hands.has_agent(begun[0]):
+            return True  # Whoever runs it says so.
+        if begun is None or self._hands.has_agent(begun):
             return True
         now = self._clock.now()
         if now - self._strangers.setdefault(record.task_id, now) > STRANGER_S:
@@ -198,16 +195,26 @@ class Replica:
         if len(self._strangers) > STRANGERS_MAX:
             del self._strangers[next(iter(self._strangers))]
         _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)
-        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        alarm = self._clock.call_later(PASS_ON_S, partial(_done, pause))
+        pause, alarm = rung(self._clock, PASS_ON_S)
         while not (pause.done() or self._resting):
             await _either(pause, cell)
         alarm.cancel()
         return False
 
+    async def _first(self, cell: Cell) -> Event | None:
+        """How the task began; its log is at hand from then on, for its turn, if it is short."""
+        events = cell.events
+        if events is None:
+            is_short = cell.record.seq <= EVENTS_KEPT_MAX
+            task_id = cell.record.task_id
+            events = await self._store.events(task_id, 0, None if is_short else 1)
+            if is_short and len(events) == cell.record.seq:
+                cell.events = events
+        return events[0] if events else None
+
     def took(self, cell: Cell, moves: Sequence[Move]) -> None:
         """These moves are durable: with a claim among them the turn is this process's."""
-        if any(move.event.trigger in _CLAIMS for move in moves):
+        if _claims(moves):
             cell.held = True
 
     async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool:
@@ -247,8 +254,7 @@ class Replica:
             return
         left_s = details.not_before - self._clock.now()
         if left_s > 0:
-            over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            alarm = self._clock.call_later(left_s, partial(_done, over))
+            over, alarm = rung(self._clock, left_s)
             await _either(over, cell)
             alarm.cancel()
 
@@ -275,9 +281,8 @@ class Replica:
 
     def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
         """See `_writer.Others`: a turn, unless it is this process that has it."""
-        takes = any(move.event.trigger in _CLAIMS for move in moves)
-        mine = cell.held and self._store.turns.is_sure()
-        if (mine or takes) and not isinstance(record.details, Queued):
+        mine = _claims(moves) or (cell.held and self._store.turns.is_sure())
+        if mine and not isinstance(record.details, Queued):
             return None
         return turn_after(record, moves)
 
@@ -294,15 +299,10 @@ class Replica:
                 return False
             except StoreError as error:
                 _log.warning("task %s: %s", cell.record.task_id, error)
-                await self._later(LOOK_S)
+                await rung(self._clock, LOOK_S)[0]
                 continue
             break
         return cell.turn is turn and not turn.fenced
-
-    async def _later(self, after_s: float) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._clock.call_later(after_s, partial(_done, over))
-        await over
 
     # --- what others did --------------------------------------------------------------
 
@@ -409,9 +409,9 @@ async def _either(done: "asyncio.Future[Any]", cell: Cell) -> None:
     change.cancel()
 
 
-def _done(over: "asyncio.Future[None]") -> None:
-    if not over.done():
-        over.set_result(None)
+def _claims(moves: Sequence[Move]) -> bool:
+    """Whether whoever makes them takes the turn of the task."""
+    return any(move.event.trigger in _CLAIMS for move in moves)
 
 
 def _is_to_run(cell: Cell) -> bool:
@@ -429,8 +429,3 @@ def turn_after(record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
         if any(isinstance(e, StartTurn | ResumeTurn | StopTurn) for e in move.effects):
             return TurnWanted(record.task_id, record.epoch)
     return None
-
-
-def wanted_of(record: TaskRecord) -> TurnWanted:
-    """The turn that a new task wants."""
-    return TurnWanted(record.task_id, record.epoch)

@@ -19,7 +19,7 @@ from interlock._admission import Admission
 from interlock._agent import Agents
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Choice, Post, always
-from interlock._clock import Alarm, Clock
+from interlock._clock import Alarm, Clock, rung
 from interlock._conclusion import conclusion, log_failure, operator_ask
 from interlock._effects import (
     ArmTimer,
@@ -40,7 +40,7 @@ from interlock._outbox import Courier, Deliverer, DeliveryLimits
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
 from interlock._record import TIMER_TRIGGER, Active, TaskRecord
-from interlock._replica import DEADLINES_S, TIDY_S, Replica, wanted_of
+from interlock._replica import DEADLINES_S, TIDY_S, Replica, turn_after
 from interlock._retention import Sweeper
 from interlock._shared import shared
 from interlock._store import Commit, Store, TaskQuery, whole_log
@@ -260,7 +260,7 @@ class Runtime:
         moves = (move, *self._started_at_once(move))
         record, events = moves[-1].record, tuple(move.event for move in moves)
         try:
-            wanted = None if self.replica is None else wanted_of(record)
+            wanted = None if self.replica is None else turn_after(record, moves)
             stored = replace(commit, record=record, events=events, turn=wanted)
             await committed(self.store, None, stored, self.told)
         except BaseException:
@@ -279,7 +279,8 @@ class Runtime:
         """The start of a task for which a slot is free: in the commit that makes it."""
         if self.replica is not None:
             return ()  # Whoever takes it up does that.
-        if self._closing or not self.admission.takes(submitted.record.task_id):
+        record = submitted.record
+        if self._closing or not self.admission.takes(record.task_id, record.owner):
             return ()
         started: Started = {"run_s": self.limits.run_s}
         at = submitted.event.at
@@ -356,7 +357,7 @@ class Runtime:
 
     async def _turns_at_rest(self) -> None:
         """Wait until no turn runs, at most `Limits.drain_s`."""
-        late, alarm = self._alarm(self.limits.drain_s)
+        late, alarm = rung(self.clock, self.limits.drain_s)
         while not late.done():
             busy = [
                 cell
@@ -379,7 +380,7 @@ class Runtime:
                 cell.turn.cut_short()
                 turns[cell.turn] = None
         runs: set[asyncio.Future[None]] = {turn.done for turn in turns}
-        late, alarm = self._alarm(self.limits.grace_s)
+        late, alarm = rung(self.clock, self.limits.grace_s)
         while runs and not late.done():
             _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
             runs.discard(late)
@@ -388,11 +389,6 @@ class Runtime:
         for turn in left:
             turn.let_go()
         return left  # What they have reported is written down yet.
-
-    def _alarm(self, after_s: float) -> tuple["asyncio.Future[None]", Alarm]:
-        """A future that is done when the time is over, and the alarm that does it."""
-        rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        return rung, self.clock.call_later(after_s, partial(rung.set_result, None))
 
     # --- what a turn asks (see `_turn.Host`) ----------------------------------------
 

@@ -72,7 +72,7 @@ def test_a_turn_that_nobody_claims_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         if cell.record.phase is not Phase.RUNNING:
             return await claims(self, cell, wanted)
         cell.held = True  # As if its claim were durable.
-        self._hands.start_turn(cell)
+        self._hands.resume_turn(cell)
         return True
 
     monkeypatch.setattr(replicas.Replica, "_is_claimed", takes)
