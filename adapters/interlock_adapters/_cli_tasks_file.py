@@ -5,6 +5,7 @@ the file may do everything: who says that he is somebody (`--as`) is written dow
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from interlock import (
     Phase,
     SqliteStore,
     SystemClock,
+    TaskPage,
     TaskQuery,
     TaskRecord,
     TaskView,
@@ -65,23 +67,18 @@ class _Everything:
 RIGHTS: Final = _Everything()
 
 
-class FileDesk:
-    """Does it with the file."""
+class OwnDesk(ABC):
+    """Does it without a server, for whoever has what the tasks are kept in."""
 
-    when = "at the next start"
-
-    def __init__(self, path: Path, lifecycle: Lifecycle, actor: str) -> None:
-        """Tasks of the file at `path`, which live by that lifecycle; changes are `actor`'s."""
-        self._path: Final = path
+    def __init__(self, lifecycle: Lifecycle, actor: str) -> None:
+        """Tasks that live by that lifecycle; changes are `actor`'s."""
         self._lifecycle: Final = lifecycle
         self._actor: Final = actor
 
     def tasks(self, wanted: Wanted) -> Json:
         """See `Desk.tasks`."""
         shown = phases_named(self._lifecycle, wanted.phases)
-        query = TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit)
-        with Told(), looking_at(existing(self._path)) as db:
-            page = reading.page(db, _left_out, query)
+        page = self._page(TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit))
         tasks = [as_json(task_shown(RIGHTS, record)) for record in page.records]
         return {"tasks": tasks, "total": page.total}
 
@@ -96,19 +93,45 @@ class FileDesk:
     def act(self, task_id: str, action: str, body: Json) -> Json:
         """See `Desk.act`."""
         work = acted(task_id, action, body, self._actor, self._lifecycle)
-        return as_json(task_shown(RIGHTS, self._do(lambda store: work(store, SystemClock()))))
+        return as_json(task_shown(RIGHTS, self._do(work)))
 
     def forget(self, task_id: str) -> None:
         """See `Desk.forget`."""
-        self._do(lambda store: forgotten(store, task_id))
+        self._do(lambda store, _: forgotten(store, task_id))
+
+    def purge(self, older_than_s: float, tell: Tell) -> int:
+        """See `Desk.purge`."""
+        return self._do(lambda store, clock: purged(store, clock.now() - older_than_s, tell))
+
+    @abstractmethod
+    def _page(self, query: TaskQuery) -> TaskPage:
+        """One page of tasks."""
+
+    @abstractmethod
+    def _view(self, task_id: str) -> TaskView:
+        """The task and its log, as of one moment; raises UnknownTask."""
+
+    @abstractmethod
+    def _do(self, work: "Callable[[Store, Clock], Awaitable[V]]") -> V:
+        """Do something with the store while it is open, at the time of its clock."""
+
+
+class FileDesk(OwnDesk):
+    """Does it with the file."""
+
+    when = "at the next start"
+
+    def __init__(self, path: Path, lifecycle: Lifecycle, actor: str) -> None:
+        """Tasks of the file at `path`; see `OwnDesk`."""
+        super().__init__(lifecycle, actor)
+        self._path: Final = path
 
     def close(self) -> None:
         """See `Desk.close`: nothing is held between two calls."""
 
-    def purge(self, older_than_s: float, tell: Tell) -> int:
-        """See `Desk.purge`."""
-        before = SystemClock().now() - older_than_s
-        return self._do(lambda store: purged(store, before, tell))
+    def _page(self, query: TaskQuery) -> TaskPage:
+        with Told(), looking_at(existing(self._path)) as db:
+            return reading.page(db, _left_out, query)
 
     def _view(self, task_id: str) -> TaskView:
         """The task and its log, as of one moment."""
@@ -120,18 +143,18 @@ class FileDesk:
             events = reading.events(db, task_id, 0, record.seq)
             return TaskView(record, tuple(whole_log(record, events)))
 
-    def _do(self, work: "Callable[[SqliteStore], Awaitable[V]]") -> V:
-        """Do something with the store, which nobody else may have open."""
+    def _do(self, work: "Callable[[Store, Clock], Awaitable[V]]") -> V:
+        """Nobody else may have it open."""
         with Told():
             existing(self._path)  # Opened by a name with a slip in it, a new one would be made.
             return asyncio.run(_with_store(self._path, work))
 
 
-async def _with_store(path: Path, work: "Callable[[SqliteStore], Awaitable[V]]") -> V:
+async def _with_store(path: Path, work: "Callable[[Store, Clock], Awaitable[V]]") -> V:
     store = SqliteStore(path)
     await store.open()
     try:
-        return await work(store)
+        return await work(store, SystemClock())
     finally:
         await store.close()
 

@@ -10,74 +10,34 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from interlock import Lifecycle, TaskQuery, TaskView
+from interlock import Clock, Lifecycle, Store, TaskPage, TaskQuery, TaskView
 from interlock._engine import store_at
 from interlock._store import whole_log
 from interlock.errors import UnknownTask
 from interlock.stores import SharedStore, shared
-from interlock_adapters._cli_tasks_desk import DeskError, Json, Tell, Wanted
-from interlock_adapters._cli_tasks_file import (
-    RIGHTS,
-    Told,
-    acted,
-    as_json,
-    forgotten,
-    is_whole,
-    phases_named,
-    purged,
-)
+from interlock_adapters._cli_tasks_desk import DeskError
+from interlock_adapters._cli_tasks_file import OwnDesk, Told, is_whole
 from interlock_adapters._config_shown import without_secrets
-from interlock_adapters._management_view import task_detail, task_shown
 
 V = TypeVar("V")
 
 
-class StoreDesk:
+class StoreDesk(OwnDesk):
     """Does it with the store; it is open from the first thing that is done to the end."""
 
     when = "now"
 
     def __init__(self, url: str, lifecycle: Lifecycle, actor: str) -> None:
-        """Tasks of the store, which live by that lifecycle; changes are `actor`'s.
+        """Tasks of the store; see `OwnDesk`.
 
         Raises:
             DeskError: the URL names no store that processes share.
             ModuleNotFoundError: what it needs is not installed.
         """
+        super().__init__(lifecycle, actor)
         self._store: Final = opened_by_none(url)
-        self._lifecycle: Final = lifecycle
-        self._actor: Final = actor
         self._runner: Final = asyncio.Runner()
         self._is_open = False
-
-    def tasks(self, wanted: Wanted) -> Json:
-        """See `Desk.tasks`."""
-        shown = phases_named(self._lifecycle, wanted.phases)
-        query = TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit)
-        page = self._do(lambda store: store.page(query))
-        tasks = [as_json(task_shown(RIGHTS, record)) for record in page.records]
-        return {"tasks": tasks, "total": page.total}
-
-    def task(self, task_id: str) -> Json:
-        """See `Desk.task`."""
-        return as_json(task_detail(RIGHTS, self._view(task_id)))
-
-    def events(self, task_id: str) -> list[Json]:
-        """See `Desk.events`."""
-        return [event.to_json() for event in self._view(task_id).events]
-
-    def act(self, task_id: str, action: str, body: Json) -> Json:
-        """See `Desk.act`."""
-        work = acted(task_id, action, body, self._actor, self._lifecycle)
-        return as_json(task_shown(RIGHTS, self._do(lambda store: work(store, store.clock))))
-
-    def forget(self, task_id: str) -> None:
-        """See `Desk.forget`."""
-        self._do(lambda store: forgotten(store, task_id))
-
-    def purge(self, older_than_s: float, tell: Tell) -> int:
-        """See `Desk.purge`."""
-        return self._do(lambda store: purged(store, store.clock.now() - older_than_s, tell))
 
     def close(self) -> None:
         """See `Desk.close`."""
@@ -87,10 +47,11 @@ class StoreDesk:
         finally:
             self._runner.close()
 
-    def _view(self, task_id: str) -> TaskView:
-        """The task and its log up to what its record says."""
+    def _page(self, query: TaskQuery) -> TaskPage:
+        return self._do(lambda store, _: store.page(query))
 
-        async def viewed(store: SharedStore) -> TaskView:
+    def _view(self, task_id: str) -> TaskView:
+        async def viewed(store: Store, _: Clock) -> TaskView:
             record = await store.get(task_id) if is_whole(task_id) else None
             if record is None:
                 raise UnknownTask(task_id)
@@ -101,12 +62,12 @@ class StoreDesk:
 
         return self._do(viewed)
 
-    def _do(self, work: "Callable[[SharedStore], Awaitable[V]]") -> V:
+    def _do(self, work: "Callable[[Store, Clock], Awaitable[V]]") -> V:
         async def done() -> V:
             if not self._is_open:
                 await self._store.open()
                 self._is_open = True
-            return await work(self._store)
+            return await work(self._store, self._store.clock)
 
         with Told():
             return self._runner.run(done())

@@ -6,16 +6,14 @@ the database are the server's own business (`pg_amcheck`, `pg_checksums`).
 
 # ruff: noqa: S608  statements are put together from constants; every value is bound
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from interlock._event import Event
-from interlock._json import digest
 from interlock._machine import Lifecycle
 from interlock._record import TaskRecord
 from interlock._sqlite_rows import event_of, record_of, watch_of
-from interlock._sqlite_verify import _CLAIMING, _bodies, _cut, _is_within
+from interlock._sqlite_verify import claim_findings, record_findings
 from interlock._store import findings
 from interlock.errors import StoreCorrupt
 from interlock_adapters._postgres_pool import Connection
@@ -30,8 +28,6 @@ from interlock_adapters._postgres_writer import chain_after, chain_before, task_
 
 #: Tasks looked at with one statement; then others get their turn.
 TASKS_AT_ONCE: Final = 100
-
-_NAMES: Final = ("task_id", "owner", "context_id", "shown", "phase", "seq", "updated_at", "due")
 
 
 async def task_findings(
@@ -91,12 +87,7 @@ def _findings(
     except StoreCorrupt as error:
         yield str(error)
         return
-    for column, kept, expected in zip(_NAMES, columns, task_row(record), strict=False):
-        if kept != expected:
-            yield f"task {task_id!r}: column {column} is not what its record says"
-    if not _is_within(json.loads(snapshot), json.loads(record.to_json())):
-        # A field by a wrong name is overlooked by whoever reads it, if it has a default.
-        yield f"task {task_id!r}: its record has a field that no record has"
+    yield from record_findings(record, snapshot, columns, task_row(record))
     yield from findings([(record, events)], lifecycle)
 
 
@@ -112,29 +103,8 @@ def _beside(
         record, events = _read(task_id, snapshot, rows)
     except StoreCorrupt:
         return  # Said already, and nothing can be compared with it.
-    yield from _claim_findings(record, events, claims)
+    yield from claim_findings(record, events, map(_decoded, claims))
     yield from _watch_findings(record, watches)
-
-
-def _claim_findings(
-    record: TaskRecord, events: Sequence[Event], claims: Sequence[Row]
-) -> Iterator[str]:
-    """Each token of the log without its claim, and each claim without its token."""
-    task = f"task {record.task_id!r}"
-    left = {(text(owner), text(token)): text(body) for owner, token, body in claims}
-    for event in events:
-        # What is no text was changed: the hash chain says so.
-        token = event.data.get("token")
-        if event.trigger not in _CLAIMING or not isinstance(token, str):
-            continue
-        named = f"token {_cut(token)}"
-        if (record.owner, token) not in left:
-            yield f"{task}: nobody claims {named} of event {event.seq}"
-        elif left.pop((record.owner, token)) not in map(digest, _bodies(record.task_id, event)):
-            yield f"{task}: the claim of {named} is not for what event {event.seq} says"
-    for owner, token in left:
-        why = "belongs to no event" if owner == record.owner else "is that of another owner"
-        yield f"{task}: its claim of token {_cut(token)} {why}"
 
 
 def _watch_findings(record: TaskRecord, watches: Sequence[Row]) -> Iterator[str]:
@@ -159,5 +129,5 @@ def _read(task_id: str, snapshot: bytes, rows: Sequence[Row]) -> tuple[TaskRecor
 
 
 def _decoded(row: Sequence[object]) -> Row:
-    """An event's row with its texts as they were hashed; bad ones stay recognisable."""
+    """A row with its texts as they were written and hashed; bad ones stay recognisable."""
     return tuple(text(value) if isinstance(value, bytes) else value for value in row)

@@ -8,7 +8,7 @@ stands beside the log, claims and watches, is compared with what the log says of
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from interlock._event import Event
@@ -90,15 +90,22 @@ def _findings(db: sqlite3.Connection, number: int, lifecycle: Lifecycle) -> Iter
     except StoreCorrupt as error:
         yield str(error)
         return
-    for name, kept, expected in zip(_NAMES, stored, task_row(record), strict=False):
-        if kept != expected:
-            yield f"task {task_id!r}: column {name} is not what its record says"
-    if not _is_within(json.loads(snapshot), json.loads(record.to_json())):
-        # A field by a wrong name is overlooked by whoever reads it, if it has a default.
-        yield f"task {task_id!r}: its record has a field that no record has"
+    yield from record_findings(record, snapshot, stored, task_row(record))
     yield from findings([(record, events)], lifecycle)
     yield from _claim_findings(db, number, record, events)
     yield from _watch_findings(db, number, record)
+
+
+def record_findings(
+    record: TaskRecord, snapshot: bytes, columns: Iterable[object], expected: Iterable[object]
+) -> Iterator[str]:
+    """Each column beside a record that says something else, and what the record does not know."""
+    for name, kept, value in zip(_NAMES, columns, expected, strict=False):
+        if kept != value:
+            yield f"task {record.task_id!r}: column {name} is not what its record says"
+    if not _is_within(json.loads(snapshot), json.loads(record.to_json())):
+        # A field by a wrong name is overlooked by whoever reads it, if it has a default.
+        yield f"task {record.task_id!r}: its record has a field that no record has"
 
 
 def _is_within(stored: JsonValue, read: JsonValue) -> bool:
@@ -123,17 +130,25 @@ def _claim_findings(
     except sqlite3.Error as error:
         yield f"{task}: its claims cannot be read: {error}"
         return
-    claims = {(owner, token): body for owner, token, body in stored}
+    yield from claim_findings(record, events, stored)
+
+
+def claim_findings(
+    record: TaskRecord, events: Sequence[Event], claims: Iterable[Row]
+) -> Iterator[str]:
+    """Each token of the log without its claim (owner, token, digest), and the other way round."""
+    task = f"task {record.task_id!r}"
+    left = {(owner, token): body for owner, token, body in claims}
     for event in events:
         # What is no text was changed: the hash chain says so.
         token = event.data.get("token")
         if event.trigger not in _CLAIMING or not isinstance(token, str):
             continue
-        if (record.owner, token) not in claims:
+        if (record.owner, token) not in left:
             yield f"{task}: nobody claims token {_cut(token)} of event {event.seq}"
-        elif claims.pop((record.owner, token)) not in map(digest, _bodies(record.task_id, event)):
+        elif left.pop((record.owner, token)) not in map(digest, _bodies(record.task_id, event)):
             yield f"{task}: the claim of token {_cut(token)} is not for what event {event.seq} says"
-    for owner, token in claims:
+    for owner, token in left:
         why = "belongs to no event" if owner == record.owner else "is that of another owner"
         yield f"{task}: its claim of token {_cut(token)} {why}"
 

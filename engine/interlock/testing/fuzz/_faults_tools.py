@@ -14,14 +14,12 @@ _FATES: Final = ("", "", "", "", "fails", "hangs", "is slow", "is done, and its 
 _SLOW_S: Final = 30.0
 
 
-class FaultySource:
-    """A source of the user's, whose calls go wrong now and then."""
+class WrappedSource:
+    """A source of the user's, of which whoever extends this sees the calls."""
 
-    def __init__(self, below: ToolSource, tape: Tape, say: Callable[[str], object]) -> None:
-        """Wrap `below`; the tape decides, and the trace is told by `say`."""
+    def __init__(self, below: ToolSource) -> None:
+        """Wrap `below`."""
         self._below: Final = below
-        self._tape: Final = tape
-        self._say: Final = say
 
     @property
     def name(self) -> str:
@@ -39,6 +37,31 @@ class FaultySource:
     def tools(self) -> Sequence[Tool]:
         """See `ToolSource.tools`."""
         return self._below.tools()
+
+    async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
+        """See `ToolSource.call`."""
+        return await self._below.call(tool, arguments, use)
+
+    async def go_on(
+        self,
+        tool: Tool,
+        arguments: JsonObject,
+        token: JsonValue,
+        answers: JsonObject,
+        use: ToolUse,
+    ) -> ToolOutcome:
+        """See `ToolSource.go_on`."""
+        return await self._below.go_on(tool, arguments, token, answers, use)
+
+
+class FaultySource(WrappedSource):
+    """A source of the user's, whose calls go wrong now and then."""
+
+    def __init__(self, below: ToolSource, tape: Tape, say: Callable[[str], object]) -> None:
+        """Wrap `below`; the tape decides, and the trace is told by `say`."""
+        super().__init__(below)
+        self._tape: Final = tape
+        self._say: Final = say
 
     async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
         """See `ToolSource.call`."""

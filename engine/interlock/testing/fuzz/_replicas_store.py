@@ -11,9 +11,10 @@ from interlock._event import Event
 from interlock._phases import OVER, Trigger
 from interlock._shared import RunTurn
 from interlock._store import Commit
-from interlock.models import JsonObject, JsonValue
+from interlock.models import JsonObject
 from interlock.testing._shared_memory import MemoryTurns, SharedMemoryStore
 from interlock.testing.fuzz._faults import Disk, FaultyStore
+from interlock.testing.fuzz._faults_tools import WrappedSource
 from interlock.testing.fuzz._oracle_run import Broken
 from interlock.testing.fuzz._tape import Tape
 from interlock.tools import Tool, ToolOutcome, ToolSource, ToolUse
@@ -113,7 +114,7 @@ class ReplicaStore(FaultyStore):
         self._view.on_hint(hint)
 
 
-class WatchedSource:
+class WatchedSource(WrappedSource):
     """A source of tools that looks who calls: nobody whose turn is another's by now (I32)."""
 
     def __init__(
@@ -124,43 +125,15 @@ class WatchedSource:
         met: list[Broken],
     ) -> None:
         """Wrap `below`; `begun` counts calls by task and token, `met` is told what is broken."""
-        self._below: Final = below
+        super().__init__(below)
         self._disk: Final = disk
         self._begun: Final = begun
         self._met: Final = met
 
-    @property
-    def name(self) -> str:
-        """See `ToolSource.name`."""
-        return self._below.name
-
-    async def open(self) -> None:
-        """See `ToolSource.open`."""
-        await self._below.open()
-
-    async def close(self) -> None:
-        """See `ToolSource.close`."""
-        await self._below.close()
-
-    def tools(self) -> Sequence[Tool]:
-        """See `ToolSource.tools`."""
-        return self._below.tools()
-
     async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
         """See `ToolSource.call`."""
         self._look(tool, use)
-        return await self._below.call(tool, arguments, use)
-
-    async def go_on(
-        self,
-        tool: Tool,
-        arguments: JsonObject,
-        token: JsonValue,
-        answers: JsonObject,
-        use: ToolUse,
-    ) -> ToolOutcome:
-        """See `ToolSource.go_on`."""
-        return await self._below.go_on(tool, arguments, token, answers, use)
+        return await super().call(tool, arguments, use)
 
     def _look(self, tool: Tool, use: ToolUse) -> None:
         kept = self._disk.kept(use.task_id)
