@@ -10,8 +10,8 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports specs-check rewrite smoke bench
-.PHONY: demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
+.PHONY: help demo test check format lint types imports specs-check rewrite smoke docs claims bench
+.PHONY: typed matrix release demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,7 +36,7 @@ demo-replicas: $(VENV)/.dev  ## Two replicas on PostgreSQL, one of which is kill
 	$(BIN)python examples/two_replicas/run.py
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest
-check: lint types imports specs-check  ## Everything but the tests
+check: lint types typed imports specs-check  ## Everything but the tests
 format: $(VENV)/.dev
 	$(BIN)ruff format
 	$(BIN)ruff check --fix
@@ -46,6 +46,8 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)mypy
 	$(BIN)pyright
+typed: $(VENV)/.dev  ## Is every public name typed for those who use the packages?
+	PYTHONPATH=tests $(BIN)python -m release.typed
 imports: $(VENV)/.dev
 	$(BIN)lint-imports
 specs-check: $(VENV)/.dev  ## Is every drawn file current, and has every requirement a test?
@@ -54,6 +56,11 @@ specs-check: $(VENV)/.dev  ## Is every drawn file current, and has every require
 rewrite: $(VENV)/.dev  ## Redraw golden files and scripts; then read the diff
 	REWRITE=1 $(BIN)python -m pytest tests/golden tests/scripts
 smoke: $(VENV)/.dev  ## Build the wheel; install and import it alone, then with each extra
+	$(BIN)python -m pytest tests/smoke
+matrix: $(VENV)/.dev  ## Every test on Python 3.11 to 3.13, lowest and highest versions; LEG=3.13-lowest for one
+	PYTHONPATH=tests $(BIN)python -m release.matrix $(LEG)
+release: $(VENV)/.dev  ## Build into dist/, check it, list what it needs; publishes nothing
+	PYTHONPATH=tests $(BIN)python -m release
 	$(BIN)python -m pytest tests/smoke
 bench: $(VENV)/.dev  ## Measure; informs, never gates
 	$(BIN)python -m bench.lifecycle
@@ -78,5 +85,9 @@ scale: $(VENV)/.dev  ## Kill, stop and drain real replicas on a real server, and
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m scale --host $(SCALE_HOST) --kills $(SCALE_KILLS) --seed $(SEED) $(if $(SCALE_ROUND),--round $(SCALE_ROUND))
 conformance: $(VENV)/.dev  ## MCP's own suites and an independent client against us; needs npm
 	PYTHONPATH=engine:adapters:tests $(BIN)python -m conformance $(SCENARIO:%=--scenario %)
+claims: $(VENV)/.dev  ## See whether what the comparison says of peers is so, in environments of their own
+	$(BIN)python -m bench.claims
+docs: $(VENV)/.dev  ## Build the documentation; a warning is an error
+	$(BIN)sphinx-build -W -n --keep-going -q -j auto -c docs -d docs/_build/doctrees . docs/_build/html
 coverage: $(VENV)/.dev  ## Branch coverage of engine/, with a floor
 	$(BIN)python -m pytest --cov --cov-report=term-missing --cov-fail-under=$(FLOOR)

@@ -4,7 +4,7 @@
 
 A life is a workflow with one step, started and awaited in one process; nothing is handed to
 another process, as it would be through one of its queues, which poll.  It runs in an environment
-of its own (`bench._scale_dbos_place`) and so uses nothing but DBOS and the standard library.
+of its own (`bench._place`) and so uses nothing but DBOS and the standard library.
 """
 
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false

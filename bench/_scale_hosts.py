@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import psycopg
 from psycopg import sql
 
+from bench import _place
 from bench._process import ROOT
-from bench._scale_dbos_place import dbos_python
 from bench._scale_path import TESTS
 from bench._scale_proc import cpu_s, descendants, disk_bytes, rss_mib, threads
 from bench._scale_wire import READY
@@ -77,7 +77,7 @@ ALONE: Final = Arm(
     shapes=("step",),
     processes=(1,),
 )
-DBOS: Final = Arm("DBOS", "bench._scale_dbos", "postgres", dbos_python, ("step",), (1,))
+DBOS: Final = Arm("DBOS", "bench._scale_dbos", "postgres", _place.DBOS.python, ("step",), (1,))
 
 
 class Size(NamedTuple):

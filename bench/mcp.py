@@ -41,9 +41,9 @@ from typing import Final, NamedTuple
 import uvloop
 from mcp.client import Client as SdkClient
 
+from bench._place import MCP
 from bench._report import Bar, Report, Table, percentile
 from bench.mcp_peer_client import COMPLETED, WORKING, Client
-from bench.mcp_peer_place import peer_python
 from bench.peer_process import Server
 from interlock_adapters._mcp_task import Created, Detailed, GetTask, TaskParams, TasksExtension
 
@@ -99,7 +99,7 @@ def running(folder: str) -> Generator[dict[str, Server]]:
     """A fresh server of each arm."""
     with ExitStack() as servers:
         ours, module = sys.executable, "mcp_peer_interlock"
-        peer = servers.enter_context(Server(peer_python(), "mcp_peer_fastmcp"))
+        peer = servers.enter_context(Server(MCP.python(), "mcp_peer_fastmcp"))
         durable = servers.enter_context(Server(ours, module, f"{folder}/tasks.db"))
         floor = servers.enter_context(Server(ours, module, "memory:"))
         yield {PEER: peer, OURS: durable, FLOOR: floor}

@@ -17,10 +17,12 @@ _SAID: Final = "io.modelcontextprotocol"
 _META: Final[dict[str, Any]] = {
     f"{_SAID}/protocolVersion": VERSION,
     f"{_SAID}/clientInfo": {"name": "bench", "version": "1"},
-    f"{_SAID}/clientCapabilities": {"extensions": {f"{_SAID}/tasks": {}}},
+    f"{_SAID}/clientCapabilities": {"elicitation": {}, "extensions": {f"{_SAID}/tasks": {}}},
 }
 COMPLETED: Final = b'"status":"completed"'
 WORKING: Final = b'"status":"working"'
+ASKING: Final = b'"status":"input_required"'
+CANCELLED: Final = b'"status":"cancelled"'
 #: More questions how a task is than any needs: it hangs.
 POLLS_MAX: Final = 100_000
 
@@ -88,6 +90,35 @@ class Client:
         while COMPLETED not in await self._connection.post(get):
             pass
         return task_id
+
+    async def ask(self) -> tuple[str, str]:
+        """A task that asks a question, once that is seen: its id, and the key of the question."""
+        task_id = _task_id(await self._connection.post(self._call("ask", {})))
+        answer = await self._until(task_id, ASKING)
+        (key,) = json.loads(answer)["result"]["inputRequests"]
+        return task_id, key
+
+    async def answer(self, task_id: str, key: str) -> None:
+        """Answer that question, until the task is known to be completed."""
+        reply = {"action": "accept", "content": {"city": "Oslo"}}
+        params = {"taskId": task_id, "inputResponses": {key: reply}}
+        await self._connection.post(self._request("tasks/update", task_id, params))
+        await self._until(task_id, COMPLETED)
+
+    async def cancelled(self, task_id: str) -> None:
+        """Stop a task, until it is known to be stopped."""
+        await self.cancel(task_id)
+        await self._until(task_id, CANCELLED)
+
+    async def _until(self, task_id: str, status: bytes) -> bytes:
+        get, answer = self._get(task_id), b""
+        for _ in range(POLLS_MAX):
+            answer = await self._connection.post(get)
+            if status in answer:
+                return answer
+            if b'"error"' in answer or b'"status":"failed"' in answer:
+                break
+        raise RuntimeError(f"not {status!r}: {answer!r}")
 
     async def get(self, task_id: str, status: bytes) -> float:
         """Milliseconds to know how a task is; it is in that status."""

@@ -2,7 +2,7 @@
 
     python -m bench.mcp_peer_fastmcp
 
-Runs in the peer's environment (`bench.mcp_peer_place`), and imports nothing of ours but the
+Runs in the peer's environment (`bench._place`), and imports nothing of ours but the
 server that both halves run under.  Its logs are off: they go to a console that is not there.
 """
 
@@ -13,10 +13,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import mcp_types
+
 from bench.peer_serve import serve
 
 # It is in the peer's environment only, where nothing checks types.
 FastMCP: Final = importlib.import_module("fastmcp").FastMCP
+Context: Final = importlib.import_module("fastmcp").Context
 TasksExtension: Final = importlib.import_module("fastmcp_tasks").TasksExtension
 
 PACKAGES: Final = (
@@ -41,12 +44,28 @@ async def hold() -> int:
     return 0
 
 
+async def ask(ctx: Any) -> str | mcp_types.InputRequiredResult:  # noqa: ANN401  as above
+    """Ask which city."""
+    replies: dict[str, Any] = ctx.input_responses or {}
+    if "city" in replies:
+        return str(replies["city"].content["city"])
+    schema: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
+    params = mcp_types.ElicitRequestFormParams(message="Which city?", requested_schema=schema)
+    asked = mcp_types.ElicitRequest(params=params)
+    return mcp_types.InputRequiredResult(input_requests={"city": asked})
+
+
+# By its type the server knows that it is no argument.
+ask.__annotations__["ctx"] = Context
+
+
 @asynccontextmanager
 async def _served(_port: int) -> AsyncGenerator[Any]:
     logging.disable(logging.WARNING)
     server = FastMCP("bench")
     server.add_extension(TasksExtension(url="memory://"))
-    for function in (add, hold):
+    functions: tuple[Any, ...] = (add, hold, ask)
+    for function in functions:
         server.tool(task=True)(function)
     yield server.http_app()
 

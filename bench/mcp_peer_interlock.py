@@ -1,4 +1,4 @@
-"""Our half of `bench.mcp`: an engine with its defaults over a SQLite file, as an MCP server.
+"""Our half of `bench.mcp`: an engine over a SQLite file, as an MCP server.
 
     python -m bench.mcp_peer_interlock DATABASE
 
@@ -14,11 +14,13 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 
 from bench.peer_serve import serve
-from interlock import Engine, TaskContext
+from interlock import Engine, Limits, TaskContext
 from interlock_adapters.mcp import McpSettings, McpTool, mcp_app
 
 PACKAGES: Final = ("mcp", "pydantic", "starlette", "uvicorn")
 MEMORY: Final = "memory:"
+#: There is one caller, and many tasks that wait in `bench.compare`.
+LIMITS: Final = Limits(open_tasks_per_owner_max=1_000_000)
 
 
 class Numbers(BaseModel):
@@ -44,9 +46,21 @@ async def hold(_task: TaskContext) -> int:
     return 0
 
 
+class City(BaseModel):
+    """What is asked for."""
+
+    city: str
+
+
+async def ask(task: TaskContext) -> str:
+    """Ask which city."""
+    return (await task.ask("Which city?", City)).city
+
+
 TOOLS: Final = (
     McpTool(name="add", agent="add", description="Add two numbers.", input=Numbers, output=int),
     McpTool(name="hold", agent="hold", description="Go on.", input=Nothing, output=int),
+    McpTool(name="ask", agent="ask", description="Ask.", input=Nothing, output=str),
 )
 
 
@@ -54,7 +68,7 @@ TOOLS: Final = (
 async def _served(port: int) -> AsyncGenerator[Any]:
     _, database = sys.argv
     store = database if database == MEMORY else f"sqlite:///{database}"
-    engine = Engine({"add": add, "hold": hold}, store=store)
+    engine = Engine({"add": add, "hold": hold, "ask": ask}, store=store, limits=LIMITS)
     settings = McpSettings(name="bench", tools=TOOLS, url=f"http://127.0.0.1:{port}")
     yield mcp_app(engine, settings)
 

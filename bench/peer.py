@@ -1,4 +1,4 @@
-"""Interlock beside agent-runtime-sdk 0.1.0, the comparable package, in one run.
+"""Interlock beside agent-runtime-sdk 0.1.1, the comparable package, in one run.
 
     python -m bench.peer [--rounds N] [--quick]
 

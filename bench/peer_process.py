@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from bench.peer_place import ROOT, peer_python
+from bench._place import ARS, ROOT
 
 #: What its wrappers cost is not what is compared.
 ENVIRONMENT: Final = {"OTEL_INSTRUMENTATION_A2A_SDK_ENABLED": "false"}
@@ -65,6 +65,16 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Ends it as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
     def cpu_s(self) -> float:
         """CPU seconds of all its threads, those that ended included, user and system."""
         # Linux: the clock id of a process, as clock_getcpuclockid(3) makes it.
@@ -113,5 +123,5 @@ def running(arm: Arm, database: str) -> Generator[Server]:
 
 def _half(arm: Arm, database: str, url: str) -> Server:
     if arm.half == PEER:
-        return Server(peer_python(), "peer_ars", url)
+        return Server(ARS.python(), "peer_ars", url)
     return Server(sys.executable, "peer_interlock", database, url)

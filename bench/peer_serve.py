@@ -39,11 +39,23 @@ async def _serve(half: Half, packages: tuple[str, ...]) -> None:
             access_log=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        server = uvicorn.Server(config)
-        threading.Thread(target=_wait_for_the_end, args=(server,), daemon=True).start()
         versions = {"Python": platform.python_version(), **{p: version(p) for p in packages}}
-        _tell_once({"port": port, "versions": versions})
+        server = _Server(config, {"port": port, "versions": versions})
+        threading.Thread(target=_wait_for_the_end, args=(server,), daemon=True).start()
         await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says that it listens once it does, and the application has started."""
+
+    def __init__(self, config: uvicorn.Config, ready: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._ready: Final = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        await super().startup(sockets=sockets)
+        _tell_once(self._ready)
 
 
 def _tell_once(ready: dict[str, Any]) -> None:

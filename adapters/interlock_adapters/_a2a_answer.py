@@ -17,7 +17,7 @@ A data part is the answer, and texts beside it are remarks, kept in the log.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -30,7 +30,7 @@ from interlock_adapters.vocabulary import Vocabulary
 class Declined(BaseModel):
     """Somebody will not answer an ask of kind input."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)
     ask: str = Field(min_length=1)
     decline: Literal[True] = True
     reason: str | None = None

@@ -1,7 +1,7 @@
 """What a deployment says about its A2A face.  Read once, at the edge."""
 
 from collections.abc import Callable
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from a2a.server.context import ServerCallContext
 from a2a.types import AgentCard
@@ -44,7 +44,7 @@ _Origin: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+
 
 
 class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class Skill(_Setting):

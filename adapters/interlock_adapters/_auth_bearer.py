@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -53,7 +53,7 @@ def hashed(token: str) -> str:
 class TokenEntry(BaseModel):
     """One token, by its hash, and who shows it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     #: What `hashed` says: "sha256:" and 64 hexadecimal digits.
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")

@@ -7,7 +7,7 @@ shared secret), and it must be for our audience, of now, and of somebody.
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import httpx
 import jwt
@@ -37,7 +37,7 @@ _ROLES_MAX: Final = 1_000
 class JwtSettings(BaseModel):
     """Whose tokens are taken, and what their claims mean here.  Times are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     #: As the tokens' `iss` has it, to the letter.
     issuer: str = Field(min_length=1)

@@ -14,11 +14,11 @@ from interlock_adapters._service_paths import MANAGE
 
 try:
     import httpx
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "a server is reached with the service extra: pip install 'interlock[service]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 #: The variable that has the token: a command line is seen by everybody on the machine.
 TOKEN: Final = "INTERLOCK_TOKEN"  # noqa: S105  its name

@@ -46,7 +46,7 @@ class Pulse:
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
         #: How often something changed.
-        self.beats = 0
+        self.beats: int = 0
         self._next: asyncio.Event | None = None
 
     def beat(self) -> None:

@@ -1,6 +1,6 @@
 """What the management API says and is told, as its OpenAPI document describes it."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,13 +13,15 @@ WORDS_MAX: Final = 4_096
 class Said(BaseModel):
     """What a caller sends: a field that there is not is an error."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", allow_inf_nan=False, strict=True
+    )
 
 
 class Shown(BaseModel):
     """What a caller is shown."""
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 Name = Annotated[str, Field(min_length=1, max_length=1_024)]

@@ -6,7 +6,7 @@ folders (sampling, roots) is refused.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final, assert_never
+from typing import ClassVar, Final, assert_never
 from urllib.parse import urlsplit
 
 import mcp_types as wire
@@ -34,7 +34,7 @@ DONE: Final[JsonObject] = {
 class Asked(BaseModel):
     """What is kept of a question until its answer comes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     #: The server's name for it.
     key: str

@@ -42,7 +42,7 @@ class McpFault(EngineError):
 
     def __init__(self, code: int, message: str) -> None:
         """`code` is one of JSON-RPC, such as -32602."""
-        self.code = f"{FAULT}{code}"
+        self.code: str = f"{FAULT}{code}"
         super().__init__(message)
 
 

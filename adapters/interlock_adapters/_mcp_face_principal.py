@@ -4,7 +4,7 @@ Behind `Authentication` the SDK authenticates nobody a second time: it is told w
 the shape that it binds sessions and the states of requests to.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -20,7 +20,7 @@ from interlock_adapters._principal import Principal
 class PrincipalToken(AccessToken):
     """An access token that was verified, without the token."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     principal: Principal
 

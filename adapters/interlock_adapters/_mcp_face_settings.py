@@ -1,7 +1,7 @@
 """What a deployment says about its MCP face.  Read once, at the edge."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import mcp_types as wire
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -43,7 +43,7 @@ def owner_by_token(_request: Request) -> str:
 
 
 class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class McpTool(_Setting):
@@ -54,7 +54,7 @@ class McpTool(_Setting):
     `message`, which the agent finds in `task.input.text`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     #: As MCP wants names of tools (SEP-986).
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,64}$")]

@@ -3,7 +3,7 @@
 The SDK has the hooks for extensions and not this one.  Its status names are used here only.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import mcp_types as wire
 from mcp.client import ClaimContext, ClientExtension, ResultClaim
@@ -17,7 +17,9 @@ POLL_MAX_S = 60.0
 
 
 class _Fields(wire.Result):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow"
+    )
 
     task_id: str
     status: Literal["working", "input_required", "completed", "failed", "cancelled"]

@@ -3,7 +3,7 @@
 No header is in it, and no other secret of ours; what a server gives to be sent back is its own.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -13,7 +13,7 @@ from interlock_adapters._mcp_ask import Asked
 
 
 class _Token(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     asked: dict[str, Asked] = Field(default_factory=dict)
 

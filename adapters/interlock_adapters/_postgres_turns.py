@@ -115,12 +115,12 @@ class PostgresTurns:
         self._give_up_at = float("inf")
         self._suspects: frozenset[int] = frozenset()
         #: Who this process is for procrastinate.
-        self.worker_id = 0
+        self.worker_id: int = 0
         #: Jobs that are out here.
         self.held: set[int] = set()
         #: How many fetches are under way.
         self.fetching = 0
-        self.is_resting = False
+        self.is_resting: bool = False
 
     # --- its own life -----------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ _SOON_S: Final = 1.0
 class QuotaSettings(BaseModel):
     """Bounds for each owner, and for all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     #: Requests of one owner, over time and at once.
     requests_per_minute: float = Field(default=6_000.0, gt=0)

@@ -112,7 +112,7 @@ class Seat:
         self.runs_code: Final = runs_code
         #: Whether its answers are shown while they come.
         self.streams: Final = agent.stream_outputs
-        self.scope = ""
+        self.scope: str = ""
         #: What the model said last, until it was shown.
         self.said: str | None = None
         #: What was being handled where the agent was run.

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import ClassVar, Final, Self, TypeAlias
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -76,7 +76,7 @@ class TargetRefused(InvalidInput):
 class WebhookSettings(BaseModel):
     """What a deployment says about webhooks.  Read once, at the edge."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     #: Also send without TLS; whoever is on the way can then read and change it.
     allow_http: bool = False

@@ -20,10 +20,10 @@ from interlock.errors import InvalidInput
 
 try:
     import yaml
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
-        "reading YAML needs the yaml extra: pip install 'interlock[yaml]'", name=missing.name
-    ) from missing
+        "reading YAML needs the yaml extra: pip install 'interlock[yaml]'", name=_missing.name
+    ) from _missing
 
 Path: TypeAlias = tuple[str | int, ...]
 

@@ -38,11 +38,11 @@ try:
     from interlock_adapters._principal import ANONYMOUS
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters._webhook import Webhooks, WebhookSettings
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.a2a needs the a2a extra: pip install 'interlock[a2a]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 if TYPE_CHECKING:
     import grpc

@@ -30,11 +30,11 @@ try:
     from interlock_adapters._auth_jwt import Algorithm, Jwt, JwtSettings
     from interlock_adapters._auth_open import OpenToEveryone, is_local, refuse_open
     from interlock_adapters._principal import ANONYMOUS, Principal, Role
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.auth needs the auth extra: pip install 'interlock[auth]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = [
     "ANONYMOUS",

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 try:
     from fastapi import FastAPI
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.management needs the service extra: pip install 'interlock[service]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 from interlock import Engine, JsonObject
 from interlock_adapters._management_caller import serve

@@ -38,11 +38,11 @@ try:
     )
     from interlock_adapters._principal import ANONYMOUS
     from interlock_adapters._shutdown import Stopping
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.mcp needs the mcp extra: pip install 'interlock[mcp]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = [
     "ANONYMOUS",

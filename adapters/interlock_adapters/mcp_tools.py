@@ -50,11 +50,11 @@ try:
     from interlock_adapters._mcp_task import Created
     from interlock_adapters._mcp_token import AgainToken, InputToken, TaskToken, token_of
     from interlock_adapters._mcp_wait import pause
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.mcp_tools needs the mcp extra: pip install 'interlock[mcp]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = ["Era", "McpLimits", "McpServer"]
 

@@ -20,11 +20,11 @@ try:
     from interlock_adapters._postgres_schema import migrate
     from interlock_adapters._postgres_turns import PostgresTurns
     from interlock_adapters._postgres_writer import Prepared, Writer
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.postgres needs the postgres extra: pip install 'interlock[postgres]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 import asyncio
 import secrets

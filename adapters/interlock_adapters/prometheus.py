@@ -18,12 +18,12 @@ try:
     from opentelemetry.sdk.metrics import MeterProvider
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.prometheus needs the prometheus extra: "
         "pip install 'interlock[prometheus]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 from interlock_adapters._asgi import Receive, Scope, Send
 from interlock_adapters._principal import Principal, Role

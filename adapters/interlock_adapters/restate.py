@@ -54,11 +54,11 @@ try:
     from interlock_adapters._restate_turns import RestateTurns
     from interlock_adapters._restate_url import place_of
     from interlock_adapters._restate_wire import JSON, claim_of, key_of, request_of
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.restate needs the restate extra: pip install 'interlock[restate]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = ["RestateStore", "worker"]
 
@@ -92,8 +92,8 @@ class RestateStore:
         """
         self.place: Final = place_of(url)
         self.projection: Final[Store] = projection or store_at(self.place.projection)
-        self.lifecycle = lifecycle
-        self.grace_s = grace_s
+        self.lifecycle: Lifecycle = lifecycle
+        self.grace_s: float = grace_s
         self._clock: Final = self.projection.clock if shared(self.projection) else SystemClock()
         self._turns: Final = RestateTurns(self.place, self._connected, self.projection)
         self._hint: Callable[[str], None] | None = None

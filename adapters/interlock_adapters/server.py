@@ -20,11 +20,11 @@ try:
     import uvicorn
 
     from interlock_adapters._server_patience import Patience, patient
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.server needs the server extra: pip install 'interlock[server]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

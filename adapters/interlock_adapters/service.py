@@ -45,11 +45,11 @@ try:
     from interlock_adapters._shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
     from interlock_adapters.config import Config, FacesConfig, ServiceConfig
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.service needs the service extra: pip install 'interlock[service]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = ["Instructions", "Service"]
 

@@ -33,12 +33,12 @@ try:
         ToolCallFailed,
     )
     from interlock_adapters._smol_types import Factory
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.smolagents needs the smolagents extra: "
         "pip install 'interlock[smolagents]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = [
     "AskAuth",

@@ -15,7 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Final
 
-from interlock import CallSeen, Event, JsonValue, Phase, Statistics, TaskRecord, TurnSeen
+from interlock import (
+    CallSeen,
+    Event,
+    JsonValue,
+    Phase,
+    Statistics,
+    TaskRecord,
+    TurnSeen,
+    __version__,
+)
 
 try:
     from opentelemetry import context as otel
@@ -23,12 +32,12 @@ try:
     from opentelemetry.metrics import MeterProvider, get_meter_provider
     from opentelemetry.trace import TracerProvider, get_tracer_provider
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.telemetry needs the telemetry extra: "
         "pip install 'interlock[telemetry]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 from interlock_adapters._asgi import App, Receive, Scope, Send
 from interlock_adapters._telemetry_metrics import Metrics
@@ -65,8 +74,8 @@ class Telemetry:
         Transitions are logged by `interlock.transitions` at INFO, if that is enabled.
         """
         redactor = Redactor(redact)
-        tracer = (tracer_provider or get_tracer_provider()).get_tracer(SCOPE)
-        meter = (meter_provider or get_meter_provider()).get_meter(SCOPE)
+        tracer = (tracer_provider or get_tracer_provider()).get_tracer(SCOPE, __version__)
+        meter = (meter_provider or get_meter_provider()).get_meter(SCOPE, __version__)
         self._spans: Final = Spans(tracer, redactor, langfuse, content=content)
         self._metrics: Final = Metrics(meter, redactor)
 

@@ -1,5 +1,7 @@
 """An embeddable task engine for AI agents: every task lives on one declared state machine."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 from interlock._agent import Agent, Ask, Authorize, Emit, Progress, Result
 from interlock._clock import Alarm, Clock, SystemClock
 from interlock._context import TaskContext, TaskInput
@@ -58,6 +60,11 @@ from interlock.tools import (
     ToolUse,
     Unfinished,
 )
+
+try:
+    __version__: str = version("interlock")
+except PackageNotFoundError:  # copied into a program, without its metadata
+    __version__ = "0+unknown"
 
 __all__ = [
     "LIFECYCLE",

@@ -41,13 +41,13 @@ class Draft:
     )
 
     def __init__(self, record: TaskRecord) -> None:
-        self.record = record
-        self.phase = record.phase
+        self.record: TaskRecord = record
+        self.phase: Phase = record.phase
         self.details: Details = record.details
-        self.epoch = record.epoch
-        self.attempt = record.attempt
-        self.closed = record.closed
-        self.calls = record.calls
+        self.epoch: int = record.epoch
+        self.attempt: int = record.attempt
+        self.closed: tuple[str, ...] = record.closed
+        self.calls: tuple[str, ...] = record.calls
         self.row: object = None
         #: The guards that were asked already, of rows that share them.
         self.held: object = None

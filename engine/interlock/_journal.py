@@ -315,7 +315,7 @@ class _Within:
     def __init__(self, journal: Journal, key: str, watch: CallWatch | None) -> None:
         self.journal: Final = journal
         self.key: Final = key
-        self.over = False
+        self.over: bool = False
         #: What it came to, once that is known.
         self.ended: Ended | None = None
         self._watch: Final = watch

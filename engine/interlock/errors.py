@@ -114,10 +114,10 @@ class Refused(EngineError):
         self.task_id = task_id
         self.phase = phase
         #: The phase as a client is shown it: that of its outcome for a finalized task.
-        self.shown = shown or phase
+        self.shown: Phase = shown or phase
         self.trigger = trigger
         #: What the task would accept now.
-        self.allowed = tuple(allowed)
+        self.allowed: tuple[Trigger, ...] = tuple(allowed)
         # Whoever asked for what callers may ask for is told of that only.
         told = [t for t in self.allowed if t in _OF_CALLERS or trigger not in _OF_CALLERS]
         instead = f"; it would accept: {', '.join(told)}" if told else ""
@@ -172,7 +172,7 @@ class AnswerInvalid(GuardRefused):
     def __init__(
         self, task_id: str, phase: Phase, trigger: Trigger, reason: str, problems: Sequence[str]
     ) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__(task_id, phase, trigger, reason, "; ".join(problems))
 
 
@@ -182,7 +182,7 @@ class InvalidInput(EngineError):
     code = "invalid_input"
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("; ".join(problems))
 
 
@@ -349,7 +349,7 @@ class ToolRefused(EngineError):
 
     def __init__(self, name: str, problems: Sequence[str]) -> None:
         self.name = name
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__(f"{name} was not called: {'; '.join(problems)}")
 
 
@@ -392,7 +392,7 @@ class UnknownTool(EngineError):
 
     def __init__(self, name: str, known: Sequence[str], *, hint: str = "") -> None:
         self.name = name
-        self.known = tuple(known)
+        self.known: tuple[str, ...] = tuple(known)
         more = f"; {hint}" if hint else ""
         super().__init__(f"no tool {name!r:.80}; there are: {', '.join(known) or 'none'}{more}")
 
@@ -404,7 +404,7 @@ class UnknownSource(EngineError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         self.name = name
-        self.known = tuple(known)
+        self.known: tuple[str, ...] = tuple(known)
         super().__init__(
             f"no source of tools {name!r:.80}; there are: {', '.join(known) or 'none'}"
         )
@@ -417,7 +417,7 @@ class AmbiguousTool(EngineError):
 
     def __init__(self, name: str, named: Sequence[str]) -> None:
         self.name = name
-        self.named = tuple(named)
+        self.named: tuple[str, ...] = tuple(named)
         super().__init__(f"{name!r} is the name of several tools; say one of: {', '.join(named)}")
 
 

@@ -4,7 +4,7 @@ They know no protocol: an adapter translates its own parts and messages to these
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypeAlias, TypeGuard, cast
+from typing import Annotated, ClassVar, Literal, TypeAlias, TypeGuard, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -29,7 +29,9 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 class Value(BaseModel):
     # Infinity and NaN are no JSON, and no deadline can be made of them.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
 
 class Part(Value):

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast
 
 from pydantic import (
     ConfigDict,
@@ -55,7 +55,7 @@ def _checked(schema: JsonObject | None) -> JsonObject | None:
 class RequiredInput(Value):
     """Something that a person gives before the tool is called, unless the agent did."""
 
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     name: str = Field(min_length=1)
     #: The JSON schema of the value; None takes the tool's own for that argument.
@@ -224,7 +224,7 @@ class Policies:
     def __init__(self, rules: Mapping[str, Policy] | None = None) -> None:
         self._rules: dict[str, Policy] = dict(rules or {})
         #: How often the rules were changed, from 1.
-        self.version = 1
+        self.version: int = 1
         self._decisions: dict[str, Decided] = {}
         #: The tools that rules may name; None until they are known.
         self._known: _Known | None = None

@@ -17,11 +17,11 @@ try:
         console_routes,
     )
     from interlock_adapters._console_sessions import COOKIE, Session, Sessions
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.console needs the service extra: pip install 'interlock[service]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = [
     "COOKIE",

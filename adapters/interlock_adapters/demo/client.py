@@ -126,7 +126,7 @@ class RemoteTask:
         self._watching: Final = watching
         self._calling: Final = calling
         self._text: Final = text
-        self.task_id = ""
+        self.task_id: str = ""
         self.phase: Phase | None = None
         self.moves: list[Travelled] = []
         self._context_id = ""

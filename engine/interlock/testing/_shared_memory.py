@@ -130,7 +130,7 @@ class SharedMemory:
         #: Whether hints get lost.
         self.drop_hints = False
         #: Seconds until a hint arrives.
-        self.hint_s = 0.0
+        self.hint_s: float = 0.0
         #: Every hand-out so far: who got which turn.
         self.handed: Final[list[tuple[str, TurnWanted]]] = []
         self._choose: Final = choose

@@ -36,11 +36,11 @@ try:
         precondition,
         rule,
     )
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock.testing.hypothesis needs the testing extra: pip install 'interlock[testing]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 __all__ = ["LifecycleMachine"]
 
@@ -98,10 +98,10 @@ class LifecycleMachine(RuleBasedStateMachine):
             raise TypeError(f"{type(self).__name__} has no `target`: an engine, an agent, ...")
         self._target: Final = Target.of(found)
         self.loop: Final = asyncio.new_event_loop()
-        self.clock = ManualClock()
+        self.clock: ManualClock = ManualClock()
         self.store: Final = MemoryStore()
         self._ids: Final = itertools.count(1)
-        self.engine = self._made()
+        self.engine: Engine = self._made()
         kinds = map(kind_of, self.engine.agents.values())
         self._has_threads: Final = AgentKind.THREAD in kinds
         #: The ids of all tasks so far.

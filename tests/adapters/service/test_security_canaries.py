@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -373,7 +373,7 @@ async def _refused(here: Scene) -> None:
 
 def _tables(path: Path, *but: str) -> str:
     """What the tables of a store hold, but for some."""
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store:
         names = [
             name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         ]

@@ -33,9 +33,12 @@ def _seen_while_serving() -> Seen:
         # That is all that was to be seen.
         await send({"type": "lifespan.startup.failed", "message": ""})
 
-    with pytest.raises(SystemExit) as ended:
-        serve(app, port=0, log_level="critical")
-    assert ended.value.code == NOT_STARTED
+    code: object
+    try:
+        code = serve(app, port=0, log_level="critical")
+    except SystemExit as ended:  # so uvicorn 0.50 ends; those before return
+        code = ended.code
+    assert code == NOT_STARTED
     return seen
 
 

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,7 +109,7 @@ async def test_what_cannot_start_is_told_without_a_traceback(
     store = f"sqlite:///{tmp_path}"
     async with Engine(agent, store=f"{store}/new.db"):
         pass
-    with sqlite3.connect(tmp_path / "new.db") as db:
+    with closing(sqlite3.connect(tmp_path / "new.db")) as db, db:
         db.execute("PRAGMA user_version = 9999")
     async with Engine(agent, store=f"{store}/t.db"):
         done = started(tmp_path, text)
