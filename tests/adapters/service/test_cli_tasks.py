@@ -18,13 +18,14 @@ from typing import Any, Final
 import pytest
 
 from interlock import Engine, Limits, Phase, TaskRecord
-from interlock_adapters import _cli_backup, _cli_tasks
-from interlock_adapters._cli_common import FAILED, MISUSED, OK
-from interlock_adapters._cli_tasks_desk import DeskError
-from interlock_adapters._cli_tasks_server import ServerDesk, server_url, token_of
-from interlock_adapters._cli_tasks_text import Bar, clean, cut, table, width_of
-from interlock_adapters._principal import Role
+from interlock_adapters._callers.principal import Role
 from interlock_adapters.auth import BearerTokens, TokenEntry, hashed, new_token
+from interlock_adapters.cli import _backup as cli_backup
+from interlock_adapters.cli import _tasks as cli_tasks
+from interlock_adapters.cli._common import FAILED, MISUSED, OK
+from interlock_adapters.cli._tasks_desk import DeskError
+from interlock_adapters.cli._tasks_server import ServerDesk, server_url, token_of
+from interlock_adapters.cli._tasks_text import Bar, clean, cut, table, width_of
 from managed import Served, agent
 
 TOKEN: Final = new_token()
@@ -42,8 +43,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         made.set_defaults(run=does)
         return made
 
-    _cli_tasks.declare(command)
-    _cli_backup.declare(command("backup", _cli_backup.run, "copy"))
+    cli_tasks.declare(command)
+    cli_backup.declare(command("backup", cli_backup.run, "copy"))
     try:
         options = parser.parse_args(arguments)
         code: int = options.run(options)
@@ -456,14 +457,14 @@ def test_a_file_needs_no_extra(filed: Filed) -> None:
     code = (
         "import argparse, sys\n"
         "for name in ('fastapi', 'starlette', 'httpx', 'jwt'): sys.modules[name] = None\n"
-        "from interlock_adapters import _cli_tasks\n"
+        "from interlock_adapters import cli_tasks\n"
         "parser = argparse.ArgumentParser()\n"
         "add = parser.add_subparsers().add_parser\n"
         "def command(name, run, _):\n"
         "    made = add(name)\n"
         "    made.set_defaults(run=run)\n"
         "    return made\n"
-        "_cli_tasks.declare(command)\n"
+        "cli_tasks.declare(command)\n"
         "options = parser.parse_args()\n"
         "sys.exit(options.run(options))\n"
     )
@@ -508,7 +509,7 @@ def test_a_call_that_cannot_be_meant_says_what_can(
 
 def test_lengths_of_time() -> None:
     """Source: R-SVC-68."""
-    assert [_cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
+    assert [cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
         90.0, 5400.0, 2700.0, 120.0, 2_592_000.0,
     ]  # fmt: skip
 
