@@ -28,7 +28,8 @@ RUN_S: Final = 60
 
 COMMANDS: Final = (
     *("demo", "init", "serve", "token", "diagram", "check", "crosscheck", "verify", "doctor"),
-    *("tasks", "show", "answer", "approve", "deny", "cancel", "resume", "purge", "backup"),
+    *("tasks", "show", "answer", "decline", "approve", "deny", "cancel", "resume", "purge"),
+    "backup",
 )
 
 

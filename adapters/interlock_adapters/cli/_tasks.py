@@ -1,4 +1,4 @@
-"""`interlock tasks`, `show`, `answer`, `approve`, `deny`, `cancel`, `resume` and `purge`.
+"""`interlock tasks`, `show`, `answer`, `decline`, `approve`, `deny`, `cancel`, `resume`, `purge`.
 
 Against a server (`--server URL`), the file of a store (`--store sqlite:///PATH`), which is read
 also while a server has it open, and changed only while none has, or a store that processes share
@@ -94,6 +94,15 @@ def _declare_answers(command: Command) -> None:
     _where(answer)
     _changes(answer)
 
+    decline = command(
+        "decline", _run(_decline), "refuse an answer: the ask's default counts, or the task stops"
+    )
+    _task(decline)
+    _ask(decline)
+    _where(decline)
+    decline.add_argument("--reason", metavar="TEXT", help="kept in the log")
+    _changes(decline)
+
     approve = command("approve", _run(_approve), "let a task make the call that it asks about")
     _task(approve)
     _ask(approve)
@@ -157,10 +166,9 @@ def _where(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--server", metavar="URL", help="where the service is")
     where.add_argument(
         "--store",
-        metavar=f"{SQLITE}PATH",
+        metavar="URL",
         type=store_place,
-        help="the file where the tasks are, or the store that processes share, as "
-        "postgresql://host/database",
+        help=f"where the tasks are: {SQLITE}PATH, or postgresql://HOST/DATABASE, which is shared",
     )
     parser.add_argument(
         "--token-file",
@@ -261,6 +269,11 @@ def _answer(desk: Desk, options: argparse.Namespace) -> int:
     given = sys.stdin.read() if options.value == "-" else options.value
     value = given if _wants_text(ask["schema"]) else _read(given, "VALUE", "text is not asked for")
     return _acted(desk, options, "answer", {"ask": ask["key"], "value": value})
+
+
+def _decline(desk: Desk, options: argparse.Namespace) -> int:
+    ask = _open_ask(desk, options, kind="input")
+    return _acted(desk, options, "decline", {"ask": ask["key"], "reason": options.reason})
 
 
 def _wants_text(schema: Json) -> bool:

@@ -170,6 +170,20 @@ def test_an_answer_goes_to_the_server(
     assert len(err.splitlines()) == 1
 
 
+def test_an_answer_is_refused_to_the_server(
+    served: Served, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which stops a task that has no default, and says why.  Source: R-SVC-63."""
+    record = served.task("ask")
+    code, out, err = run(capsys, "decline", record.task_id, *where, "--reason", "not mine")
+    assert (code, out, err) == (OK, f"task {record.task_id} is cancelling\n", "")
+    _, out, _ = run(capsys, "show", record.task_id, *where, "--events", "--json")
+    (declined,) = [e for e in json.loads(out)["events"] if e["trigger"] == "decline"]
+    assert declined["data"]["reason"] == "not mine"
+    code, _, err = run(capsys, "decline", served.task("authorize").task_id, *where)
+    assert (code, "has no ask for a value; open are: ask-1" in err) == (FAILED, True)
+
+
 def test_an_approval_needs_what_somebody_saw(
     served: Served, where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -360,13 +374,14 @@ def test_an_answer_in_a_file_is_acted_on_at_the_next_start(
 def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixture[str]) -> None:
     """As with a server.  Source: R-SVC-66."""
     approved, denied = filed.task("authorize"), filed.task("authorize")
-    cancelled, astray = filed.task("ask"), filed.task("astray")
+    cancelled, astray, declined = filed.task("ask"), filed.task("astray"), filed.task("ask")
     digest = approved.asks[0].digest or ""
     edited = ["--digest", digest, "--arguments", '{"euro": 7}']
     for arguments in (
         ["approve", approved.task_id, *filed.where, *edited],
         ["deny", denied.task_id, *filed.where, "--reason", "no"],
         ["cancel", cancelled.task_id, *filed.where],
+        ["decline", declined.task_id, *filed.where],
         ["resume", astray.task_id, *filed.where, "--from-scratch", "--as", "carol"],
     ):
         code, _, err = run(capsys, *arguments)
@@ -374,6 +389,7 @@ def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixt
     assert filed.ended(approved.task_id).phase is Phase.COMPLETED
     assert filed.ended(denied.task_id).shown is Phase.CANCELLED
     assert filed.ended(cancelled.task_id).shown is Phase.CANCELLED
+    assert filed.ended(declined.task_id).shown is Phase.CANCELLED
     _, out, _ = run(capsys, "show", approved.task_id, *filed.where)
     assert "result    7" in out
     _, out, _ = run(capsys, "show", denied.task_id, *filed.where, "--events")
@@ -457,7 +473,7 @@ def test_a_file_needs_no_extra(filed: Filed) -> None:
     code = (
         "import argparse, sys\n"
         "for name in ('fastapi', 'starlette', 'httpx', 'jwt'): sys.modules[name] = None\n"
-        "from interlock_adapters import cli_tasks\n"
+        "from interlock_adapters.cli import _tasks as cli_tasks\n"
         "parser = argparse.ArgumentParser()\n"
         "add = parser.add_subparsers().add_parser\n"
         "def command(name, run, _):\n"
