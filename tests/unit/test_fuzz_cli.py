@@ -416,7 +416,7 @@ def test_the_plugin_loads_nothing_of_the_engine() -> None:
 def test_the_commands_load_without_the_extra() -> None:
     """R-FUZZ-36.  pytest and Hypothesis are wanted by tests alone."""
     code = (
-        "import sys; from interlock_adapters import cli_fuzz, _cli_mutate, _cli_record;"
+        "import sys; from interlock_adapters.cli import _fuzz, _mutate, _record;"
         "import interlock.testing.fuzz._recorded;"
         "print([m for m in sys.modules if m.partition('.')[0] in ('pytest', 'hypothesis')])"
     )

@@ -49,7 +49,7 @@ def in_folder(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def fuzz(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     """Run an `interlock fuzz` of the page, only shorter."""
     code = (
-        "import argparse, sys; from interlock_adapters import cli_fuzz as c;"
+        "import argparse, sys; from interlock_adapters.cli import _fuzz as c;"
         "p = argparse.ArgumentParser(); c.declare(p); sys.exit(c.run(p.parse_args()))"
     )
     words = shlex.split(LENGTH.sub(SHORT, line))
