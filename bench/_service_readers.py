@@ -21,8 +21,8 @@ from bench._client import call
 from bench._service_server import RPC_PATH, token_of
 from interlock import Event, Trigger
 from interlock._sqlite import SqliteStore
-from interlock_adapters._a2a_map import EVENT
-from interlock_adapters._a2a_view import Projection
+from interlock_adapters.a2a._map import EVENT
+from interlock_adapters.a2a._view import Projection
 
 #: Connections that are opened at once.
 WAVE: Final = 50

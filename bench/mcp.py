@@ -45,7 +45,13 @@ from bench._place import MCP
 from bench._report import Bar, Report, Table, percentile
 from bench.mcp_peer_client import COMPLETED, WORKING, Client
 from bench.peer_process import Server
-from interlock_adapters._mcp_task import Created, Detailed, GetTask, TaskParams, TasksExtension
+from interlock_adapters.mcp_tools._task import (
+    Created,
+    Detailed,
+    GetTask,
+    TaskParams,
+    TasksExtension,
+)
 
 PEER: Final = "fastmcp-tasks, memory"
 OURS: Final = "Interlock, SQLite"

@@ -49,9 +49,6 @@ from starlette.types import ASGIApp, Receive
 
 from interlock import Deliverer, JsonValue, Limits, TaskContext, TaskQuery, Toolbox
 from interlock._agent import Agent
-from interlock_adapters._a2a_card import card_of
-from interlock_adapters._a2a_map import EVENT
-from interlock_adapters._a2a_part import json_of, put_value
 from interlock_adapters.a2a import (
     CHANNEL,
     A2ASettings,
@@ -59,6 +56,9 @@ from interlock_adapters.a2a import (
     a2a_app,
     grpc_server,
 )
+from interlock_adapters.a2a._card import card_of
+from interlock_adapters.a2a._map import EVENT
+from interlock_adapters.a2a._part import json_of, put_value
 from support import FlakyStore, World, opened, pause
 
 JSONRPC: Final = TransportProtocol.JSONRPC.value

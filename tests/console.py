@@ -28,11 +28,11 @@ from interlock import (
     TaskHandle,
     Toolbox,
 )
-from interlock_adapters._asgi import App
-from interlock_adapters._auth_base import TrustLocal
-from interlock_adapters._auth_bearer import BearerTokens, TokenEntry, hashed
-from interlock_adapters._principal import Role
-from interlock_adapters._shutdown import Stopping
+from interlock_adapters._callers.base import TrustLocal
+from interlock_adapters._callers.principal import Role
+from interlock_adapters._http.asgi import App
+from interlock_adapters._http.shutdown import Stopping
+from interlock_adapters.auth._bearer import BearerTokens, TokenEntry, hashed
 from interlock_adapters.console import COOKIE, Pulse, Session, Sessions, console_routes
 from support import World, opened, soon
 

@@ -26,8 +26,8 @@ from interlock import (
     TaskRecord,
     Toolbox,
 )
-from interlock_adapters._principal import Principal, Role
-from interlock_adapters._shutdown import Stopping
+from interlock_adapters._callers.principal import Principal, Role
+from interlock_adapters._http.shutdown import Stopping
 from interlock_adapters.auth import Authentication, Authenticator, PrincipalUser, TrustLocal
 from interlock_adapters.management import Managed, management_app
 from support import World, opened, until

@@ -18,7 +18,8 @@ from mcp.server.lowlevel.server import Server
 
 from interlock import Agent, Engine, JsonObject, Limits, MemoryStore, Store, TaskRecord
 from interlock.testing import ManualClock
-from interlock_adapters._mcp_task import (
+from interlock_adapters.mcp import McpSettings, McpTool, Stopping, add_agents, mcp_server
+from interlock_adapters.mcp_tools._task import (
     CancelTask,
     Created,
     Detailed,
@@ -28,7 +29,6 @@ from interlock_adapters._mcp_task import (
     UpdateParams,
     UpdateTask,
 )
-from interlock_adapters.mcp import McpSettings, McpTool, Stopping, add_agents, mcp_server
 from support import drained, soon
 
 Era: TypeAlias = Literal["handshake", "modern"]

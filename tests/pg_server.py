@@ -20,6 +20,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from signal import SIGKILL
@@ -32,8 +33,8 @@ import pytest
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 #: Whom it runs as where we are root, the first that there is.
 _USERS: Final = ("postgres", "nobody")
-#: Tries, each of up to a second, until it answers.
-_START_TRIES: Final = 120
+#: Seconds until it answers: what was stopped by force first recovers, beside whatever else runs.
+_START_S: Final = 120.0
 #: Runs the server, and stops it by the signal that it is told; by SIGQUIT (immediately) when
 #: whoever started it is gone, even by kill -9.
 _GUARD: Final = '"$@" & server=$!; read signal; kill -s "${signal:-QUIT}" $server; wait $server'
@@ -266,7 +267,8 @@ class PgServer:
         line = self._as_user([str(programs() / program), *arguments])
         said = ""
         wait = ["--timeout=1"] if until else []
-        for _ in range(_START_TRIES):
+        give_up_at = time.monotonic() + _START_S
+        while True:
             done = subprocess.run(
                 [*line, *wait],
                 cwd=self._root,
@@ -278,10 +280,11 @@ class PgServer:
             if done.returncode == 0:
                 return
             said = (done.stdout + done.stderr).decode(errors="replace")
-            if not until or self._process is None or self._process.poll() is not None:
+            if not until or self._process is None or time.monotonic() >= give_up_at:
                 break
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.05)
+                break
         log = self.log()[-2000:] if (self._root / "log").exists() else ""
         raise RuntimeError(f"{command[0]} failed: {said}\n{log}")
 

@@ -3,14 +3,18 @@
 import argparse
 import sys
 
-from interlock_adapters import _cli_check, _cli_init, _cli_serve, _cli_token, _cli_worker
+from interlock_adapters.cli import _check as cli_check
+from interlock_adapters.cli import _init as cli_init
+from interlock_adapters.cli import _serve as cli_serve
+from interlock_adapters.cli import _token as cli_token
+from interlock_adapters.cli import _worker as cli_worker
 
 COMMANDS = {
-    "serve": _cli_serve,
-    "check": _cli_check,
-    "init": _cli_init,
-    "token": _cli_token,
-    "worker": _cli_worker,
+    "serve": cli_serve,
+    "check": cli_check,
+    "init": cli_init,
+    "token": cli_token,
+    "worker": cli_worker,
 }
 
 

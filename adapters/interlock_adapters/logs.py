@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from typing import Final, TextIO, cast
 
 from interlock import JsonObject, JsonValue
-from interlock_adapters._telemetry_redact import Redact, Redactor
+from interlock_adapters._redact import Redact, Redactor
 
 try:
-    from interlock_adapters._telemetry_spans import current_trace
+    from interlock_adapters.telemetry._spans import current_trace
 except ModuleNotFoundError:  # without the telemetry extra
 
     def current_trace() -> tuple[str, str]:

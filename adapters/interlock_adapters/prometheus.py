@@ -25,8 +25,8 @@ except ModuleNotFoundError as _missing:
         name=_missing.name,
     ) from _missing
 
-from interlock_adapters._asgi import Receive, Scope, Send
-from interlock_adapters._principal import Principal, Role
+from interlock_adapters._callers.principal import Principal, Role
+from interlock_adapters._http.asgi import Receive, Scope, Send
 
 __all__ = ["Prometheus"]
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 try:
     import uvicorn
 
-    from interlock_adapters._server_patience import Patience, patient
-except ModuleNotFoundError as _missing:
+    from interlock_adapters._http.patience import Patience, patient
+except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "interlock_adapters.server needs the server extra: pip install 'interlock[server]'",
         name=_missing.name,

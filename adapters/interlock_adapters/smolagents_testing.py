@@ -19,8 +19,8 @@ from smolagents.models import (  # type: ignore[import-untyped]  # as above
 from smolagents.monitoring import TokenUsage  # type: ignore[import-untyped]  # as above
 
 from interlock.testing import ModelTurn, ScriptedModel
-from interlock_adapters._smol_private import PLANNED, is_plan_prompt
-from interlock_adapters._smol_types import MessageLike, Messages
+from interlock_adapters.smolagents._private import PLANNED, is_plan_prompt
+from interlock_adapters.smolagents._types import MessageLike, Messages
 
 __all__ = ["ScriptedSmolModel"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from interlock_adapters._asgi import (
+from interlock_adapters._http.asgi import (
     BODY_BYTES_MAX,
     DEPTH_MAX,
     VALUES_MAX,
@@ -21,7 +21,7 @@ from interlock_adapters._asgi import (
     SseIds,
     excess_of,
 )
-from interlock_adapters._asgi_origin import FrontDoor
+from interlock_adapters._http.origin import FrontDoor
 
 KEY = "interlock/event"
 

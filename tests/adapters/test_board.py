@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from interlock import LIFECYCLE, Phase, Trigger
-from interlock_adapters import _board as board
-from interlock_adapters._board import Cell, Edge, Journey, Travelled
-from interlock_adapters._ink import GREEN
+from interlock_adapters.cli import _board as board
+from interlock_adapters.cli._board import Cell, Edge, Journey, Travelled
+from interlock_adapters.cli._ink import GREEN
 
 MOVES = {(row.source, row.dest) for row in LIFECYCLE.table if row.source is not row.dest}
 TRACKS = board._tracks()

@@ -20,7 +20,7 @@ import pytest
 
 from interlock import Engine, Limits, NewWatch, TaskContext, Trigger
 from interlock_adapters import cli
-from interlock_adapters._ink import BOLD, wants_colour
+from interlock_adapters.cli._ink import BOLD, wants_colour
 
 #: A first start of the interpreter on a busy machine; more than this is a hang.
 RUN_S: Final = 60
@@ -28,7 +28,8 @@ RUN_S: Final = 60
 
 COMMANDS: Final = (
     *("demo", "init", "serve", "token", "diagram", "check", "crosscheck", "verify", "doctor"),
-    *("tasks", "show", "answer", "approve", "deny", "cancel", "resume", "purge", "backup"),
+    *("tasks", "show", "answer", "decline", "approve", "deny", "cancel", "resume", "purge"),
+    "backup",
 )
 
 

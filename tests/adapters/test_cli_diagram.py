@@ -14,7 +14,7 @@ import pytest
 
 from interlock import LIFECYCLE, Engine, Phase, TaskContext, Trigger, diagram
 from interlock_adapters import cli
-from interlock_adapters._cli_diagram import FORMATS, Drawn
+from interlock_adapters.cli._diagram import FORMATS, Drawn
 
 RUN_S: Final = 60
 PLAIN: Final = Drawn(LIFECYCLE, diagram.picture_of(LIFECYCLE))

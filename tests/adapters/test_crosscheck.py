@@ -11,9 +11,10 @@ from interlock import LIFECYCLE, Phase, Trigger
 from interlock._effects import Publish
 from interlock._transitions import Row
 from interlock.diagram._document import Declared, Names, guards_of
-from interlock_adapters._crosscheck_players import PLAYERS, Player
-from interlock_adapters._crosscheck_random import random_machine
-from interlock_adapters._crosscheck_walk import (
+from interlock_adapters.crosscheck import crosscheck
+from interlock_adapters.crosscheck._players import PLAYERS, Player
+from interlock_adapters.crosscheck._random import random_machine
+from interlock_adapters.crosscheck._walk import (
     STEPS_MAX,
     Course,
     Seen,
@@ -22,7 +23,6 @@ from interlock_adapters._crosscheck_walk import (
     courses,
     lives,
 )
-from interlock_adapters.crosscheck import crosscheck
 from lives import amended
 
 EACH: Final = pytest.mark.parametrize("player", PLAYERS, ids=lambda player: player.document)

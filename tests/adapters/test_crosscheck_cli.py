@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from interlock.diagram._document import Declared
-from interlock_adapters._cli_crosscheck import declare, run
+from interlock_adapters.cli._crosscheck import declare, run
 from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player
 
 FEW: Final = ("--steps", "40", "--machines", "2")

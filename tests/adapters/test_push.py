@@ -23,8 +23,8 @@ from interlock import (
     Watch,
 )
 from interlock.errors import InvalidInput
-from interlock_adapters._a2a_push import CHANNEL, PushDeliverer, config_of, watch_of
-from interlock_adapters._webhook import TargetRefused, Webhooks, WebhookSettings
+from interlock_adapters._http.webhook import TargetRefused, Webhooks, WebhookSettings
+from interlock_adapters.a2a._push import CHANNEL, PushDeliverer, config_of, watch_of
 
 URL = "https://receiver.test/hook?key=canary-url"
 TICK = "tick"

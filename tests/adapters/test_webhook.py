@@ -23,8 +23,8 @@ from pydantic import SecretStr
 
 from interlock import DeliveryFailed
 from interlock.errors import LimitReached
-from interlock_adapters._names import Lookups
-from interlock_adapters._webhook import (
+from interlock_adapters._http.names import Lookups
+from interlock_adapters._http.webhook import (
     ADDRESSES_MAX,
     URL_CHARS_MAX,
     TargetRefused,

@@ -47,7 +47,8 @@ class Client:
 
     #: What every request says of its client.
     HEADERS: ClassVar[dict[str, str]] = {"A2A-Version": "1.0"}
-    #: Seconds for a whole task, before it is given up.
+    #: Seconds for a call, however often it is made, and for a whole task, before it is given up.
+    CALL_S: ClassVar[float] = PATIENCE_S
     TASK_S: ClassVar[float] = PATIENCE_S * 2
 
     def __init__(self, number: int, seed: str, url: str, journal: Path) -> None:
@@ -278,7 +279,7 @@ class _Errand(Errand):
         number = self._client.new_id("call")
         if what is not None:
             self._client.note(n=number, fate="sent", task=self._task_id, **what)
-        answer = await patiently(lambda: self._once(method, params))
+        answer = await patiently(lambda: self._once(method, params), self._client.CALL_S)
         if "error" in answer:
             if what is None:
                 raise GaveUp(f"{method}: {answer['error']['message']}")
@@ -301,9 +302,11 @@ class _Errand(Errand):
         return None if answer.get("error", {}).get("code") == -32603 else answer
 
 
-async def patiently(attempt: Callable[[], Awaitable[Json | None]]) -> Json:
+async def patiently(
+    attempt: Callable[[], Awaitable[Json | None]], for_s: float = PATIENCE_S
+) -> Json:
     """What an attempt comes to, once it comes to something."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(for_s):
         while (answer := await attempt()) is None:  # noqa: ASYNC110  the server cannot tell
             await asyncio.sleep(PAUSE_S)
     return answer

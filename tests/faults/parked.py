@@ -31,7 +31,7 @@ from faults.mcp_client import INPUT_REQUIRED, INTERNAL, Handled, McpClient, Repl
 from faults.run import Server, Tally, Trouble, stop
 from faults.server import Life
 from faults.world import effects_in
-from interlock_adapters._mcp_http import McpHttp
+from interlock_adapters.mcp_tools._http import McpHttp
 from mcp_face import Host, connected
 
 #: Each is two kills: one while both wait, one while they are answered.

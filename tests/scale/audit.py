@@ -21,7 +21,7 @@ from faults.world import Effect, effects_in
 from interlock import TaskQuery
 from interlock.stores import SharedStore
 from interlock.testing import violations
-from interlock_adapters._principal import ANONYMOUS
+from interlock_adapters._callers.principal import ANONYMOUS
 from scale.cluster import witnessed_in
 
 Json = dict[str, Any]

@@ -101,6 +101,7 @@ class Reader:
 class ScaleClient(Client):
     """A client whose tasks are read by another one, too."""
 
+    CALL_S: ClassVar[float] = READ_S / 2
     TASK_S: ClassVar[float] = READ_S
 
     def __init__(self, number: int, seed: str, url: str, directory: Path) -> None:

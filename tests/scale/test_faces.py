@@ -1,6 +1,6 @@
 """Two replicas behind a round-robin balancer: whatever A does, B can be asked about.
 
-Real processes, a real PostgreSQL server, A2A over HTTP.  "A" is the replica that has the
+Real processes, real servers of every host, A2A over HTTP.  "A" is the replica that has the
 turn of the task, "B" is the other one.
 Source: R-SCALE-10, R-SCALE-11, R-SCALE-12, R-SCALE-13, R-SCALE-14.  Invariants: I18, I23, I24.
 """
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def cluster(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
+    each_place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Cluster]:
     """Two replicas whose waiting tasks stay where they are; at the end, an audit."""
-    directory = tmp_path_factory.mktemp("faces")
+    place, directory = each_place, tmp_path_factory.mktemp("faces")
     life = Life(await place.host.fresh(), str(directory), "steered", park_after_s=None)
     async with clustered(place.replicas, life) as started:
         for number in range(len(started.replicas)):

@@ -29,7 +29,7 @@ PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "auth": ("interlock_adapters.auth",),
     "crosscheck": ("interlock_adapters.crosscheck",),
     "diagram": ("interlock.diagram", "pygraphviz"),
-    "grpc": ("interlock_adapters.a2a", "interlock_adapters._a2a_grpc"),
+    "grpc": ("interlock_adapters.a2a", "interlock_adapters.a2a._grpc"),
     "mcp": ("interlock_adapters.mcp_tools", "interlock_adapters.mcp_testing"),
     "postgres": ("interlock_adapters.postgres",),
     "prometheus": ("interlock_adapters.prometheus", "interlock_adapters.telemetry"),
@@ -45,7 +45,7 @@ PROMISED: Final[dict[str, tuple[str, ...]]] = {
     "telemetry": ("interlock_adapters.telemetry", "interlock_adapters.logs"),
     "testing": ("interlock.testing.hypothesis", "interlock.testing.fuzz._fixture"),
     "yaml": ("interlock_adapters.policies",),
-    "all": ("interlock_adapters.service", "interlock_adapters._a2a_grpc"),
+    "all": ("interlock_adapters.service", "interlock_adapters.a2a._grpc"),
     "demo": ("interlock_adapters.a2a", "interlock_adapters.demo.story"),
 }
 #: What the core must never need: the runtime closure of its two dependencies is small.

@@ -21,7 +21,7 @@ import pytest
 from interlock.diagram import hits_of_json
 from interlock.testing.fuzz._render import BRIEFLY
 from interlock.testing.fuzz._sim import LINES_ARE_SEEN
-from interlock_adapters import _cli_fuzz
+from interlock_adapters.cli import _fuzz as cli_fuzz
 
 RUN_S: Final = 120
 
@@ -66,9 +66,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
 def run(*arguments: str) -> int:
     """Run the command: its exit code."""
     parser = argparse.ArgumentParser()
-    _cli_fuzz.declare(parser)
+    cli_fuzz.declare(parser)
     try:
-        return _cli_fuzz.run(parser.parse_args(arguments))
+        return cli_fuzz.run(parser.parse_args(arguments))
     except SystemExit as left:  # argparse leaves by itself
         return int(left.code or 0)
 
@@ -89,7 +89,7 @@ def test_a_failure_comes_with_a_test_that_reproduces_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """R-FUZZ-35.  Pasted into a file it fails, and passes once the fault is mended."""
-    reports = [f"--report=out{ending}" for ending in _cli_fuzz.FORMATS]
+    reports = [f"--report=out{ending}" for ending in cli_fuzz.FORMATS]
     assert run("fuzzed_faulty:engine", "--runs", "30", *reports) == 1
     out = capsys.readouterr().out
     assert "FAILED user:nobody_is_served: nobody_is_served: " in out
@@ -416,7 +416,7 @@ def test_the_plugin_loads_nothing_of_the_engine() -> None:
 def test_the_commands_load_without_the_extra() -> None:
     """R-FUZZ-36.  pytest and Hypothesis are wanted by tests alone."""
     code = (
-        "import sys; from interlock_adapters import _cli_fuzz, _cli_mutate, _cli_record;"
+        "import sys; from interlock_adapters.cli import _fuzz, _mutate, _record;"
         "import interlock.testing.fuzz._recorded;"
         "print([m for m in sys.modules if m.partition('.')[0] in ('pytest', 'hypothesis')])"
     )

@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from doc_pages import blocks_of, written
-from interlock_adapters import _cli_fuzz, _cli_mutate, _cli_record
+from interlock_adapters.cli import _fuzz as cli_fuzz
+from interlock_adapters.cli import _mutate as cli_mutate
+from interlock_adapters.cli import _record as cli_record
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "fuzzing.md").read_text(encoding="utf-8")
 RUN_S: Final = 120
@@ -47,7 +49,7 @@ def in_folder(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def fuzz(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     """Run an `interlock fuzz` of the page, only shorter."""
     code = (
-        "import argparse, sys; from interlock_adapters import _cli_fuzz as c;"
+        "import argparse, sys; from interlock_adapters.cli import _fuzz as c;"
         "p = argparse.ArgumentParser(); c.declare(p); sys.exit(c.run(p.parse_args()))"
     )
     words = shlex.split(LENGTH.sub(SHORT, line))
@@ -98,7 +100,7 @@ def test_the_workflow_of_the_page_is_one_and_its_command_runs(tmp_path: Path) ->
     assert all((tmp_path / name).stat().st_size for name in kept)
 
 
-@pytest.mark.parametrize(("command", "module"), [("record", _cli_record), ("mutate", _cli_mutate)])
+@pytest.mark.parametrize(("command", "module"), [("record", cli_record), ("mutate", cli_mutate)])
 def test_the_other_commands_are_called_as_the_page_says(command: str, module: Any) -> None:  # noqa: ANN401
     """R-FUZZ-47.  Their options are there."""
     (line,) = re.findall(rf"^    interlock {command} (.*)$", PAGE, re.MULTILINE)
@@ -106,13 +108,13 @@ def test_the_other_commands_are_called_as_the_page_says(command: str, module: An
     module.declare(parser)
     options = parser.parse_args(shlex.split(line))
     if command == "mutate":
-        assert _cli_mutate.understood(options) == ("app.lifecycle:LIFECYCLE", ["tests"])
+        assert cli_mutate.understood(options) == ("app.lifecycle:LIFECYCLE", ["tests"])
         assert options.jobs == 2
 
 
 def test_the_page_names_every_option() -> None:
     """R-FUZZ-47."""
     parser = argparse.ArgumentParser()
-    _cli_fuzz.declare(parser)
+    cli_fuzz.declare(parser)
     for option in re.findall(r"--[a-z-]+", parser.format_help()):
         assert option == "--help" or f"`{option}" in PAGE, option

@@ -19,7 +19,7 @@ from interlock._transitions import TABLE
 from interlock.errors import IllegalTrigger
 from interlock.testing.fuzz._mutants import install, mutants_of, refused
 from interlock.testing.fuzz._mutate import TestsFail, mutate, text_of
-from interlock_adapters import _cli_mutate
+from interlock_adapters.cli import _mutate as cli_mutate
 from lives import task
 
 #: A suite that takes one row, and looks at nothing but where it leads.
@@ -104,9 +104,9 @@ def test_the_command_says_what_is_missed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     parser = argparse.ArgumentParser()
-    _cli_mutate.declare(parser)
+    cli_mutate.declare(parser)
     options = parser.parse_args(["--limit", "1", "--", "test_weak.py", "-k", "cancelled"])
-    assert _cli_mutate.run(options) == 1
+    assert cli_mutate.run(options) == 1
     out = capsys.readouterr().out
     assert "1 mutants tried" in out
     assert "left out by the limit" in out
@@ -125,9 +125,9 @@ LINES: Final[list[tuple[str, str, str]]] = [
 def test_what_is_pytests_comes_behind_two_dashes(line: str, lifecycle: str, pytests: str) -> None:
     """R-FUZZ-45.  Options may stand before and behind the lifecycle."""
     parser = argparse.ArgumentParser()
-    _cli_mutate.declare(parser)
+    cli_mutate.declare(parser)
     options = parser.parse_args(line.split())
-    assert _cli_mutate.understood(options) == (lifecycle, pytests.split())
+    assert cli_mutate.understood(options) == (lifecycle, pytests.split())
     assert options.jobs == (2 if "--jobs" in line else 1)
 
 
@@ -136,7 +136,7 @@ def test_a_test_that_is_named_as_a_lifecycle_is_refused(
 ) -> None:
     """R-FUZZ-45.  It says where it belongs."""
     parser = argparse.ArgumentParser()
-    _cli_mutate.declare(parser)
+    cli_mutate.declare(parser)
     with pytest.raises(SystemExit):
-        _cli_mutate.run(parser.parse_args(["tests/test_x.py::test_y"]))
+        cli_mutate.run(parser.parse_args(["tests/test_x.py::test_y"]))
     assert "what is pytest's comes behind --" in capsys.readouterr().err

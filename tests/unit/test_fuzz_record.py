@@ -34,7 +34,7 @@ from interlock import (
 from interlock.errors import Retryable
 from interlock.testing.fuzz._record import recorded_test
 from interlock.testing.fuzz._recorded import Diverged, check_recorded
-from interlock_adapters import _cli_record
+from interlock_adapters.cli import _record as cli_record
 from support import World, opened, pause
 
 LIMITS: Final = Limits(
@@ -381,10 +381,10 @@ async def test_the_command_writes_a_test_that_passes(
         await engine.answer(handle.task_id, Answer(ask=ask.key, value=3), owner="ada")
         await handle.rest()
     parser = argparse.ArgumentParser()
-    _cli_record.declare(parser)
+    cli_record.declare(parser)
     arguments = [handle.task_id, "--store", "sqlite:///tasks.db"]
     arguments += ["--agent", "recorded_service:engine", "--output", "test_it.py"]
-    assert _cli_record.run(parser.parse_args(arguments)) == 0
+    assert cli_record.run(parser.parse_args(arguments)) == 0
     assert "look for secrets" in capsys.readouterr().err
     source = (tmp_path / "test_it.py").read_text()
     assert "CAREFUL" in source.partition("import")[0]
@@ -396,7 +396,7 @@ async def test_the_command_writes_a_test_that_passes(
         del sys.modules[name]
     # Into a directory from which a plain pytest would not find the service.
     (tmp_path / "checks").mkdir()
-    assert _cli_record.run(parser.parse_args([*arguments[:-1], "checks"])) == 0
+    assert cli_record.run(parser.parse_args([*arguments[:-1], "checks"])) == 0
     (made,) = (tmp_path / "checks").glob("test_task_*.py")
     assert made.read_text() == source
     assert f"run `python -m pytest checks/{made.name}`, so that recorded_service is found" in (
@@ -419,9 +419,9 @@ def test_what_is_no_agent_is_said_in_one_line(
 ) -> None:
     """R-FUZZ-43."""
     parser = argparse.ArgumentParser()
-    _cli_record.declare(parser)
+    cli_record.declare(parser)
     options = parser.parse_args(["id", "--store", "sqlite:///tasks.db", "--agent", agent])
-    assert _cli_record.run(options) == 2
+    assert cli_record.run(options) == 2
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from interlock_adapters import _cli_check
+from interlock_adapters.cli import _check as cli_check
 
 _BROKEN: Final = """
 from interlock import LIFECYCLE, Lifecycle, Trigger
@@ -27,8 +27,8 @@ BROKEN = Lifecycle([open_to_all(row) for row in TABLE])
 
 def _run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    _cli_check.declare(parser)
-    return _cli_check.run(parser.parse_args(arguments))
+    cli_check.declare(parser)
+    return cli_check.run(parser.parse_args(arguments))
 
 
 def test_without_the_model_only_the_table_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:

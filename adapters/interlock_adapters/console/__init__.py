@@ -9,15 +9,15 @@ may see and do goes through `Access`.
 """
 
 try:
-    from interlock_adapters._console_pulse import Pulse
-    from interlock_adapters._console_routes import (
+    from interlock_adapters.console._pulse import Pulse
+    from interlock_adapters.console._routes import (
         PUBLIC_PATHS,
         SIGN_IN_PATH,
         HasEngine,
         console_routes,
     )
-    from interlock_adapters._console_sessions import COOKIE, Session, Sessions
-except ModuleNotFoundError as _missing:
+    from interlock_adapters.console._sessions import COOKIE, Session, Sessions
+except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "interlock_adapters.console needs the service extra: pip install 'interlock[service]'",
         name=_missing.name,

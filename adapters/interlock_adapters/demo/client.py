@@ -30,9 +30,9 @@ from a2a.types import (
 from google.protobuf.struct_pb2 import Struct
 
 from interlock import OVER, Answer, Approval, AskKind, Denial, JsonObject, JsonValue, Phase, Trigger
-from interlock_adapters._a2a_map import EVENT, FRACTION, PHASE, SEQ, TRIGGER
-from interlock_adapters._a2a_part import json_of, put_value
-from interlock_adapters._board import Travelled
+from interlock_adapters.a2a._map import EVENT, FRACTION, PHASE, SEQ, TRIGGER
+from interlock_adapters.a2a._part import json_of, put_value
+from interlock_adapters.cli._board import Travelled
 
 _SEEN: Final = "Last-Event-ID"
 #: Seconds to wait for an answer; streams stay silent for as long as people think.

@@ -20,8 +20,8 @@ from a2a.client.errors import A2AClientError
 from a2a.utils.errors import A2AError
 
 from interlock import JsonValue, Phase
-from interlock_adapters._board import Journey
-from interlock_adapters._ink import GREEN, YELLOW
+from interlock_adapters.cli._board import Journey
+from interlock_adapters.cli._ink import GREEN, YELLOW
 from interlock_adapters.demo.client import Question, Remote, RemoteTask, agent_at
 from interlock_adapters.demo.keyboard import Keyboard, on_interrupt
 from interlock_adapters.demo.killed import CAN_BE_KILLED, Killable

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from interlock import Answer, Denial, JsonObject, JsonValue, Phase
-from interlock_adapters._board import WIDTH, Journey, Travelled, picture
-from interlock_adapters._ink import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Ink, wants_colour
+from interlock_adapters.cli._board import WIDTH, Journey, Travelled, picture
+from interlock_adapters.cli._ink import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Ink, wants_colour
 from interlock_adapters.demo.client import Chunk, Moved, Question, Reply, Said, Sight
 
 #: Columns of the margin in which a line says whose it is.

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
-from interlock_adapters._a2a_answer import Declined, Said, accepted, said_of
-from interlock_adapters._a2a_part import json_of, object_of, part_json, put_struct, put_value
-from interlock_adapters._a2a_request import ID_CHARS_MAX, sent_of, sent_of_json
-from interlock_adapters._a2a_settings import A2ASettings
+from interlock_adapters.a2a._answer import Declined, Said, accepted, said_of
+from interlock_adapters.a2a._part import json_of, object_of, part_json, put_struct, put_value
+from interlock_adapters.a2a._request import ID_CHARS_MAX, sent_of, sent_of_json
+from interlock_adapters.a2a._settings import A2ASettings
 from interlock_adapters.vocabulary import ENGLISH_AND_CHINESE, Vocabulary
 
 SETTINGS: Final = A2ASettings(name="Tests", description="Reads.")

@@ -18,9 +18,9 @@ from a2a.utils.errors import A2AError, InvalidParamsError
 from a2a_faces import BINDINGS, JSONRPC, SETTINGS, asks_of, data, faced, message, travel
 from interlock import Answer, Engine, NewWatch, Phase, TaskContext
 from interlock.errors import Refused
-from interlock_adapters._a2a_map import error_of
-from interlock_adapters._webhook import Webhooks, WebhookSettings
+from interlock_adapters._http.webhook import Webhooks, WebhookSettings
 from interlock_adapters.a2a import PushDeliverer, a2a_app, grpc_server
+from interlock_adapters.a2a._map import error_of
 from support import pause
 
 #: The generated stub has no types.

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from a2a_faces import SETTINGS, faced, travel
 from interlock import JsonObject
 from interlock.errors import InvalidInput
-from interlock_adapters._a2a_card import card_of
 from interlock_adapters.a2a import A2ASettings, Extension, Skill
+from interlock_adapters.a2a._card import card_of
 
 
 def test_the_least_card_has_every_required_field() -> None:

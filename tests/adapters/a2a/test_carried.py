@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from a2a_faces import BINDINGS, FACES, SETTINGS, Faces, data, faced, message, refused
 from interlock import Policies, Policy, TaskContext, Toolbox, ToolUse
 from interlock.errors import ToolError
-from interlock_adapters._a2a_carried import CARRIED, Carried, carried, carried_by
 from interlock_adapters.a2a import A2ASettings
+from interlock_adapters.a2a._carried import CARRIED, Carried, carried, carried_by
 
 CANARY: Final = "sk-canary-55e1"
 NAMES: Final = ("authorization", "x-session-id")

@@ -10,8 +10,8 @@ from a2a.types import InvalidParamsError, ListTasksRequest, Task, TaskState
 from a2a_faces import BINDINGS, JSONRPC, Faces, asks_of, data, faced, message, refused, travel
 from interlock import Event, TaskContext
 from interlock.errors import StoreCorrupt
-from interlock_adapters._a2a_list import PAGE_BYTES_MAX
-from interlock_adapters._a2a_operations import Operations
+from interlock_adapters.a2a._list import PAGE_BYTES_MAX
+from interlock_adapters.a2a._operations import Operations
 from support import FlakyStore, pause, soon
 
 

@@ -27,7 +27,7 @@ from interlock.errors import (
     TokenReused,
     UnknownTask,
 )
-from interlock_adapters._a2a_map import PHASES_OF, STATE_NAME_OF, STATE_OF, error_of, operations
+from interlock_adapters.a2a._map import PHASES_OF, STATE_NAME_OF, STATE_OF, error_of, operations
 
 P, T = Phase, Trigger
 CALLER, IN_TIME = "caller_may_answer", "answer_is_in_time"

@@ -31,8 +31,8 @@ from a2a_faces import (
 )
 from interlock import Answer, Engine, TaskContext
 from interlock.errors import InvalidInput
-from interlock_adapters._a2a_operations import Operations
-from interlock_adapters._a2a_part import json_of, put_struct
+from interlock_adapters.a2a._operations import Operations
+from interlock_adapters.a2a._part import json_of, put_struct
 
 
 @pytest.fixture

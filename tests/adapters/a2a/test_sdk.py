@@ -22,9 +22,9 @@ from starlette.routing import Mount, Route
 
 from a2a_faces import SETTINGS, travel
 from interlock import Engine
-from interlock_adapters._a2a_handler import EngineHandler
-from interlock_adapters._a2a_operations import Operations
-from interlock_adapters._a2a_rpc import ANSWERS, STREAMS
+from interlock_adapters.a2a._handler import EngineHandler
+from interlock_adapters.a2a._operations import Operations
+from interlock_adapters.a2a._rpc import ANSWERS, STREAMS
 
 
 @pytest.fixture

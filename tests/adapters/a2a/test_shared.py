@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from interlock import Engine, Event, TaskContext
 from interlock.models import Answer
-from interlock_adapters._a2a_shared import Follower, Shared, Updates, written_out
-from interlock_adapters._a2a_view import Projection
+from interlock_adapters.a2a._shared import Follower, Shared, Updates, written_out
+from interlock_adapters.a2a._view import Projection
 
 
 async def _agent(task: TaskContext) -> str:

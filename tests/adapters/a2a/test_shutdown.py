@@ -34,9 +34,9 @@ from a2a_faces import (
 )
 from interlock import Engine, Phase, SqliteStore, TaskContext, TaskQuery
 from interlock._agent import Agent
-from interlock_adapters import _shutdown
-from interlock_adapters._a2a_card import card_of
+from interlock_adapters._http import shutdown as _shutdown
 from interlock_adapters.a2a import A2ASettings, Stopping, a2a_app, grpc_server
+from interlock_adapters.a2a._card import card_of
 from support import drained, opened, pause, soon, until
 
 HEADERS: Final = {"A2A-Version": "1.0"}

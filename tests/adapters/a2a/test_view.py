@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from interlock import LIFECYCLE, OVER, Ended, Event, Phase, Signal, Stopping, Trigger, fold
 from interlock._record import StopCause
 from interlock.errors import Refused
-from interlock_adapters._a2a_json import KEPT, NESTING_SHOWN_MAX, Json, part_shown, rfc3339
-from interlock_adapters._a2a_map import ABANDONED, CODE, EVENT, PHASE, SEQ, STATE_NAME_OF
-from interlock_adapters._a2a_view import (
+from interlock_adapters._stops import STOPS
+from interlock_adapters.a2a._json import KEPT, NESTING_SHOWN_MAX, Json, part_shown, rfc3339
+from interlock_adapters.a2a._map import ABANDONED, CODE, EVENT, PHASE, SEQ, STATE_NAME_OF
+from interlock_adapters.a2a._view import (
     Projection,
     place_of,
     task_json,
@@ -21,7 +22,6 @@ from interlock_adapters._a2a_view import (
     update_of,
     updates_of,
 )
-from interlock_adapters._stops import STOPS
 
 DIGEST: Final = "d1"
 AT: Final = 1_000.0

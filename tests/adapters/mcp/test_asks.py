@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from interlock import JsonObject, JsonValue, ToolResult, Unfinished
 from interlock.errors import Denied, ToolError
 from interlock.testing import ManualClock
-from interlock_adapters._mcp_ask import question_of
 from interlock_adapters.mcp_testing import ScriptedMcp
 from interlock_adapters.mcp_tools import McpServer
+from interlock_adapters.mcp_tools._ask import question_of
 from mcp_servers import RecordingUse, called, cancelled, described, opened, raw_server, tool
 from mcp_servers import text as said
 from support import soon

@@ -9,9 +9,9 @@ from mcp_types import ToolAnnotations
 
 from interlock import Part
 from interlock.errors import SourceUnavailable, ToolError
-from interlock_adapters._mcp_content import result_of
 from interlock_adapters.mcp_testing import ScriptedMcp
 from interlock_adapters.mcp_tools import McpServer
+from interlock_adapters.mcp_tools._content import result_of
 from mcp_servers import ERAS, Era, RecordingUse, called, cancelled, described, opened, raw_server
 from mcp_servers import text as said
 from mcp_servers import tool as tool_of

@@ -14,9 +14,9 @@ from mcp.server.mcpserver import Context
 
 from interlock import Tool
 from interlock.errors import InvalidInput, SourceUnavailable, ToolError
-from interlock_adapters._mcp_content import tool_of
 from interlock_adapters.mcp_testing import ScriptedMcp
 from interlock_adapters.mcp_tools import McpLimits, McpServer
+from interlock_adapters.mcp_tools._content import tool_of
 from mcp_servers import (
     ERAS,
     ONCE,

@@ -31,7 +31,7 @@ from interlock import (
     Toolbox,
     ToolCall,
 )
-from interlock_adapters._a2a_answer import said_of
+from interlock_adapters.a2a._answer import said_of
 from interlock_adapters.mcp_testing import ScriptedMcp
 from interlock_adapters.mcp_tools import McpServer
 from mcp_servers import ERAS, ONCE, Era, listening, served, serving

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from interlock.errors import InvalidInput
-from interlock_adapters._mcp_http import McpHttp, header_problems
 from interlock_adapters.mcp_tools import McpLimits, McpServer
+from interlock_adapters.mcp_tools._http import McpHttp, header_problems
 
 URL = "https://shop.test/mcp"
 

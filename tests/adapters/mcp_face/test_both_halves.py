@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gates import calling
 from interlock import Limits, Phase, TaskContext, TaskQuery, Toolbox, ToolCall
 from interlock.testing import ManualClock
-from interlock_adapters._mcp_face_settings import TaskUse
+from interlock_adapters.mcp._settings import TaskUse
 from interlock_adapters.mcp_tools import McpServer
 from mcp_face import scene, tool
 from support import World, opened, soon

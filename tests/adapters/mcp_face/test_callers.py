@@ -13,9 +13,9 @@ from interlock import Answer, Phase, TaskContext, TaskQuery, TaskRecord, Trigger
 from interlock._cell import Cell
 from interlock._store import Commit
 from interlock.errors import StoreError
-from interlock_adapters._mcp_face_callers import Callers
-from interlock_adapters._mcp_face_desk import CANCEL_AGAIN_S
-from interlock_adapters._mcp_task import Created
+from interlock_adapters.mcp._callers import Callers
+from interlock_adapters.mcp._desk import CANCEL_AGAIN_S
+from interlock_adapters.mcp_tools._task import Created
 from mcp_face import DISMISS, ERAS, Called, Era, Scene, accept, raw, scene, text
 from support import FlakyStore, pause, soon, until
 

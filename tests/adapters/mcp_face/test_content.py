@@ -9,9 +9,9 @@ import pytest
 
 from interlock import Answer, Part, TaskContext, TaskView
 from interlock.errors import EngineError, Rejected
-from interlock_adapters._mcp_content import part_of
-from interlock_adapters._mcp_face_content import CODE, result_of
-from interlock_adapters._mcp_face_errors import McpFault
+from interlock_adapters.mcp._content import CODE, result_of
+from interlock_adapters.mcp._errors import McpFault
+from interlock_adapters.mcp_tools._content import part_of
 from support import OWNER, World, opened
 
 PNG = "iVBORw0KGgo="
@@ -172,7 +172,7 @@ async def test_a_file_has_an_address_of_its_own() -> None:
 async def test_content_of_another_server_goes_through_a_task_unchanged(
     block: wire.ContentBlock,
 ) -> None:
-    """The inverse of `_mcp_content.part_of`, through the log."""
+    """The inverse of `mcp_tools._content.part_of`, through the log."""
     assert (await result_for([part_of("maps", block)])).content == [block]
 
 

@@ -17,16 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
 from interlock.errors import InvalidInput
 from interlock.forms import check_schema, form_of, problems_of
-from interlock_adapters._mcp_ask import question_of
-from interlock_adapters._mcp_face_fields import SCHEMA_CHARS_MAX, VALUE
-from interlock_adapters._mcp_face_fields import form_of as shown_of
-from interlock_adapters._mcp_face_forms import (
+from interlock_adapters.mcp._fields import SCHEMA_CHARS_MAX, VALUE
+from interlock_adapters.mcp._fields import form_of as shown_of
+from interlock_adapters.mcp._forms import (
     MESSAGE_CHARS_MAX,
     Declined,
     Dismissed,
     elicitation_of,
     said_of,
 )
+from interlock_adapters.mcp_tools._ask import question_of
 
 OLD: Final = "2025-06-18"
 VERSIONS: Final = (OLD, "2025-11-25", LATEST_MODERN_VERSION)
@@ -448,7 +448,7 @@ def test_a_form_that_was_filled_wrongly_is_no_answer(content: JsonObject, proble
 
 
 def test_a_question_of_another_server_is_asked_as_that_server_asks_it() -> None:
-    """There and back through `_mcp_ask`: its way to refuse is the host's button."""
+    """There and back through `mcp_tools._ask`: its way to refuse is the host's button."""
     wanted = DEFAULTS | {"$defs": {"x": {"type": "string"}}}
     params = wire.ElicitRequestFormParams(message="Who?", requested_schema=wanted)
     question, _ = question_of("maps", "k", params)
@@ -481,7 +481,7 @@ def test_references_hold_beside_a_way_to_refuse() -> None:
 
 
 def test_an_alternative_that_looks_like_a_refusal_is_none() -> None:
-    """Only what `_mcp_ask` makes: an agent's own alternatives are all shown."""
+    """Only what `mcp_tools._ask` makes: an agent's own alternatives are all shown."""
     alike: JsonObject = {
         "type": "object",
         "properties": {"declined_at": {"const": True}},

@@ -17,9 +17,9 @@ from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
 
 from interlock import Engine, SqliteStore, TaskContext, TaskQuery
-from interlock_adapters._mcp_face_http import Trim
-from interlock_adapters._mcp_face_settings import Request
 from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app, owner_by_token
+from interlock_adapters.mcp._http import Trim
+from interlock_adapters.mcp._settings import Request
 from mcp_face import ERAS, Era, accept, connected, text
 from mcp_servers import listening, serving
 from support import soon

@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from interlock import Answer, JsonObject, Phase, TaskContext, TaskQuery
 from interlock.errors import InvalidInput
-from interlock_adapters._mcp_face_fields import wants_secret
+from interlock_adapters.mcp._fields import wants_secret
 from mcp_face import accept, scene, text, tool
 from support import soon
 

@@ -8,7 +8,7 @@ import mcp_types as wire
 import pytest
 from mcp import StdioServerParameters
 
-from interlock_adapters._mcp_task import Created
+from interlock_adapters.mcp_tools._task import Created
 from mcp_face import ERAS, Era, accept, connected, raw, text
 from support import soon
 

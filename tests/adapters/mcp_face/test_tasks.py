@@ -8,8 +8,8 @@ from mcp import MCPError
 from pydantic import BaseModel, field_validator
 
 from interlock import Answer, Limits, Phase, Retention, TaskContext
-from interlock_adapters._mcp_task import Created, Detailed
 from interlock_adapters.mcp import McpFault
+from interlock_adapters.mcp_tools._task import Created, Detailed
 from mcp_face import DECLINE, DISMISS, accept, raw, scene, text, tool
 from support import FlakyStore, pause, soon, until
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from interlock import Engine, TaskContext, Trigger
 from interlock.errors import StoreError
 from interlock.stores import Commit
-from interlock_adapters._postgres_pool import Connection
 from interlock_adapters.postgres import PostgresStore
+from interlock_adapters.postgres._pool import Connection
 from support import OWNER, Gate
 
 #: So that a death is noticed soon.

@@ -12,8 +12,8 @@ import pytest
 from interlock._store import Watch
 from interlock.errors import InvalidInput, StoreError, StoreTooNew
 from interlock.testing._store_contract import commit_of, submitted
-from interlock_adapters import _postgres_schema as schema
 from interlock_adapters.postgres import PostgresStore
+from interlock_adapters.postgres import _schema as schema
 
 _OPENS = """
 import asyncio, sys

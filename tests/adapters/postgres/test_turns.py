@@ -18,8 +18,8 @@ from interlock.errors import StoreError
 from interlock.stores import Commit, SharedStore, TurnWanted, shared
 from interlock.testing._shared_contract import check_turns_of_the_dead_are_handed_out_again
 from interlock.testing._store_contract import asked, commit_of, started, submitted
-from interlock_adapters._postgres_writer import job_of, lock_of, task_of
 from interlock_adapters.postgres import PostgresStore
+from interlock_adapters.postgres._writer import job_of, lock_of, task_of
 from pg_server import PgServer
 
 #: So that a death is noticed soon.

@@ -30,9 +30,9 @@ from interlock.testing._store_contract import (
     stored,
     submitted,
 )
-from interlock_adapters._restate_link import Link
-from interlock_adapters._restate_url import place_of
 from interlock_adapters.restate import RestateStore
+from interlock_adapters.restate._link import Link
+from interlock_adapters.restate._url import place_of
 from restate_server import RestateServer, free_port
 from restate_worker import agent_of
 

@@ -29,10 +29,10 @@ from interlock.testing._store_contract import (
     submitted,
     whole_life,
 )
-from interlock_adapters._restate_link import Link
-from interlock_adapters._restate_url import Place, place_of
-from interlock_adapters._restate_wire import request_of
 from interlock_adapters.restate import RestateStore
+from interlock_adapters.restate._link import Link
+from interlock_adapters.restate._url import Place, place_of
+from interlock_adapters.restate._wire import request_of
 from restate_server import free_port, restate_server
 
 PASSWORD = "hunter2"  # noqa: S105  whoever repeats it is found out

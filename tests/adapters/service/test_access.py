@@ -20,8 +20,8 @@ from interlock.errors import (
     UnknownTask,
 )
 from interlock.errors import TokenReused as Reused
-from interlock_adapters._access import INBOX_SCANNED_MAX, PAGE_MAX, Access, NotAllowed
-from interlock_adapters._principal import Principal, Role
+from interlock_adapters._callers.access import INBOX_SCANNED_MAX, PAGE_MAX, Access, NotAllowed
+from interlock_adapters._callers.principal import Principal, Role
 from support import World, log_of, opened, soon, until
 
 #: An idempotency token.

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from interlock import JsonObject
-from interlock_adapters._asgi import Message, Receive, Scope, Send
+from interlock_adapters._http.asgi import Message, Receive, Scope, Send
 from interlock_adapters.auth import (
     AnyOf,
     Authentication,

@@ -26,11 +26,11 @@ from a2a_faces import FACES, GRPC, JSONRPC, SETTINGS, URL, Faces, InProcess, Pee
 from identities import KEYS, token
 from interlock import JsonObject, TaskContext, TaskQuery
 from interlock.errors import InvalidInput
-from interlock_adapters._a2a_card import card_of
-from interlock_adapters._asgi import Receive, Scope, Send
-from interlock_adapters._asgi_quota import Quota, Quotas, QuotaSettings
-from interlock_adapters._auth_grpc import is_here
+from interlock_adapters._callers.asgi_quota import Quota, Quotas, QuotaSettings
+from interlock_adapters._http.asgi import Receive, Scope, Send
 from interlock_adapters.a2a import a2a_app, grpc_server
+from interlock_adapters.a2a._card import card_of
+from interlock_adapters.a2a._grpc_auth import is_here
 from interlock_adapters.auth import (
     AnyOf,
     Authentication,

@@ -15,8 +15,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from identities import AUDIENCE, BAD, CURVE, ISSUER, KEY, KEYS, OTHER, jwk, token
 from interlock.errors import InvalidInput
-from interlock_adapters._auth_base import AuthenticationUnavailable
-from interlock_adapters._auth_jwks import Jwks, keys_of
+from interlock_adapters._callers.base import AuthenticationUnavailable
 from interlock_adapters.auth import (
     AnyOf,
     AuthenticationFailed,
@@ -27,6 +26,7 @@ from interlock_adapters.auth import (
     Principal,
     Role,
 )
+from interlock_adapters.auth._jwks import Jwks, keys_of
 from support import soon
 
 

@@ -17,8 +17,7 @@ from mcp.server.auth.provider import AccessToken
 
 from interlock import JsonObject
 from interlock.errors import InvalidInput
-from interlock_adapters._auth_base import checked
-from interlock_adapters._mcp_face_principal import token_of
+from interlock_adapters._callers.base import checked
 from interlock_adapters.auth import (
     AnyOf,
     AuthenticationFailed,
@@ -32,6 +31,7 @@ from interlock_adapters.auth import (
     new_token,
 )
 from interlock_adapters.mcp import owner_by_token
+from interlock_adapters.mcp._principal import token_of
 
 NOW: Final = datetime(2026, 11, 29, tzinfo=UTC)
 ADA: Final = new_token()

@@ -18,13 +18,14 @@ from typing import Any, Final
 import pytest
 
 from interlock import Engine, Limits, Phase, TaskRecord
-from interlock_adapters import _cli_backup, _cli_tasks
-from interlock_adapters._cli_common import FAILED, MISUSED, OK
-from interlock_adapters._cli_tasks_desk import DeskError
-from interlock_adapters._cli_tasks_server import ServerDesk, server_url, token_of
-from interlock_adapters._cli_tasks_text import Bar, clean, cut, table, width_of
-from interlock_adapters._principal import Role
+from interlock_adapters._callers.principal import Role
 from interlock_adapters.auth import BearerTokens, TokenEntry, hashed, new_token
+from interlock_adapters.cli import _backup as cli_backup
+from interlock_adapters.cli import _tasks as cli_tasks
+from interlock_adapters.cli._common import FAILED, MISUSED, OK
+from interlock_adapters.cli._tasks_desk import DeskError
+from interlock_adapters.cli._tasks_server import ServerDesk, server_url, token_of
+from interlock_adapters.cli._tasks_text import Bar, clean, cut, table, width_of
 from managed import Served, agent
 
 TOKEN: Final = new_token()
@@ -42,8 +43,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         made.set_defaults(run=does)
         return made
 
-    _cli_tasks.declare(command)
-    _cli_backup.declare(command("backup", _cli_backup.run, "copy"))
+    cli_tasks.declare(command)
+    cli_backup.declare(command("backup", cli_backup.run, "copy"))
     try:
         options = parser.parse_args(arguments)
         code: int = options.run(options)
@@ -167,6 +168,20 @@ def test_an_answer_goes_to_the_server(
     assert code == FAILED
     assert "has no ask for a value; nothing is open" in err
     assert len(err.splitlines()) == 1
+
+
+def test_an_answer_is_refused_to_the_server(
+    served: Served, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which stops a task that has no default, and says why.  Source: R-SVC-63."""
+    record = served.task("ask")
+    code, out, err = run(capsys, "decline", record.task_id, *where, "--reason", "not mine")
+    assert (code, out, err) == (OK, f"task {record.task_id} is cancelling\n", "")
+    _, out, _ = run(capsys, "show", record.task_id, *where, "--events", "--json")
+    (declined,) = [e for e in json.loads(out)["events"] if e["trigger"] == "decline"]
+    assert declined["data"]["reason"] == "not mine"
+    code, _, err = run(capsys, "decline", served.task("authorize").task_id, *where)
+    assert (code, "has no ask for a value; open are: ask-1" in err) == (FAILED, True)
 
 
 def test_an_approval_needs_what_somebody_saw(
@@ -359,13 +374,14 @@ def test_an_answer_in_a_file_is_acted_on_at_the_next_start(
 def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixture[str]) -> None:
     """As with a server.  Source: R-SVC-66."""
     approved, denied = filed.task("authorize"), filed.task("authorize")
-    cancelled, astray = filed.task("ask"), filed.task("astray")
+    cancelled, astray, declined = filed.task("ask"), filed.task("astray"), filed.task("ask")
     digest = approved.asks[0].digest or ""
     edited = ["--digest", digest, "--arguments", '{"euro": 7}']
     for arguments in (
         ["approve", approved.task_id, *filed.where, *edited],
         ["deny", denied.task_id, *filed.where, "--reason", "no"],
         ["cancel", cancelled.task_id, *filed.where],
+        ["decline", declined.task_id, *filed.where],
         ["resume", astray.task_id, *filed.where, "--from-scratch", "--as", "carol"],
     ):
         code, _, err = run(capsys, *arguments)
@@ -373,6 +389,7 @@ def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixt
     assert filed.ended(approved.task_id).phase is Phase.COMPLETED
     assert filed.ended(denied.task_id).shown is Phase.CANCELLED
     assert filed.ended(cancelled.task_id).shown is Phase.CANCELLED
+    assert filed.ended(declined.task_id).shown is Phase.CANCELLED
     _, out, _ = run(capsys, "show", approved.task_id, *filed.where)
     assert "result    7" in out
     _, out, _ = run(capsys, "show", denied.task_id, *filed.where, "--events")
@@ -456,14 +473,14 @@ def test_a_file_needs_no_extra(filed: Filed) -> None:
     code = (
         "import argparse, sys\n"
         "for name in ('fastapi', 'starlette', 'httpx', 'jwt'): sys.modules[name] = None\n"
-        "from interlock_adapters import _cli_tasks\n"
+        "from interlock_adapters.cli import _tasks as cli_tasks\n"
         "parser = argparse.ArgumentParser()\n"
         "add = parser.add_subparsers().add_parser\n"
         "def command(name, run, _):\n"
         "    made = add(name)\n"
         "    made.set_defaults(run=run)\n"
         "    return made\n"
-        "_cli_tasks.declare(command)\n"
+        "cli_tasks.declare(command)\n"
         "options = parser.parse_args()\n"
         "sys.exit(options.run(options))\n"
     )
@@ -508,7 +525,7 @@ def test_a_call_that_cannot_be_meant_says_what_can(
 
 def test_lengths_of_time() -> None:
     """Source: R-SVC-68."""
-    assert [_cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
+    assert [cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
         90.0, 5400.0, 2700.0, 120.0, 2_592_000.0,
     ]  # fmt: skip
 

@@ -11,10 +11,10 @@ import pytest
 
 from console import HOST, Shown, Visitor, asking, do, form_of, shown, token_of, words_of
 from interlock import Phase
-from interlock_adapters._auth_base import AnyOf, TrustLocal
-from interlock_adapters._console_sessions import COOKIE, Sessions, name_of
+from interlock_adapters._callers.base import AnyOf, TrustLocal
 from interlock_adapters.auth import Authentication, SignIn
 from interlock_adapters.console import PUBLIC_PATHS, SIGN_IN_PATH
+from interlock_adapters.console._sessions import COOKIE, Sessions, name_of
 from support import soon
 
 OK: Final = httpx.codes.OK

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from browser import browser
 from console import Looked, agent, token_of, tokens, toolbox
 from interlock import Engine
-from interlock_adapters._shutdown import Stopping
+from interlock_adapters._http.shutdown import Stopping
 from interlock_adapters.console import Sessions, console_routes
 from support import pause, soon
 

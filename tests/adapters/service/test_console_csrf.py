@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 
 from console import HOST, PEOPLE, Shown, Visitor, asking, do, form_of, shown, token_of
 from interlock import Phase
-from interlock_adapters._asgi import BODY_BYTES_MAX
+from interlock_adapters._http.asgi import BODY_BYTES_MAX
 
 OK: Final = httpx.codes.OK
 FORBIDDEN: Final = httpx.codes.FORBIDDEN

@@ -6,8 +6,8 @@ from typing import Final, cast
 import pytest
 
 from interlock import JsonObject, JsonValue
-from interlock_adapters._console_forms import FIELDS_MAX, Field, FormView, filled, form_view
-from interlock_adapters._console_text import difference, shown, web_url
+from interlock_adapters.console._forms import FIELDS_MAX, Field, FormView, filled, form_view
+from interlock_adapters.console._text import difference, shown, web_url
 
 TYPES: dict[str, JsonValue] = {
     "name": {"type": "string"},

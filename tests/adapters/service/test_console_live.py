@@ -11,8 +11,8 @@ from typing import TypeVar
 import httpx
 
 from console import shown
-from interlock_adapters._console_live import STREAMS_MAX
 from interlock_adapters.console import Pulse
+from interlock_adapters.console._live import STREAMS_MAX
 from support import soon, until
 
 T = TypeVar("T")

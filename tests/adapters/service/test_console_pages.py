@@ -29,11 +29,11 @@ from interlock import (
     TaskContext,
     Trigger,
 )
-from interlock_adapters._auth_asgi import Authentication, SignIn
-from interlock_adapters._auth_base import AnyOf
-from interlock_adapters._console_core import CSP
-from interlock_adapters._console_log import calls_of
+from interlock_adapters._callers.asgi import Authentication, SignIn
+from interlock_adapters._callers.base import AnyOf
 from interlock_adapters.console import PUBLIC_PATHS, SIGN_IN_PATH, Sessions, console_routes
+from interlock_adapters.console._core import CSP
+from interlock_adapters.console._log import calls_of
 from support import opened, soon
 
 # --- who sees what -------------------------------------------------------------------

@@ -9,14 +9,14 @@ import pytest
 
 from console import PEOPLE, token_of, tokens
 from interlock import JsonObject
-from interlock_adapters._auth_base import (
+from interlock_adapters._callers.base import (
     AuthenticationFailed,
     AuthenticationUnavailable,
     TrustLocal,
 )
-from interlock_adapters._auth_bearer import BearerTokens, TokenEntry, hashed
-from interlock_adapters._console_sessions import COOKIE, Sessions, cookie, cookie_of
-from interlock_adapters._principal import Principal, Role
+from interlock_adapters._callers.principal import Principal, Role
+from interlock_adapters.auth._bearer import BearerTokens, TokenEntry, hashed
+from interlock_adapters.console._sessions import COOKIE, Sessions, cookie, cookie_of
 
 
 class Clock:

@@ -9,8 +9,8 @@ import pytest
 
 from console import HERE, PORT, Visitor, asking, do, form_of, shown, token_of, tokens
 from interlock import Phase
-from interlock_adapters._console_actions import own_path
-from interlock_adapters._console_sessions import Sessions
+from interlock_adapters.console._actions import own_path
+from interlock_adapters.console._sessions import Sessions
 from support import soon
 
 OK: Final = httpx.codes.OK

@@ -33,8 +33,8 @@ from interlock import (
     ToolUse,
 )
 from interlock.tools import ToolOutcome
-from interlock_adapters._console_core import CSP
 from interlock_adapters.console import Sessions, console_routes
+from interlock_adapters.console._core import CSP
 from support import opened, soon
 
 EVIL: Final = "\"'><img src=x onerror=alert(1)></textarea></title><script>alert(2)</script>{{7*7}}"

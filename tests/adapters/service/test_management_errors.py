@@ -22,9 +22,9 @@ from interlock.errors import (
     StoreError,
     TokenReused,
 )
-from interlock_adapters._management_models import PolicyBody, RequiredInputBody
-from interlock_adapters._management_problems import of_engine
+from interlock_adapters._shown.models import PolicyBody, RequiredInputBody
 from interlock_adapters.management import Managed, management_app
+from interlock_adapters.management._problems import of_engine
 from managed import ADA, ROOT, as_user, office
 
 CANARY: Final = "s3cr3t-canary"

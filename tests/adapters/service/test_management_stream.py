@@ -5,8 +5,8 @@ from http import HTTPStatus
 import pytest
 
 from interlock import Limits
-from interlock_adapters import _management_stream
-from interlock_adapters._management_stream import Encoder
+from interlock_adapters.management import _stream as management_stream
+from interlock_adapters.management._stream import Encoder
 from managed import ADA, WHO, Reader, as_user, office
 from support import pause, soon, until
 
@@ -69,7 +69,7 @@ async def test_a_stream_ends_when_the_server_stops() -> None:
 
 async def test_a_silent_stream_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which are no events, and stop with it.  Source: R-SVC-60."""
-    monkeypatch.setattr(_management_stream, "BEAT_S", 0.001)
+    monkeypatch.setattr(management_stream, "BEAT_S", 0.001)
     async with office() as here:
         record = await here.task("ask")
         reader = Reader(as_user(here.app, ADA), f"/tasks/{record.task_id}/events/stream")

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 
 from interlock import TaskContext
-from interlock_adapters._principal import Principal, Role
+from interlock_adapters._callers.principal import Principal, Role
 from interlock_adapters.prometheus import Prometheus
 from interlock_adapters.telemetry import Telemetry, TraceParent
 from support import opened, soon

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from guarded import HIDDEN, PEOPLE, Answer, Site, Target, config, free_port, served
 from interlock import JsonObject, Limits, TaskContext, TaskQuery
 from interlock.errors import InvalidInput
-from interlock_adapters._webhook import Webhooks
+from interlock_adapters._http.webhook import Webhooks
 from interlock_adapters.service import Service
 from mcp_servers import listening, serving
 from mcp_servers import served as mcp_served

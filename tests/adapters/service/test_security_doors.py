@@ -20,7 +20,7 @@ from a2a.types import a2a_pb2, a2a_pb2_grpc
 from guarded import PEOPLE, Answer, Site, config, free_port, routes_of, served
 from identities import BAD
 from interlock import TaskQuery
-from interlock_adapters._asgi import BODY_BYTES_MAX, BodyLimit, Message
+from interlock_adapters._http.asgi import BODY_BYTES_MAX, BodyLimit, Message
 from interlock_adapters.service import Service
 from support import pause, soon
 

@@ -29,10 +29,10 @@ from guarded import (
     routes_of,
     served,
 )
-from interlock_adapters import _a2a_legacy
-from interlock_adapters._a2a_rpc import ANSWERS, STREAMS
-from interlock_adapters._mcp_face_experimental import Experimental
+from interlock_adapters.a2a import _legacy as a2a_legacy
+from interlock_adapters.a2a._rpc import ANSWERS, STREAMS
 from interlock_adapters.mcp import McpSettings, mcp_server
+from interlock_adapters.mcp._experimental import Experimental
 from interlock_adapters.service import Service
 
 Send: TypeAlias = Callable[[Site, str, Target], Awaitable[Answer]]
@@ -324,7 +324,7 @@ def test_every_method_is_listed() -> None:
     assert {method.name for method in service.methods} == GRPC.keys() | on_no_task
     (before,) = a2a_v0_3_pb2.DESCRIPTOR.services_by_name.values()
     assert {method.name for method in before.methods} == GRPC_0_3.keys() | {"GetAgentCard"}
-    of_0_3 = {*_a2a_legacy._MODELS}
+    of_0_3 = {*a2a_legacy._MODELS}
     assert of_0_3 == _V0_3.keys() | {"agent/getAuthenticatedExtendedCard"}
     said = McpSettings(name="Tests", url="http://tests", experimental_tasks=True)
     server: Any = mcp_server(Service.of(config()).engine, said)

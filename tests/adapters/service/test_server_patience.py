@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from interlock_adapters._server_patience import TOO_LARGE, Patience, Patient
+from interlock_adapters._http.patience import TOO_LARGE, Patience, Patient
 from interlock_adapters.server import config_of
 from support import pause, soon, until
 

@@ -16,8 +16,6 @@ import pytest
 from example_files import EXAMPLES, module_at
 from interlock import Engine, Phase, Policy, TaskContext
 from interlock.errors import InvalidInput
-from interlock_adapters._service_engine import passed_on
-from interlock_adapters._service_faces import a2a_settings
 from interlock_adapters.auth import OpenToEveryone, TrustLocal, hashed, new_token
 from interlock_adapters.config import (
     A2AConfig,
@@ -34,6 +32,8 @@ from interlock_adapters.config import (
     load_config,
 )
 from interlock_adapters.service import Service
+from interlock_adapters.service._engine import passed_on
+from interlock_adapters.service._faces import a2a_settings
 
 A_HASH: Final = "the hash of a token is accepted (sha256:...); interlock token makes one"
 CARD: Final = "/.well-known/agent-card.json"

@@ -5,11 +5,11 @@ from contextvars import Context
 from typing import Any, cast
 
 from interlock import Engine, Observer, TaskContext
-from interlock_adapters._console_pulse import Pulse
-from interlock_adapters._service_changes import Changes
-from interlock_adapters._service_telemetry import observed
 from interlock_adapters.config import Config, FacesConfig, ServiceConfig
+from interlock_adapters.console._pulse import Pulse
 from interlock_adapters.service import Service
+from interlock_adapters.service._changes import Changes
+from interlock_adapters.service._telemetry import observed
 from support import soon
 
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 from doc_pages import blocks_of, written
 from example_files import module_at
 from interlock import Engine, Policy, TaskContext
-from interlock_adapters._config_shown import shown
+from interlock_adapters._shown.config import shown
 from interlock_adapters.cli import main
 from interlock_adapters.config import Config, load_config
 from interlock_adapters.management import Managed, management_app

@@ -15,8 +15,7 @@ import httpx
 import pytest
 
 from interlock import TaskContext
-from interlock_adapters import _auth_watch
-from interlock_adapters._service_auth import FileTokens
+from interlock_adapters._callers import watch as auth_watch
 from interlock_adapters.auth import (
     Authentication,
     AuthenticationFailed,
@@ -27,6 +26,7 @@ from interlock_adapters.auth import (
 )
 from interlock_adapters.config import A2AConfig, Config, FacesConfig, GrpcConfig
 from interlock_adapters.service import Service
+from interlock_adapters.service._auth import FileTokens
 from support import soon, until
 
 SOON_S: Final = 20.0
@@ -64,7 +64,7 @@ async def agent(task: TaskContext) -> str:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_auth_watch, "RECHECK_S", 0.01)
+    monkeypatch.setattr(auth_watch, "RECHECK_S", 0.01)
 
 
 @asynccontextmanager

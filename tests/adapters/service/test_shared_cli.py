@@ -25,8 +25,8 @@ from interlock import (
     cancel_stopped,
 )
 from interlock.errors import Refused
-from interlock_adapters._cli_tasks_store import _without_handlers
 from interlock_adapters.cli import main
+from interlock_adapters.cli._tasks_store import _without_handlers
 from interlock_adapters.postgres import PostgresStore
 from support import soon
 

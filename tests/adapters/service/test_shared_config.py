@@ -17,7 +17,7 @@ import pytest
 import service_cli
 from interlock import LIFECYCLE, Engine, Limits, Phase, TaskContext
 from interlock.errors import InvalidInput, StoreError
-from interlock_adapters._config_shown import as_written, without_secrets
+from interlock_adapters._shown.config import as_written, without_secrets
 from interlock_adapters.config import Config, PostgresConfig, load_config
 from interlock_adapters.postgres import PostgresStore
 from interlock_adapters.restate import RestateStore

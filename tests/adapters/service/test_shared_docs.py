@@ -20,7 +20,8 @@ import yaml
 from doc_pages import blocks_of, written
 from example_files import module_at
 from interlock import Engine, Limits, TaskContext
-from interlock_adapters import _cli_serve, cli
+from interlock_adapters import cli
+from interlock_adapters.cli import _serve as cli_serve
 from interlock_adapters.config import Config, PostgresConfig, load_config
 from interlock_adapters.service import Service
 from pg_server import PgServer, programs
@@ -97,7 +98,7 @@ async def test_its_commands_succeed(
             typed = typed.replace("TASK_ID", record.task_id)
             if (words := shlex.split(typed))[1] in {"serve", "worker"}:
                 options = cli._parser().parse_args([*words[1:-1], "0"])
-                service, listener = _cli_serve._prepared(options)
+                service, listener = cli_serve._prepared(options)
                 listener.close()
                 assert service.engine.is_replica
                 assert words[-2] == "--port"

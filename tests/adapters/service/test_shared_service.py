@@ -18,13 +18,14 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from interlock import Engine, Phase, TaskContext, Trigger
 from interlock.stores import SharedStore, shared
-from interlock_adapters import _telemetry_metrics, _telemetry_spans
-from interlock_adapters._console_pulse import Pulse
-from interlock_adapters._service_shared import Counted, StoreWatch
 from interlock_adapters.config import Config
+from interlock_adapters.console._pulse import Pulse
 from interlock_adapters.postgres import PostgresStore
 from interlock_adapters.service import Service
+from interlock_adapters.service._shared import Counted, StoreWatch
 from interlock_adapters.telemetry import Telemetry
+from interlock_adapters.telemetry import _metrics as telemetry_metrics
+from interlock_adapters.telemetry import _spans as telemetry_spans
 from pg_server import PgServer
 from support import pause, soon
 
@@ -172,8 +173,8 @@ async def test_of_tasks_that_end_elsewhere_not_everything_is_kept(
     pg_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody tells when they are over.  R-SCALE-34."""
-    monkeypatch.setattr(_telemetry_metrics, "SINCE_MAX", 2)
-    monkeypatch.setattr(_telemetry_spans, "KNOWN_MAX", 2)
+    monkeypatch.setattr(telemetry_metrics, "SINCE_MAX", 2)
+    monkeypatch.setattr(telemetry_spans, "KNOWN_MAX", 2)
     told = Telemetry()
     async with Engine(agent, store=pg_url, observer=told, takes_turns=False) as front:
         tasks = [await front.submit("x", owner="ada") for _ in range(5)]

@@ -1,6 +1,6 @@
 """What is used of smolagents beside what its documentation promises: each line of the list.
 
-Source: the docstring of `interlock_adapters._smol_private`; a number here is a number there.
+Source: the docstring of `interlock_adapters.smolagents._private`; a number here is a number there.
 Each test looks at the library alone, so that an upgrade that breaks one says which.
 """
 
@@ -28,7 +28,7 @@ from smolagents.models import (  # type: ignore[import-untyped]  # as above
 )
 
 from interlock.testing import ModelTurn, ScriptedModel
-from interlock_adapters import _smol_private as private
+from interlock_adapters.smolagents import _private as private
 from interlock_adapters.smolagents_testing import ScriptedSmolModel
 from smol import answer, code
 

@@ -13,8 +13,8 @@ from smolagents import (  # type: ignore[import-untyped]  # the library has no t
 )
 
 from interlock import Tool
-from interlock_adapters._smol_prompt import PromptDigests
-from interlock_adapters._smol_tool import ToolboxTool
+from interlock_adapters.smolagents._prompt import PromptDigests
+from interlock_adapters.smolagents._tool import ToolboxTool
 
 
 def said(content: Any, role: Any = MessageRole.USER, calls: Any = None) -> Any:  # noqa: ANN401  the library's

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from interlock import JsonObject, Tool
-from interlock_adapters._smol_schema import identifier, inputs_of, omissible, schema_of
-from interlock_adapters._smol_tool import ToolboxTool
+from interlock_adapters.smolagents._schema import identifier, inputs_of, omissible, schema_of
+from interlock_adapters.smolagents._tool import ToolboxTool
 
 
 def object_of(**properties: Any) -> dict[str, Any]:  # noqa: ANN401  schemas

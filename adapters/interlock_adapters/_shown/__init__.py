@@ -1,0 +1,1 @@
+"""What may be shown: of a configuration without its secrets, and of tasks."""

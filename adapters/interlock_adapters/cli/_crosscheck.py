@@ -1,0 +1,56 @@
+"""`interlock crosscheck`: has interpreters that others wrote live the same lives."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from interlock_adapters.cli import _lifecycles
+from interlock_adapters.cli._common import FAILED, MISUSED, OK, NotFound, complain, count
+from interlock_adapters.cli._lifecycles import Unsound, lifecycle_named
+from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player, crosscheck
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    _lifecycles.declare(parser)
+    parser.add_argument(
+        "--steps",
+        type=count,
+        default=STEPS,
+        metavar="N",
+        help="how many steps of tasks to compare (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--machines",
+        type=count,
+        default=MACHINES,
+        metavar="N",
+        help="how many small machines by lot to compare (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=SEED,
+        metavar="S",
+        help="what chance begins with: the same seed, the same walks (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace, players: Sequence[Player] = PLAYERS) -> int:
+    """Compare and say what came of it: 0 no difference, 1 some, 2 nothing to compare with."""
+    try:
+        lifecycle = lifecycle_named(options.lifecycle)
+    except (NotFound, Unsound) as error:
+        return complain(str(error), MISUSED)
+    try:
+        report = crosscheck(
+            lifecycle,
+            steps=options.steps,
+            machines=options.machines,
+            seed=options.seed,
+            players=players,
+        )
+    except ModuleNotFoundError as missing:
+        return complain(str(missing), MISUSED)
+    sys.stdout.write(f"{report}\n")
+    return FAILED if report.differences else OK
