@@ -20,7 +20,7 @@ try:
     import uvicorn
 
     from interlock_adapters._http.patience import Patience, patient
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.server needs the server extra: pip install 'interlock[server]'",
         name=_missing.name,

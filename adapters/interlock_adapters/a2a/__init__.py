@@ -38,7 +38,7 @@ try:
         Skill,
         owner_by_name,
     )
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.a2a needs the a2a extra: pip install 'interlock[a2a]'",
         name=_missing.name,

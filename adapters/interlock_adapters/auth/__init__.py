@@ -30,7 +30,7 @@ try:
     from interlock_adapters.auth._bearer import BearerTokens, TokenEntry, hashed, new_token
     from interlock_adapters.auth._jwks import Keeping
     from interlock_adapters.auth._jwt import Algorithm, Jwt, JwtSettings
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.auth needs the auth extra: pip install 'interlock[auth]'",
         name=_missing.name,

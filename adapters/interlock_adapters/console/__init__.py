@@ -17,7 +17,7 @@ try:
         console_routes,
     )
     from interlock_adapters.console._sessions import COOKIE, Session, Sessions
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.console needs the service extra: pip install 'interlock[service]'",
         name=_missing.name,

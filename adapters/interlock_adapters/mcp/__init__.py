@@ -38,7 +38,7 @@ try:
         OwnerOf,
         owner_by_token,
     )
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.mcp needs the mcp extra: pip install 'interlock[mcp]'",
         name=_missing.name,

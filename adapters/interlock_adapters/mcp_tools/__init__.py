@@ -50,7 +50,7 @@ try:
     from interlock_adapters.mcp_tools._task import Created
     from interlock_adapters.mcp_tools._token import AgainToken, InputToken, TaskToken, token_of
     from interlock_adapters.mcp_tools._wait import pause
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.mcp_tools needs the mcp extra: pip install 'interlock[mcp]'",
         name=_missing.name,

@@ -20,7 +20,7 @@ try:
     from interlock_adapters.postgres._schema import migrate
     from interlock_adapters.postgres._turns import PostgresTurns
     from interlock_adapters.postgres._writer import Prepared, Writer
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.postgres needs the postgres extra: pip install 'interlock[postgres]'",
         name=_missing.name,

@@ -54,7 +54,7 @@ try:
     from interlock_adapters.restate._turns import RestateTurns
     from interlock_adapters.restate._url import place_of
     from interlock_adapters.restate._wire import JSON, claim_of, key_of, request_of
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.restate needs the restate extra: pip install 'interlock[restate]'",
         name=_missing.name,

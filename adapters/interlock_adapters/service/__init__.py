@@ -45,7 +45,7 @@ try:
     from interlock_adapters.service._front import Front, InOneLine, Mounted
     from interlock_adapters.service._shared import Counted, StoreWatch
     from interlock_adapters.service._telemetry import Observed, observed
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.service needs the service extra: pip install 'interlock[service]'",
         name=_missing.name,

@@ -38,7 +38,7 @@ try:
         ToolCallFailed,
     )
     from interlock_adapters.smolagents._types import Factory
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "interlock_adapters.smolagents needs the smolagents extra: "
         "pip install 'interlock[smolagents]'",

@@ -25,8 +25,8 @@ from doc_blocks import Block, blocks_on
 from example_files import module_at
 from interlock import Engine, Limits, Toolbox
 from interlock_adapters import cli
-from interlock_adapters._config_parts import A2AConfig
 from interlock_adapters.config import Config, load_config
+from interlock_adapters.config._parts import A2AConfig
 from interlock_adapters.service import Service
 from support import soon
 
