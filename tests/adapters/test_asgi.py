@@ -5,7 +5,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pytest
+from httpx_sse import EventSource
 
 from interlock_adapters._http.asgi import (
     BODY_BYTES_MAX,
@@ -356,7 +358,6 @@ async def test_several_events_in_one_piece_get_an_id_each() -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        b": ping\r\n\r\n",
         b"retry: 100\n\n",
         event({"error": {"code": -32603}}),
         event({"statusUpdate": {"metadata": {KEY: 7}}}),
@@ -371,6 +372,16 @@ async def test_several_events_in_one_piece_get_an_id_each() -> None:
 async def test_an_event_that_names_no_place_passes_untouched(piece: bytes) -> None:
     """Or has an id already, or one that could not stand on a line."""
     assert await passed(Stream(piece)) == [piece]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+async def test_a_sign_of_life_is_no_event_to_any_client(end: str) -> None:
+    """That of httpx-sse makes an event of an empty line once it has seen an id.  R-A2A-09."""
+    shown, ping = event(update("1"), end=end), f": ping{end}{end}".encode()
+    wire = b"".join(await passed(Stream(shown, ping, shown, ping, ping, shown)))
+    headers = {"content-type": "text/event-stream"}
+    events = EventSource(httpx.Response(200, headers=headers, content=wire)).iter_sse()
+    assert [(one.id, json.loads(one.data)) for one in events] == [("1", update("1"))] * 3
 
 
 @pytest.mark.parametrize("place", ["7", None])

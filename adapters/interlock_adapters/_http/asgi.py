@@ -186,11 +186,19 @@ async def refuse(
     await send({"type": "http.response.body", "body": body})
 
 
+#: Nothing but a comment, and the end of the event that it is not.
+_COMMENT: Final = re.compile(rb":[^\r\n]*(\r\n\r\n|\n\n)")
+
+
 class SseIds:
     """Gives each event of a `text/event-stream` the id that its JSON names.
 
     The id is the value of `key` in the metadata of what the event shows.  The JSON itself
     is not touched, and nothing waits for anything: what is sent is passed on at once.
+
+    A comment, which shows that the stream lives, loses the empty line after it: to clients of
+    httpx-sse that would be an event without data once an event had an id, and those of the SDK 0.3
+    take it for a broken one.
     """
 
     def __init__(self, app: App, *, key: str) -> None:
@@ -217,6 +225,9 @@ class SseIds:
                 streams = _is_event_stream(message)
             elif streams and message["type"] == "http.response.body":
                 body = message.get("body", b"")
+                if whole and _COMMENT.fullmatch(body):
+                    await send({**message, "body": body.rstrip() + b"\r\n"})
+                    return
                 # Writers send whole events; a piece of one is passed on as it is.
                 began_whole, whole = whole, body.endswith((b"\n\n", b"\r\n\r\n")) or not body
                 if began_whole and whole:
