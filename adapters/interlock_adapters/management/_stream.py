@@ -31,7 +31,7 @@ KEPT_BYTES_MAX: Final = 16_777_216
 #: No log is longer, and no number in JSON is exact beyond.
 PLACE_MAX: Final = 2**53
 
-_BEAT: Final = b": there\n\n"
+_BEAT: Final = b": there\n"
 
 
 class Encoder:
