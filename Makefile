@@ -10,8 +10,8 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports specs-check rewrite smoke docs claims bench
-.PHONY: typed matrix release demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
+.PHONY: help demo test check format lint types imports specs-check rewrite smoke docs claims
+.PHONY: bench bench-quick bench-own typed matrix release demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -62,7 +62,11 @@ matrix: $(VENV)/.dev  ## Every test on Python 3.11 to 3.13, lowest and highest v
 release: $(VENV)/.dev  ## Build into dist/, check it, list what it needs; publishes nothing
 	PYTHONPATH=tests $(BIN)python -m release
 	$(BIN)python -m pytest tests/smoke
-bench: $(VENV)/.dev  ## Measure; informs, never gates
+bench: $(VENV)/.dev  ## Interlock beside its peers: one report in bench/results, 35 to 40 minutes; never gates
+	$(BIN)python -m bench.compare
+bench-quick: $(VENV)/.dev  ## The same in small, some minutes; not to be quoted
+	$(BIN)python -m bench.compare --quick
+bench-own: $(VENV)/.dev  ## Our own benches, one by one
 	$(BIN)python -m bench.lifecycle
 	$(BIN)python -m bench.latency
 	$(BIN)python -m bench.a2a

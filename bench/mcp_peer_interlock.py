@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from bench.peer_serve import serve
 from interlock import Engine, Limits, TaskContext
 from interlock_adapters.mcp import McpSettings, McpTool, mcp_app
+from interlock_adapters.server import gc_tuned
 
 PACKAGES: Final = ("mcp", "pydantic", "starlette", "uvicorn")
 MEMORY: Final = "memory:"
@@ -70,7 +71,8 @@ async def _served(port: int) -> AsyncGenerator[Any]:
     store = database if database == MEMORY else f"sqlite:///{database}"
     engine = Engine({"add": add, "hold": hold, "ask": ask}, store=store, limits=LIMITS)
     settings = McpSettings(name="bench", tools=TOOLS, url=f"http://127.0.0.1:{port}")
-    yield mcp_app(engine, settings)
+    with gc_tuned():  # As our own `serve` does.
+        yield mcp_app(engine, settings)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ was found, one line each.  It ends when its standard input does.
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -24,6 +25,9 @@ async def _main(module: Any, database: str, told: int) -> None:  # noqa: ANN401
         versions = {"Python": platform.python_version()}
         versions |= {package: version(package) for package in module.PACKAGES}
         _tell(told, {"versions": versions})
+        # Of every library alike: what was imported is not searched for garbage again.
+        gc.collect()
+        gc.freeze()
         lines = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         # No thread is spent on it: threads are counted.
