@@ -29,6 +29,8 @@ Path: TypeAlias = tuple[str | int, ...]
 
 #: Levels of nesting; also what stops a document that contains itself.
 NESTING_MAX: Final = 100
+#: Values of a document: a few aliases of aliases would make more than any memory holds.
+VALUES_MAX: Final = 100_000
 
 _REFERENCE: Final = re.compile(
     r"(?P<literal>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|(?P<bad>\$\{)"
@@ -103,6 +105,11 @@ def _is_text(key: yaml.ScalarNode) -> bool:
     return key.tag == f"{_TAG}str" or (key.tag == f"{_TAG}bool" and key.value.lower() in _WORDS)
 
 
+def _name_of(key: yaml.Node) -> object:
+    """What a key is told apart by."""
+    return key.value if isinstance(key, yaml.ScalarNode) else id(key)
+
+
 def _syntax_problem(name: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     where = name if mark is None else f"{name}:{mark.line + 1}"
@@ -131,10 +138,12 @@ class _Reading:
         self.lines[path] = node.start_mark.line + 1
         if len(path) > NESTING_MAX:
             raise RecursionError
+        if len(self.lines) > VALUES_MAX:
+            raise InvalidInput([f"{self.name}: {VALUES_MAX:,} values or fewer are accepted"])
         match node:
             case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
                 self._refuse_repeats(node)
-                self.loader.flatten_mapping(node)
+                self._merge(node)
                 return {key: self.value(item, (*path, key)) for key, item in self._items(node)}
             case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
                 return [self.value(item, (*path, n)) for n, item in enumerate(node.value)]
@@ -149,6 +158,21 @@ class _Reading:
                 self._problem(key, "a key is a text; quote it")
             else:
                 yield key.value, item
+
+    def _merge(self, node: yaml.MappingNode) -> None:
+        """Put the keys of `<<` among the node's own, which win.
+
+        Those of what is merged come first, and each key stays once: otherwise merges of merges
+        would double them over and over.
+        """
+        for key, item in node.value:
+            if key.tag == f"{_TAG}merge":
+                for merged in item.value if isinstance(item, yaml.SequenceNode) else [item]:
+                    if isinstance(merged, yaml.MappingNode):
+                        self._merge(merged)
+        self.loader.flatten_mapping(node)
+        # A key that is no text is a fault of its own, and stays for that.
+        node.value = [*{_name_of(key): (key, item) for key, item in node.value}.values()]
 
     def _refuse_repeats(self, node: yaml.MappingNode) -> None:
         seen: dict[str, int] = {}

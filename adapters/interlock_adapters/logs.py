@@ -80,9 +80,9 @@ class JsonFormatter(logging.Formatter):
         return fields
 
     def _message(self, record: logging.LogRecord) -> str:
-        if self._content or is_of(record.name, _OURS):
+        if self._content or _is_of(record.name, _OURS):
             return record.getMessage()
-        if is_of(record.name, _SERVERS):
+        if _is_of(record.name, _SERVERS):
             return _QUERY.sub("?...", record.getMessage())
         # What was put into it may be of a request; the words around it are the program's.
         return str(record.msg)
@@ -100,7 +100,7 @@ class _NoContent(logging.Filter):
     """Keeps back what others say for who debugs them: it may be whole requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno > logging.DEBUG or is_of(record.name, _OURS)
+        return record.levelno > logging.DEBUG or _is_of(record.name, _OURS)
 
 
 def json_logging(
@@ -134,7 +134,7 @@ def json_logging(
     return handler
 
 
-def is_of(name: str, roots: tuple[str, ...]) -> bool:
+def _is_of(name: str, roots: tuple[str, ...]) -> bool:
     """Whether a logger is one of these, or of a module in them."""
     return name.partition(".")[0] in roots
 
@@ -142,6 +142,6 @@ def is_of(name: str, roots: tuple[str, ...]) -> bool:
 def _task_of(record: logging.LogRecord) -> str:
     """The task that a line of ours is about, "" for none."""
     said, args = record.msg, record.args
-    if not is_of(record.name, _OURS) or not isinstance(args, tuple) or not args:
+    if not _is_of(record.name, _OURS) or not isinstance(args, tuple) or not args:
         return ""
     return str(args[0]) if isinstance(said, str) and said.startswith(_TASK) else ""

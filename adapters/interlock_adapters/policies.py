@@ -57,7 +57,7 @@ def load_policies(source: Path | str, *, environ: Mapping[str, str] | None = Non
     else:
         document = read(source, "policies", None)
     rules = _rules_of(document, is_text=isinstance(source, str))
-    problems = [problem for rule in rules for problem in _problems(rule, rules[rule], document)]
+    problems = [problem for rule in rules for problem in rule_problems(rule, rules[rule], document)]
     if problems:
         raise InvalidInput(problems)
     return Policies.of_json(rules)
@@ -90,8 +90,11 @@ def _rules_of(document: Document, *, is_text: bool) -> JsonObject:
     raise InvalidInput([f"{document.at(())}: {accepted}{hint}"])
 
 
-def _problems(rule: str, body: JsonValue, document: Document) -> list[str]:
-    """What is wrong with one rule: the engine judges, this says where."""
+def rule_problems(rule: str, body: JsonValue, document: Document) -> list[str]:
+    """What is wrong with one rule of a document: the engine judges, this says where.
+
+    For configurations, which have such rules in them.
+    """
     at = document.at((rule,))
     if body is None:
         return [f"{at}: {rule}: there is nothing in it; {{}} is a policy without conditions"]

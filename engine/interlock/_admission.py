@@ -1,6 +1,8 @@
 """Who may submit and who may run: the bounds on open, queued and running tasks."""
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from interlock._phases import OVER, Phase
@@ -10,6 +12,10 @@ from interlock.models import Limits
 
 #: Seconds after which a refused submission may be tried again.
 RETRY_AFTER_S: Final = 1.0
+
+#: Owners that are remembered although they have no open task, or about so many: to count one
+#: anew is a read of the store at the next submission.
+IDLE_OWNERS_MAX: Final = 10_000
 
 
 class Admission:
@@ -22,7 +28,13 @@ class Admission:
         self._running: Final[set[str]] = set()
         #: Turns that wait for a slot of any process, where several share the store.
         self.elsewhere = 0
+        #: Open tasks by owner, of those whose tasks were counted.
         self._open: Final[dict[str, int]] = {}
+        #: Owners whose tasks are being counted by how many, and the tasks that ended meanwhile.
+        self._counting: Final[Counter[str]] = Counter()
+        self._ended: Final[Counter[str]] = Counter()
+        #: How many owners there may be until it is looked who of them has no open task.
+        self._owners_max = IDLE_OWNERS_MAX
         #: Of each owner, those that are being made just now and have no slot: no store counts them.
         self._coming: Final[Counter[str]] = Counter()
 
@@ -40,12 +52,36 @@ class Admission:
         """Whether the open tasks of that owner were counted."""
         return owner in self._open
 
+    @contextmanager
+    def counting(self, owner: str) -> Generator[None]:
+        """A block in which the store counts the open tasks of an owner; see `ended`."""
+        self._counting[owner] += 1
+        try:
+            yield
+        finally:
+            self._counting[owner] -= 1
+            if not self._counting[owner]:
+                del self._counting[owner]
+                self._ended.pop(owner, None)
+
+    def ended(self, owner: str) -> int:
+        """How many tasks of an owner that is being counted have ended meanwhile."""
+        return self._ended[owner]
+
     def learn(self, owner: str, open_tasks: int, *, anew: bool = False) -> None:
         """How many open tasks of that owner the store has; the first word counts, or each."""
+        if len(self._open) >= self._owners_max:
+            self._forget_idle_owners()
         if anew:
             self._open[owner] = open_tasks + self._coming[owner]
         else:
             self._open.setdefault(owner, open_tasks)
+
+    def _forget_idle_owners(self) -> None:
+        idle = [o for o, count in self._open.items() if count <= 0 and o not in self._coming]
+        for owner in idle:
+            del self._open[owner]
+        self._owners_max = len(self._open) + IDLE_OWNERS_MAX
 
     def reserve(self, owner: str) -> None:
         """Make room for one more task of a known owner.
@@ -118,5 +154,8 @@ class Admission:
             self._running.discard(record.task_id)
         if record.phase is not Phase.SUBMITTED:
             self._queue.pop(record.task_id, None)
-        if record.phase in OVER and before not in OVER and record.owner in self._open:
-            self._open[record.owner] -= 1
+        if record.phase in OVER and before not in OVER:
+            if record.owner in self._open:
+                self._open[record.owner] -= 1
+            elif record.owner in self._counting:
+                self._ended[record.owner] += 1

@@ -107,7 +107,9 @@ class Alarms:
             self._handled = (now, _LAST_ID)
             following = await self._store.next_due(now)
         except Exception as error:  # noqa: BLE001  a store is foreign code; the clocks go on
-            if not isinstance(error, StoreError):
+            if isinstance(error, StoreError):
+                _log.warning("deadlines are late, since the store failed: %s", error)
+            else:
                 _log.exception("the store raised what it must not")
             following = self._clock.now() + STORE_RETRY_S
         meanwhile, self._meanwhile, self._run = self._meanwhile, _NEVER, None

@@ -41,6 +41,8 @@ class Post:
     insists: bool = False
     #: Fired again until it is no longer a mere withdrawal: the end of a turn with open asks.
     concludes: bool = False
+    #: Fired in its place when it cannot be stored, however often it is tried.
+    instead: Choice | None = None
 
     def signal(self, record: TaskRecord, at: float) -> Signal:
         """What is fired at a record; a turn reports in the epoch in which it lives."""

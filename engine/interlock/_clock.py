@@ -37,6 +37,15 @@ def _ring(over: "asyncio.Future[None]") -> None:
         over.set_result(None)
 
 
+async def give_way(rounds: int = 1) -> None:
+    """Let the event loop go round so often: everybody else who can go on does."""
+    loop = asyncio.get_running_loop()
+    for _ in range(rounds):
+        passed: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(passed.set_result, None)
+        await passed
+
+
 class SystemClock:
     """The machine's clock, and the running event loop's timers."""
 

@@ -27,6 +27,7 @@ async def driven(requests: AsyncGenerator[Request, Any], context: TaskContext) -
 
 
 async def served(request: Request, context: TaskContext) -> Any:
+    """What the context answers to one request; raises what it raises."""
     match request:
         case Ask():
             return await context.ask(

@@ -104,7 +104,7 @@ def spoken(
     Raises:
         InvalidInput: something is not of its kind, not JSON or too large.
     """
-    if problems := text_problems(token=token):
+    if problems := name_problems({"token": token}):
         raise InvalidInput(problems)
     parts: list[JsonValue] = [*stored_parts(message)]
     acting: list[JsonValue] = [*roles_of(roles)]
@@ -232,6 +232,9 @@ def query_problems(query: TaskQuery) -> list[str]:
         "search": query.search,
     }
     problems = text_problems(**names)
+    limit = cast("object", query.limit)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        problems.append(f"limit is {limit!r:.80}; 0 and more tasks are accepted")
     for what, name in names.items():
         if not isinstance(name, str):
             continue

@@ -240,16 +240,19 @@ class Engine:
         """Refuse new work, let running turns come to a rest, and close.
 
         A turn that is not at rest after `Limits.drain_s` is cut off; its task stays
-        `running` in the store and goes on at the next start.
+        `running` in the store and goes on at the next start.  So it is when the caller is
+        cancelled meanwhile: nothing is left open.
         """
         self._accepting = False
         async with self._changing:
             runtime = self._runtime
             if runtime is None:
                 return
-            await runtime.rest()
-            self._runtime = None
-            await self._closed(runtime)
+            try:
+                await runtime.rest()
+            finally:
+                self._runtime = None
+                await self._closed(runtime)
 
     async def _closed(self, runtime: Runtime) -> None:
         async with AsyncExitStack() as stack:
@@ -327,36 +330,46 @@ class Engine:
             content, owner, agent, context_id, token, metadata, task_s
         )
         kept = carried_of(carried)
-        await self._learn(runtime, owner)
         told, name = self._told, agent or next(iter(self.agents))
-        with nullcontext() if told is None else told.submitting(submitted, name):
-            move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
-            claims = () if token is None else (Claim(owner, token, submitted["task_id"], body),)
-            added = _added(watches, move.record.task_id)
-            try:
-                runtime.admission.reserve(owner)
-                await runtime.arrive(move, Commit(move.record, (move.event,), claims, added), kept)
-            except LimitReached:
-                # There is always room for a repeat, which makes no task.
-                earlier = None if token is None else await self._store.claim(owner, token)
-                if earlier is None:
-                    raise
-                return await self._repeated(earlier, body)
-            except TokenTaken as taken:
-                with suppress(UnknownTask):
-                    return await self._repeated(taken.claim, body)
-                # The earlier one was purged in this instant, and its token with it.
-                return await self.submit(
-                    content,
-                    owner=owner,
-                    agent=agent,
-                    context_id=context_id,
-                    token=token,
-                    metadata=metadata,
-                    task_s=task_s,
-                    watches=watches,
-                    carried=carried,
-                )
+        while True:
+            await self._learn(runtime, owner)
+            if self._runtime is not runtime or not self._accepting:
+                raise NotAccepting(_CLOSING)  # It was closed meanwhile, and opened again perhaps.
+            with (
+                nullcontext() if told is None else told.submitting(submitted, name),
+                suppress(UnknownTask),
+            ):
+                # An earlier task of its token may be purged meanwhile: then this is the first.
+                return await self._stored(runtime, submitted, body, watches, kept)
+
+    async def _stored(
+        self,
+        runtime: Runtime,
+        submitted: Submitted,
+        body: str,
+        watches: Sequence[NewWatch],
+        carried: Mapping[str, str],
+    ) -> TaskHandle:
+        """The task of a submission, or the one that an earlier request with its token made.
+
+        Raises:
+            UnknownTask: that one is gone by now, and its token with it; there is no task.
+        """
+        owner, token = submitted["owner"], submitted.get("token")
+        move = self.lifecycle.submit(Signal(Trigger.SUBMIT, submitted, owner, self.clock.now()))
+        claims = () if token is None else (Claim(owner, token, submitted["task_id"], body),)
+        added = _added(watches, move.record.task_id)
+        try:
+            runtime.admission.reserve(owner)
+            await runtime.arrive(move, Commit(move.record, (move.event,), claims, added), carried)
+        except LimitReached:
+            # There is always room for a repeat, which makes no task.
+            earlier = None if token is None else await self._store.claim(owner, token)
+            if earlier is None:
+                raise
+            return await self._repeated(earlier, body)
+        except TokenTaken as taken:
+            return await self._repeated(taken.claim, body)
         return TaskHandle(self, move.record, created=True)
 
     async def answer(
@@ -734,7 +747,8 @@ class Engine:
         A query whose `owner` is None is for all owners: let only trusted callers ask it.
 
         Raises:
-            InvalidInput: the cursor is none of ours, or a name or the search can be of no task.
+            InvalidInput: the cursor is none of ours, the limit is no number of tasks, or a name or
+                the search can be of no task.
             NotAccepting: the engine is not open.
         """
         self._opened()
@@ -858,9 +872,17 @@ class Engine:
 
     async def _learn(self, runtime: Runtime, owner: str) -> None:
         """How many tasks the owner has open: once, or each time where others may add some."""
-        if self._is_shared or not runtime.admission.knows(owner):
-            open_tasks = await self._store.open_tasks(owner)
-            runtime.admission.learn(owner, open_tasks, anew=self._is_shared)
+        admission = runtime.admission
+        if self._is_shared:
+            admission.learn(owner, await self._store.open_tasks(owner), anew=True)
+            return
+        with admission.counting(owner):
+            while not admission.knows(owner):
+                ended = admission.ended(owner)
+                open_tasks = await self._store.open_tasks(owner)
+                # Of one that ended meanwhile nobody knows whether it was counted.
+                if admission.ended(owner) == ended:
+                    admission.learn(owner, open_tasks)
 
     def _glance(self, task_id: str) -> Cell | None:
         """What is known of a task without reading the store, if nobody else can know better."""

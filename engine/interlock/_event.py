@@ -4,7 +4,7 @@ The payload of every trigger is JSON by construction, so that an event needs no
 translation on its way to the log and back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -76,11 +76,3 @@ class Event:
             actor=entry["actor"],
             data=entry["data"],
         )
-
-
-def last_seq(events: Iterable[Event]) -> int:
-    """The sequence number of the last event, 0 for none."""
-    seq = 0
-    for event in events:
-        seq = event.seq
-    return seq

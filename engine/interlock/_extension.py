@@ -1,8 +1,8 @@
 """A lifecycle with more in it: further phases to wait in, and rows of one's own.
 
-Of the asks that are open at once the first that has a phase of its own decides where the task
-waits: a decision first (`waiting_auth`), then the further phases in the order in which they
-were added, then values (`waiting_input`).
+Where several asks are open at once, the task waits in the phase that comes first in this order:
+`waiting_auth` if a decision is among them, then the further phases in the order in which they
+were added, then `waiting_input`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

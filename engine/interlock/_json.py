@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
 from interlock.errors import ResultInvalid
 from interlock.models import JsonValue, Part
+
+#: Levels of arrays and objects in one value: a store writes some 250, with what is around it.
+NESTING_MAX: Final = 200
 
 #: Made once: `json.dumps` would make one for each value, which is a third of what it costs.
 _canonical: Final = json.JSONEncoder(
@@ -24,7 +27,7 @@ def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
     """The value as canonical JSON: sorted keys, no spaces, no NaN.
 
     Raises:
-        ResultInvalid: it is not JSON, or longer than `bytes_max`.
+        ResultInvalid: it is not JSON, longer than `bytes_max`, or nested too deep.
     """
     try:
         encoded = _canonical(value).encode()
@@ -33,7 +36,29 @@ def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
         raise ResultInvalid(f"{what} is not JSON ({type(error).__name__})") from None
     if len(encoded) > bytes_max:
         raise ResultInvalid(f"{what} is {len(encoded)} bytes of JSON; at most {bytes_max} fit")
+    # Of what has fewer brackets than that nothing can be as deep: so nearly everything.
+    if encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX and not _is_flat(value):
+        raise ResultInvalid(f"{what} is nested deeper than {NESTING_MAX} levels, which is too deep")
     return encoded
+
+
+def _is_flat(value: object) -> bool:
+    """Whether a value that is JSON has no more levels than a store can write."""
+    level = [value]
+    for _ in range(NESTING_MAX):
+        level = [inner for outer in level for inner in _containers_in(outer)]
+    return not level
+
+
+def _containers_in(value: object) -> Iterator[object]:
+    match value:
+        case dict():
+            inner: Iterable[object] = cast("dict[str, object]", value).values()
+        case list() | tuple():
+            inner = cast("Sequence[object]", value)
+        case _:
+            inner = ()
+    yield from (one for one in inner if isinstance(one, dict | list | tuple))
 
 
 def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:

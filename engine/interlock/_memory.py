@@ -99,6 +99,8 @@ class Memory:
     #: Digests of the progress lines, in their order.
     progressed: list[str] = field(default_factory=list[str])
     _withdrawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    #: How often calls were begun that are not among `calls`, since they were not made in the end.
+    _begun_before: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def is_new(self) -> bool:
@@ -217,7 +219,9 @@ class Memory:
             case Trigger.CALL:
                 self._begun(data, event.seq)
             case Trigger.CALLED if data.get("error", {}).get("code") == NOT_MADE:
-                del self.calls[data["key"]]
+                # As if it had not been begun this once; the times before are counted on, since
+                # what a person said of one of them must not be taken for an answer again.
+                self._begun_before[data["key"]] = self.calls.pop(data["key"]).begun - 1
             case Trigger.CALLED:
                 self.calls[data["key"]].ended = Ended(
                     data["value"], data.get("error"), told="by" in data
@@ -241,6 +245,7 @@ class Memory:
             arguments,
             data.get("tool", ""),
             tuple(data.get("policy", {}).get("approvers", ())),
+            begun=self._begun_before.pop(data["key"], 0) + 1,
         )
 
     def _reply(self, event: Event) -> None:

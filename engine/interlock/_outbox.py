@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
 
-from interlock._clock import Alarm, Clock
+from interlock._clock import Alarm, Clock, rung
 from interlock._event import Event
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
@@ -164,6 +164,8 @@ class Courier:
         #: Lines that wait for a free slot.
         self._ready: deque[_Line] = deque()
         self._jobs: set[asyncio.Task[None]] = set()
+        #: What deliverers do for them: cut off, they may take a moment to let go.
+        self._deliveries: set[asyncio.Task[None]] = set()
         #: Watches that somebody else is writing just now.
         self._hands_off: Counter[tuple[str, str]] = Counter()
 
@@ -190,7 +192,10 @@ class Courier:
             self.wake(watch.task_id)
 
     async def stop(self) -> None:
-        """Start no more deliveries, and give those in flight a moment; none is left running."""
+        """Start no more deliveries, and give those in flight a moment, then cut them off.
+
+        None is left running, but one whose deliverer will not end in another such moment.
+        """
         self._open = False
         for alarm in self._unread.values():
             alarm.cancel()
@@ -206,6 +211,10 @@ class Courier:
             finally:
                 cut_off.cancel()
                 _cancel_all(running)
+        late, alarm = rung(self._clock, self._limits.stop_s)
+        while self._deliveries and not late.done():
+            await asyncio.wait([late, *self._deliveries], return_when=asyncio.FIRST_COMPLETED)
+        alarm.cancel()
         for forgotten in (self._asked, self._unread, self._lines, self._ready):
             forgotten.clear()
 
@@ -266,8 +275,8 @@ class Courier:
             watches = await self._store.watches(task_id)
             # A commit may only have passed on that there might be some: one read less.
             record = await self._store.get(task_id) if watches else None
-        except StoreError as error:
-            _log.warning("watches of task %s cannot be read: %s", task_id, error.code)
+        except Exception as error:  # noqa: BLE001  a store is foreign code; nothing may hang
+            _log_failure(f"watches of task {task_id} cannot be read", error)
             self._look_later(task_id, self._again_s(error))
             return
         seq = 0 if record is None else record.seq
@@ -278,7 +287,7 @@ class Courier:
     def _serves(self, watch: Watch) -> bool:
         return watch.channel in self._deliverers or not self._others
 
-    def _again_s(self, error: StoreError) -> float:
+    def _again_s(self, error: Exception) -> float:
         """Seconds until the store is tried again: what cannot be read waits for a person."""
         if isinstance(error, StoreCorrupt):
             return self._limits.retry_after_max_s
@@ -335,9 +344,9 @@ class Courier:
     async def _run(self, line: _Line) -> None:
         try:
             again_at = await self._serve(line)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001  a store is foreign code; nothing may hang
             # What arrived arrives again; the cursor could not be written.
-            _log.warning("watch %s cannot be served: %s", line.watch_id, error.code)
+            _log_failure(f"watch {line.watch_id} cannot be served", error)
             again_at = self._clock.now() + self._again_s(error)
         line.job = None
         if not self._open or not self._is_current(line):
@@ -408,6 +417,8 @@ class Courier:
 
     async def _bounded(self, delivery: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(delivery)
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
         alarm = self._clock.call_later(self._limits.delivery_s, partial(_cancel_all, [task]))
         try:
             await asyncio.wait([task])
@@ -453,6 +464,13 @@ class Courier:
     def _settle(self, task_id: str) -> None:
         if self._open and not self.pending(task_id):
             self._on_served(task_id)
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    if isinstance(error, StoreError):
+        _log.warning("%s: %s", what, error.code)
+    else:
+        _log.error("%s: the store raised what it must not", what, exc_info=error)
 
 
 def _cancel_all(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -52,7 +52,7 @@ _log: Final = logging.getLogger("interlock.replica")
 
 
 class Hands(Protocol):
-    """What it has done by the runtime."""
+    """What a replica needs of the runtime, which does what follows from what it finds out."""
 
     def stop_turn(self, cell: Cell) -> None:
         """Stop its turn, or say that there is none."""
@@ -242,8 +242,8 @@ class Replica:
                     _log.debug("its back-off is not over: %s", refusal)
                     continue
                 return False
-            except NotAccepting:
-                break
+            except (NotAccepting, UnknownTask):
+                break  # It is closed here, or the task was purged.
             return True
         return False
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from interlock._clock import Alarm, Clock
+from interlock._clock import Alarm, Clock, give_way
 from interlock._store import Store
 from interlock.errors import StoreError
 from interlock.models import Retention
@@ -95,12 +95,4 @@ class Sweeper:
                 self._on_purged(task_id)
                 yield task_id
             limit -= len(gone)
-            await _a_round()  # A store that never waits must not hold up everybody.
-
-
-async def _a_round() -> None:
-    """Let the event loop go round once."""
-    loop = asyncio.get_running_loop()
-    round_: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(round_.set_result, None)
-    await round_
+            await give_way()  # A store that never waits must not hold up everybody.

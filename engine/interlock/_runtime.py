@@ -19,7 +19,7 @@ from interlock._admission import Admission
 from interlock._agent import Agents
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Choice, Post, always
-from interlock._clock import Alarm, Clock, rung
+from interlock._clock import Alarm, Clock, give_way, rung
 from interlock._conclusion import conclusion, log_failure, operator_ask
 from interlock._effects import (
     ArmTimer,
@@ -48,7 +48,14 @@ from interlock._threaded import Raised, TurnEnd
 from interlock._toolbox import Toolbox
 from interlock._turn import Turn
 from interlock._writer import STORE_RETRY_S, Writer
-from interlock.errors import StoreCorrupt, StoreError, TaskParked, TaskStopped, UnknownTask
+from interlock.errors import (
+    ResultInvalid,
+    StoreCorrupt,
+    StoreError,
+    TaskParked,
+    TaskStopped,
+    UnknownTask,
+)
 from interlock.models import Limits
 
 #: Rounds of the event loop from the answer to a submission until its agent begins: what the
@@ -173,21 +180,27 @@ class Runtime:
         the engine is next opened.
         """
         self._closing = True
-        await self._alarms.close()
-        await self.sweeper.close()
+        left: list[Turn] = []
         for alarm in self._late.values():
             alarm.cancel()
-        left = await self._cut_off_turns()
-        await self.courier.stop()
-        while self._errands:
-            await asyncio.wait(self._errands)
-        if self.replica is not None:
-            await self.replica.close()
-        await self.writer.close()
+        # Called from the last to the first, also when one of them fails or the caller is cancelled.
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.writer.close)
+            if self.replica is not None:
+                stack.push_async_callback(self.replica.close)
+            stack.push_async_callback(self._errands_done)
+            stack.push_async_callback(self.courier.stop)
+            await self._alarms.close()
+            await self.sweeper.close()
+            left += await self._cut_off_turns()
         for turn in left:
             turn.fenced = True
             if turn.watch is not None:
                 turn.watch.ended("abandoned")
+
+    async def _errands_done(self) -> None:
+        while self._errands:
+            await asyncio.wait(self._errands)
 
     def carried(self, task_id: str) -> Mapping[str, str]:
         """What the requests of a task carried."""
@@ -247,7 +260,7 @@ class Runtime:
         with self.writer.keeping(cell):
             stored.set_result(None)
             if len(moves) > 1:
-                await _later(ANSWER_ROUNDS)
+                await give_way(ANSWER_ROUNDS)
             self.act(cell, None, moves)
             if cell.record.phase is not moves[-1].record.phase:
                 # Somebody found it in the store and was quicker: its slot is free again.
@@ -329,7 +342,7 @@ class Runtime:
         for task_id in list(self._late):
             stored = await self.store.get(task_id)
             if stored is None or stored.phase is not Phase.SUBMITTED:
-                self._late.pop(task_id).cancel()
+                self._not_late(task_id)
         for task_id in [task_id for task_id in self._carried if not self.writer.at_hand(task_id)]:
             stored = await self.store.get(task_id)
             if stored is None or stored.phase in OVER:
@@ -381,13 +394,15 @@ class Runtime:
                 turns[cell.turn] = None
         runs: set[asyncio.Future[None]] = {turn.done for turn in turns}
         late, alarm = rung(self.clock, self.limits.grace_s)
-        while runs and not late.done():
-            _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
-            runs.discard(late)
-        alarm.cancel()
-        left = [turn for turn in turns if not turn.done.done()]
-        for turn in left:
-            turn.let_go()
+        try:
+            while runs and not late.done():
+                _, runs = await asyncio.wait([*runs, late], return_when=asyncio.FIRST_COMPLETED)
+                runs.discard(late)
+        finally:
+            alarm.cancel()
+            left = [turn for turn in turns if not turn.done.done()]
+            for turn in left:
+                turn.let_go()
         return left  # What they have reported is written down yet.
 
     # --- what a turn asks (see `_turn.Host`) ----------------------------------------
@@ -427,7 +442,9 @@ class Runtime:
             return
         log_failure(cell.record, end)
         choose = conclusion(end, self.limits, self.clock)
-        post = Post(choose, AGENT, turn=turn, insists=True, concludes=True)
+        lost = Raised(ResultInvalid("the store cannot hold what the agent came to"))
+        instead = conclusion(lost, self.limits, self.clock)
+        post = Post(choose, AGENT, turn=turn, insists=True, concludes=True, instead=instead)
         self.writer.post(cell, post)
 
     def _parked(self, cell: Cell, turn: Turn, end: TurnEnd) -> None:
@@ -546,6 +563,7 @@ class Runtime:
         self.admission.moved(before, record)
         if not self._has(cell):
             self.admission.forget(record.task_id)  # It takes a slot where it runs.
+        self._not_late(record.task_id)  # It waits for a slot no more.
 
     def _has(self, cell: Cell) -> bool:
         """Whether the turn of the task, if there is one, is this process's."""
@@ -571,8 +589,11 @@ class Runtime:
                 if cell.turn is None and self._may_run(cell):
                     self._run_turn(cell, whole_log(cell.record, events))
             except StoreCorrupt:
-                cell.held = False  # Nobody can run it: it is not to keep a slot.
+                # Nobody can run it: it is not to keep a slot.
+                cell.held = False
                 cell.tell()
+                self.admission.forget(task_id)
+                self._admit()
                 raise
 
     def _run_turn(self, cell: Cell, events: Sequence[Event]) -> None:
@@ -611,6 +632,7 @@ class Runtime:
         return TurnWatch(told, seen)
 
     def stop_turn(self, cell: Cell) -> None:
+        """The task is to end: stop its turn, or say that there is none."""
         if cell.record.phase is not Phase.CANCELLING:
             return
         if cell.turn is not None:
@@ -641,13 +663,12 @@ class Runtime:
         self._spawn(partial(self.finalize, task_id))
 
     async def finalize(self, task_id: str) -> None:
-        cell = await self.writer.cell(task_id)
-        if self.replica is not None and await self._is_owed(cell.record):
-            self.writer.release(cell)
-            return
-        if cell.record.phase in OUTCOMES:
-            self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
-        self.writer.release(cell)
+        """Let go of a task that is over, unless somebody has still to be told of its end."""
+        with self.writer.keeping(await self.writer.cell(task_id)) as cell:
+            if self.replica is not None and await self._is_owed(cell.record):
+                return
+            if cell.record.phase in OUTCOMES:
+                self.writer.post(cell, Post(self._finalization(cell), ENGINE, insists=True))
 
     async def _is_owed(self, record: TaskRecord) -> bool:
         """Whether somebody has still to be told: another replica may be about to."""
@@ -673,8 +694,6 @@ class Runtime:
         self._start(cell)
 
     def _start(self, cell: Cell) -> None:
-        if (alarm := self._late.pop(cell.record.task_id, None)) is not None:
-            alarm.cancel()
         choose = always(Trigger.START, {"run_s": self.limits.run_s})
         done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
         done.add_done_callback(partial(self._started, cell))
@@ -733,6 +752,12 @@ class Runtime:
         if left_s > 0 and task_id not in self._late:
             self._late[task_id] = self.clock.call_later(left_s, ring)
 
+    def _not_late(self, task_id: str) -> None:
+        """Forget the deadline that `_time_out_later` keeps."""
+        alarm = self._late.pop(task_id, None)
+        if alarm is not None:
+            alarm.cancel()
+
     async def _time_out(self, task_id: str) -> None:
         await self._fire_due((await self.writer.cell(task_id)).record, self.clock.now())
 
@@ -786,15 +811,6 @@ def _outcome(turn: Turn, end: TurnEnd) -> tuple[TurnOutcome, BaseException | Non
 
 def _has_a_live_turn(cell: Cell) -> bool:
     return cell.turn is not None and not cell.turn.over
-
-
-async def _later(rounds: int) -> None:
-    """Give way so often."""
-    loop = asyncio.get_running_loop()
-    for _ in range(rounds):
-        passed: asyncio.Future[None] = loop.create_future()
-        loop.call_soon(passed.set_result, None)
-        await passed
 
 
 def _asks_an_operator(event: Event) -> bool:

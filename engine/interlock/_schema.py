@@ -102,6 +102,7 @@ class _Walk:
         self._depth = 0
 
     def faults(self, value: JsonValue, schema: JsonValue, at: str) -> list[str]:
+        """See `_keywords.Walk`."""
         if not isinstance(schema, dict):
             return [] if schema is True else [fault(at, "nothing is allowed here")]
         if self._depth == CHECKS_DEEP_MAX:
@@ -116,6 +117,7 @@ class _Walk:
         return faults
 
     def referred(self, value: JsonValue, ref: str, at: str) -> list[str]:
+        """See `_keywords.Walk`."""
         # Without the memory, alternatives that refer to themselves take exponential time.
         known = self._known.get((at, ref))
         if known is None:

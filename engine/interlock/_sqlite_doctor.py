@@ -182,7 +182,11 @@ def _opened(database: Path) -> sqlite3.Connection:
     # Where not even the files beside it may be made, and none is there, nobody writes.
     alone = not database.with_name(database.name + "-wal").exists()
     for immutable in (False, True) if alone else (False,):
-        db = opened_for_reading(database, immutable=immutable)
+        try:
+            db = opened_for_reading(database, immutable=immutable)
+        except sqlite3.Error as error:
+            failure = error
+            continue
         try:
             check_ours(db, database)
         except sqlite3.Error as error:

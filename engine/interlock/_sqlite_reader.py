@@ -50,7 +50,7 @@ QUARANTINED_MAX: Final = 1_000
 #: Told of each task that a list leaves out.
 Note: TypeAlias = Callable[[StoreCorrupt], None]
 
-#: What a task that is not over is never shown as.
+#: The phases as which tasks are shown that are over.
 _OVER: Final = ", ".join(f"'{outcome}'" for outcome in sorted(OUTCOMES))
 
 

@@ -106,7 +106,6 @@ _PURGE: Final = (
     "CREATE TABLE purged (events INTEGER NOT NULL) STRICT",
     "INSERT INTO purged VALUES (0)",
 )
-#: What brings a file from version i to i + 1.  Entries are added and never changed.
 #: However many tasks wait, a start reads none of them.
 _WAITING: Final = (
     "DROP INDEX task_unfinished",
@@ -125,6 +124,7 @@ _AT_WORK: Final = (
     "DROP INDEX task_unfinished",
     f"CREATE INDEX task_unfinished ON task (task_id) WHERE {AT_WORK}",
 )
+#: What brings a file from version i to i + 1.  Entries are added and never changed.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _PURGE, _WAITING, _AT_WORK)
 #: How many events there ever were: their numbers have gaps, but the last one is right.
 EVENTS_EVER: Final = "SELECT ifnull(max(rowid), 0) + (SELECT events FROM purged) FROM event"

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
 from interlock._cell import Cell, Choice, Post
@@ -143,7 +143,11 @@ class Writer:
             # Somebody may have been quicker, and then knows better.
             cell = self._cells.setdefault(task_id, Cell(record))
             if self._others is not None and cell.record.seq < record.seq:
-                await self._refreshed(cell, record.seq)
+                try:
+                    await self._refreshed(cell, record.seq)
+                except BaseException:
+                    self.release(cell)  # Whoever else had it may be gone by now.
+                    raise
         return cell
 
     async def _refreshed(self, cell: Cell, seq: int) -> None:
@@ -248,6 +252,7 @@ class Writer:
         Raises:
             Refused: it is not legal now; nothing changed.
             TokenTaken: the claim is taken; nothing changed.
+            UnknownTask: it was purged meanwhile.
             LimitReached: too many triggers wait already.
             StoreError: it could not be stored; nothing changed.
         """
@@ -400,18 +405,18 @@ class Writer:
         try:
             await committed(self._store, cell.record, commit, self._told)
         except Conflict:
-            cell.inbox.extendleft(reversed(_unique(posts)))
+            cell.inbox.extendleft(reversed(posts))
             raise
         except TokenTaken as error:
             guilty = [post for post in accepted if post.claim and _same(post.claim, error.claim)]
             for post in guilty:
                 post.refuse(error)
-            cell.inbox.extendleft(reversed([post for post in posts if post not in guilty]))
+            cell.inbox.extendleft(post for post in reversed(posts) if post not in guilty)
             return False
         except Unstorable as error:
             if len(moves) > 1:
                 cell.careful = True
-                cell.inbox.extendleft(reversed(_unique(posts)))
+                cell.inbox.extendleft(reversed(posts))
             else:
                 self._lost(cell, posts, error)
             return False
@@ -437,8 +442,10 @@ class Writer:
             posts = [*posts, cell.inbox.popleft()]
         again: list[Post] = []
         for post in posts:
-            if post.insists and not isinstance(error, Unstorable):
+            if not isinstance(error, Unstorable) and post.insists:
                 again.append(post)
+            elif isinstance(error, Unstorable) and post.instead is not None:
+                cell.inbox.appendleft(replace(post, choose=post.instead, instead=None))
             else:
                 post.refuse(error)
         if again:
@@ -475,19 +482,16 @@ class Writer:
             self._lost(cell, posts, failure)
             return
         # It was purged: nothing that is tried again would ever come to anything.
-        self.forget(cell.record.task_id)
+        task_id = cell.record.task_id
+        self.forget(task_id)
         for post in posts:
-            post.refuse(error)
+            post.refuse(UnknownTask(task_id))
 
     def _refuse(self, post: Post, error: Refused) -> None:
         if post.done is None:
             # Nobody waits: a timer or report that came too late, which is no fault.
             _log.debug("refused: %s", error)
         post.refuse(error)
-
-
-def _unique(posts: Sequence[Post]) -> list[Post]:
-    return list(dict.fromkeys(posts))
 
 
 def _claimed_by(posts: Sequence[Post], post: Post) -> bool:

@@ -87,7 +87,16 @@ __all__ = [
 
 
 #: What callers ask for; all other triggers are the agent's, timers' and the engine's own.
-_OF_CALLERS: Final = frozenset({"submit", "provide_input", "decline", "approve", "deny", "cancel"})
+_OF_CALLERS: Final = frozenset(
+    {
+        Trigger.SUBMIT,
+        Trigger.PROVIDE_INPUT,
+        Trigger.DECLINE,
+        Trigger.APPROVE,
+        Trigger.DENY,
+        Trigger.CANCEL,
+    }
+)
 
 
 class EngineError(Exception):
@@ -454,7 +463,7 @@ class ReplayDiverged(EngineError):
 
     def __init__(self, key: str, recorded: str, asked: str, *, kind: str = "ask") -> None:
         self.key = key
-        #: Of what kind the entry is: `ask` or `call`.
+        #: Of what kind the entry of the log is: `ask`, `call` or `note`.
         self.kind = kind
         self.recorded = recorded
         self.asked = asked

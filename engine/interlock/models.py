@@ -28,6 +28,8 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 class Value(BaseModel):
+    """A value that is checked when it is made and never changes; other fields are refused."""
+
     # Infinity and NaN are no JSON, and no deadline can be made of them.
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False

@@ -407,6 +407,27 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "sk-canary" not in out + run(["doctor", url, "--json"], capsys)[1]
 
 
+def test_the_doctor_shows_what_others_wrote_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys are an agent's, names of watches a client's; a terminal obeys both.  Source: T20."""
+    url = f"sqlite:///{tmp_path / 'tasks.db'}"
+    evil = "\x1b[2J\x1b]0;owned\x07"
+
+    async def asks_so(task: TaskContext) -> str:
+        return await task.ask("Which city?", key=f"city{evil}")
+
+    async def fill() -> None:
+        async with asyncio.timeout(10), Engine(asks_so, store=url) as engine:
+            await (await engine.submit("hello", owner="ada")).rest()
+
+    asyncio.run(fill())
+    code, out, _ = run(["doctor", url], capsys)
+    assert code == cli.OK
+    assert "city\ufffd[2J" in out
+    assert all(sign.isprintable() or sign == "\n" for sign in out)
+
+
 def test_an_interrupted_call_is_for_a_person(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """The demo as its audience sees it: over real HTTP, with a script or with somebody typing."""
 
 import asyncio
+import getpass
 import io
 import os
 import pty
@@ -21,7 +22,7 @@ from interlock_adapters.demo.killed import Killable
 from interlock_adapters.demo.person import OutOfScript, Scripted, value_of
 from interlock_adapters.demo.player import FUNCTION, player_of
 from interlock_adapters.demo.served import NotServed
-from interlock_adapters.demo.story import Demo, play
+from interlock_adapters.demo.story import Demo, DemoFailed, play
 from interlock_adapters.demo.teller import (
     Teller,
     content_of,
@@ -327,6 +328,19 @@ async def test_a_demo_that_was_killed_goes_on_when_it_is_started_again(
     assert "The trip that was left" in told
     assert "to Porto" in told
     assert "3 calls made outside, 0 calls repeated" in told
+
+
+async def test_a_folder_that_somebody_else_put_there_is_not_used(
+    typist: Typist, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept there could be written through to anywhere.  Source: R-CLI-06."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (folder / f"interlock-demo-function-of-{getpass.getuser()}").symlink_to(elsewhere)
+    with pytest.raises(DemoFailed, match="is somebody else's; --db PATH"):
+        await play(Demo(auto=False, pace_s=0), io.StringIO(), typist.terminal)
+    assert list(elsewhere.iterdir()) == []
 
 
 async def test_a_server_that_is_told_to_end_parks_its_work_and_exits_with_0(folder: Path) -> None:

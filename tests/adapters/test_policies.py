@@ -7,6 +7,7 @@ import pytest
 
 from interlock import JsonObject, Policies, Policy, RequiredInput, When
 from interlock.errors import InvalidInput
+from interlock_adapters._yaml import read
 from interlock_adapters.policies import dump_policies, load_policies
 
 TEXT: Final = """\
@@ -148,6 +149,21 @@ def test_a_merge_saves_writing() -> None:
     """What is written beside it wins."""
     rules = load_policies("a: &a {confirm: always, by_text: true}\nb: {<<: *a, by_text: false}")
     assert rules.rules["b"] == Policy(confirm="always", by_text=False)
+
+
+@pytest.mark.parametrize("again", ["[{0}, {0}]", "{{a: {0}, b: {0}}}", "{{<<: [{0}, {0}]}}"])
+def test_a_text_that_says_the_same_over_and_over_has_an_end(again: str) -> None:
+    """Forty doublings would be a million million values.  Source: R-GATE-12, T17."""
+    lines = ["a0: &a0 {confirm: always}"]
+    lines += [f"a{n + 1}: &a{n + 1} {again.format(f'*a{n}')}" for n in range(40)]
+    read("\n".join(lines[:3]), "policies", None)
+    if again.startswith("{{<<"):
+        assert read("\n".join(lines), "policies", None).value == {
+            f"a{n}": {"confirm": "always"} for n in range(41)
+        }
+    else:
+        with pytest.raises(InvalidInput, match="values or fewer are accepted"):
+            read("\n".join(lines), "policies", None)
 
 
 def test_a_file_is_expanded_from_the_environment(tmp_path: Path) -> None:

@@ -533,6 +533,13 @@ def test_a_signing_key_that_is_not_base64_stops_the_deployment() -> None:
     assert "canary" not in repr(WebhookSettings(signing_keys=(SecretStr("canary"),)))
 
 
+@pytest.mark.parametrize("key", ["", "whsec_"])
+def test_a_signing_key_of_nothing_stops_the_deployment(key: str) -> None:
+    """Whoever knows the scheme could sign with it.  Source: R-A2A-13."""
+    with pytest.raises(ValueError, match="a signing key is empty"):
+        webhooks(signing_keys=[SecretStr(key)])
+
+
 # --- over real sockets --------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from interlock._admission import RETRY_AFTER_S, Admission
+from interlock._admission import IDLE_OWNERS_MAX, RETRY_AFTER_S, Admission
 from interlock._phases import OUTCOMES, Phase
 from interlock._record import Active, Details, Ended, Identity, Queued, TaskRecord, Waiting
 from interlock.errors import LimitReached
@@ -192,6 +192,19 @@ def test_the_first_count_of_an_owner_is_the_one_that_holds() -> None:
     made.learn("ada", 0)
     with pytest.raises(LimitReached):
         made.reserve("ada")
+
+
+def test_owners_without_open_tasks_are_forgotten_once_they_are_many() -> None:
+    """What is remembered does not grow with all who ever came.  Source: R-ENG-09."""
+    made = Admission(Limits())
+    for owner, open_tasks in (("busy", 1), ("coming", 0), ("idle", 0)):
+        made.learn(owner, open_tasks)
+    made.reserve("coming")
+    made.moved(Phase.RUNNING, task("a", Phase.COMPLETED, "coming"))
+    for n in range(IDLE_OWNERS_MAX):
+        made.learn(f"owner {n}", 0)
+    assert [made.knows(owner) for owner in ("busy", "coming", "idle")] == [True, True, False]
+    made.arrived("coming", accepted=False)
 
 
 def test_a_task_takes_a_free_slot_while_it_is_made() -> None:

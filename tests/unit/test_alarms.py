@@ -185,8 +185,10 @@ async def test_a_store_that_fails_is_asked_again_later(call: str) -> None:
     assert world.names == ["t"]
 
 
-async def test_a_deadline_that_could_not_be_fired_for_the_store_is_fired_later() -> None:
-    """The task is read before it is fired, and that may fail too."""
+async def test_a_deadline_that_could_not_be_fired_for_the_store_is_fired_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The task is read before it is fired, and that may fail too; whoever operates it is told."""
     world = Deadlines()
     await world.task("a", 5)
     await world.task("b", 5)
@@ -196,6 +198,7 @@ async def test_a_deadline_that_could_not_be_fired_for_the_store_is_fired_later()
     await pause()
     await world.elapse(5)
     assert world.names == ["a"]
+    assert "deadlines are late, since the store failed: the disk is on fire" in caplog.text
     await world.elapse(STORE_RETRY_S)
     assert world.names == ["a", "b", "c"]
 

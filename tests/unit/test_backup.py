@@ -14,6 +14,7 @@ import pytest
 
 from interlock import Engine, Limits, SqliteStore, TaskContext, backup
 from interlock import _sqlite_backup as backing_up
+from interlock._sqlite_doctor import looking_at
 from interlock._sqlite_schema import MIGRATIONS, opened_for_writing
 from interlock._store import Store
 from interlock.errors import StoreCorrupt, StoreError, StoreTooNew
@@ -234,6 +235,12 @@ def test_what_is_given_up_leaves_nothing(source: Path, target: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             backup(source, target, progress=progress)
         assert there(target) == []
+
+
+def test_a_file_that_cannot_be_opened_is_a_failure_of_the_store(path: Path) -> None:
+    """It may be gone since it was looked for, or somebody else's alone.  Source: R-ENG-19."""
+    with pytest.raises(StoreError, match="cannot be read"), looking_at(path):
+        pass
 
 
 def test_what_is_no_store_is_not_copied(path: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from interlock._json import digest
 from interlock._phases import Trigger
 from interlock._threaded import Returned
 from interlock.errors import Denied, GuardRefused, InvalidInput, ResultInvalid
-from interlock.models import JsonObject, Part
+from interlock.models import JsonObject, JsonValue, Part
 from support import ASKED, Stage, pause, raised, returned, until
 
 CANARY = "sk-canary-7f3a"
@@ -181,6 +181,24 @@ async def test_a_default_is_what_an_expiry_answers(default: object, stored: obje
     assert (ask.on_expire, ask.default) == ("default", stored)
     stage.provide("ask-1", "x")
     await returned(stage)
+
+
+async def test_what_was_asked_cannot_be_changed_by_who_asked_it() -> None:
+    """The log is nobody's to write in, and neither is the default in it.  Source: R-AGENT-04."""
+    stops: list[JsonValue] = ["Bern"]
+    fallback: JsonObject = {"city": "Rome", "stops": stops}
+
+    async def body(task: TaskContext) -> object:
+        return await task.ask("?", {"type": "object"}, default=fallback)
+
+    stage = stage_of(body)
+    await stage.asked()
+    fallback["city"] = "Atlantis"
+    stops.append("Atlantis")
+    assert stage.log[-1].data["default"] == {"city": "Rome", "stops": ["Bern"]}
+    assert stage.record.asks[0].default == {"city": "Rome", "stops": ["Bern"]}
+    stage.turn.cut_short()
+    await stage.end()
 
 
 @pytest.mark.parametrize(

@@ -795,12 +795,15 @@ UNTYPED: list[tuple[str, dict[str, Any]]] = [
     ("answer", {"actor": "x" * (NAME_CHARS_MAX + 1)}),
     ("answer", {"actor": "half a \ud800 pair"}),
     ("answer", {"token": 7}),
+    ("answer", {"token": ""}),
+    ("answer", {"token": "x" * (NAME_CHARS_MAX + 1)}),
     ("answer", {"message": None}),
     ("answer", {"message": 7}),
     ("answer", {"message": ["hello"]}),
     ("answer", {"message": [{"text": "hello"}]}),
     ("decide", {"actor": b"ada"}),
     ("decide", {"token": b"m1"}),
+    ("decide", {"token": "x" * (NAME_CHARS_MAX + 1)}),
     ("decide", {"message": b"hello"}),
     ("cancel", {"actor": ["ada"]}),
     ("cancel", {"reason": 7}),
@@ -1112,6 +1115,15 @@ async def test_a_name_that_nobody_can_have_is_refused_by_a_list(tmp_path: Path) 
             for asked in (engine.page, engine.counts):
                 with pytest.raises(InvalidInput, match=f"{what} has half a character"):
                     await asked(query)
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "10"])
+async def test_a_number_of_tasks_that_is_none_is_refused(limit: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """Stores would make different things of it.  Source: T9."""
+    async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
+        with pytest.raises(InvalidInput, match="limit"):
+            await engine.page(TaskQuery(limit=limit))
+        assert (await engine.page(TaskQuery(limit=0))).total == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from interlock._event import MACHINES, Event, Signal, last_seq
+from interlock._event import MACHINES, Event, Signal
 from interlock._machine import LIFECYCLE, fire
 from interlock._phases import Phase, Trigger
 from lives import OWNER, SUBMITTED, everything
@@ -53,12 +53,6 @@ def test_an_entry_with_an_unknown_name_is_refused(field: str) -> None:
     """Of a newer version, or damaged: never guessed.  Source: R-LIFE-20."""
     with pytest.raises(ValueError, match="nonsense"):
         Event.from_json({**FIRST.to_json(), field: "nonsense"})
-
-
-def test_the_last_sequence_number_of_a_log_is_that_of_its_last_event() -> None:
-    """And none begins at 0."""
-    assert last_seq([]) == 0
-    assert last_seq([FIRST]) == 1
 
 
 def test_machines_are_not_people() -> None:

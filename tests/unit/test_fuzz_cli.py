@@ -254,6 +254,7 @@ def test_on_a_terminal_there_is_a_line_of_progress(
         (["fuzzed_service:engine", "--runs", "-1"], "not a whole number from 1 on"),
         (["fuzzed_service:engine", "--faults", "fire"], "there is none, all, clock, "),
         (["fuzzed_service:engine", "--faults", ""], "no fault is called ''"),
+        (["fuzzed_service:engine", "--faults", "silence"], "with --replicas 2 or more"),
         (["fuzzed_service:engine", "--jobs", "0"], "from 1 to 64"),
         (["fuzzed_service:engine", "--seed", "x"], "a whole number from 0 on"),
         (["fuzzed_service:engine", "--fail-under", "100"], "write transitions=PERCENT"),

@@ -427,6 +427,21 @@ def test_what_is_no_agent_is_said_in_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_factory_that_raises_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-43."""
+    made = 'def engine():\n    raise RuntimeError("no database here")\n'
+    (tmp_path / "recorded_nothing.py").write_text(made)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    parser = argparse.ArgumentParser()
+    cli_record.declare(parser)
+    named = ["--store", "sqlite:///tasks.db", "--agent", "recorded_nothing:engine"]
+    assert cli_record.run(parser.parse_args(["id", *named])) == 2
+    err = capsys.readouterr().err
+    assert err == "interlock: recorded_nothing:engine raises RuntimeError: no database here\n"
+
+
 def test_a_task_whose_id_is_hostile_is_only_a_name() -> None:
     """R-FUZZ-43."""
     hostile = 'x"""\nimport os\n"""'

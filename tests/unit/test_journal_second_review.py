@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from interlock import Limits, Phase, Retry, SyncTaskContext, TaskContext, TaskHandle
-from interlock.errors import Retryable
+from interlock.errors import LimitReached, Retryable
 from support import OWNER, World, opened, pause, soon, triggers, until
 
 AT_ONCE = Limits(park_after_s=0.0)
+#: Where an agent is stopped by the end of its process.
+CUT_OFF = Limits(park_after_s=0.0, drain_s=0.0, grace_s=0.001)
 THRICE = Limits(retry=Retry(attempts_max=3))
 PURGED_S = 31 * 86_400.0
 
@@ -181,6 +183,27 @@ async def test_a_repeat_of_a_submission_that_is_purged_meanwhile_is_a_new_task()
         assert await soon(second.result()) == "go"
 
 
+async def test_a_repeat_that_is_purged_meanwhile_is_bounded_as_a_new_task_is() -> None:
+    """It would be one, and there is no room for it.  Source: R-ENG-01, R-ENG-09."""
+
+    async def agent(task: TaskContext) -> str:
+        return "done" if task.input.text == "go" else await task.ask("?")
+
+    token = "t"  # noqa: S105  not a password
+    async with opened(agent, limits=Limits(open_tasks_per_owner_max=1)) as world:
+        first = await world.engine.submit("go", owner=OWNER, token=token)
+        await until(lambda: is_finalized(world, first))
+        await world.asking("another")
+        world.grows_cold()
+        gate = world.store.hold("get")
+        repeat = asyncio.ensure_future(world.engine.submit("go", owner=OWNER, token=token))
+        await gate.reached()
+        assert await world.store.forget(first.task_id)
+        gate.open()
+        with pytest.raises(LimitReached):
+            await soon(repeat)
+
+
 async def test_a_call_given_up_before_it_was_made_is_not_in_doubt() -> None:
     """It is made by the turn that means it.  Source: a second review."""
     ready, give_up, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -216,6 +239,52 @@ async def test_a_call_given_up_before_it_was_made_is_not_in_doubt() -> None:
         await handle.answer(ask.key, "yes")
         assert await soon(handle.result()) == "yes"
         assert made == ["paid"]
+
+
+async def test_every_crash_within_a_call_is_a_new_question() -> None:
+    """What was said of the first is no answer to the second.  Source: R-JRN-03, I40."""
+    give_up, paid = asyncio.Event(), asyncio.Event()
+    made: list[str] = []
+    runs: list[str] = []
+
+    async def pay() -> str:
+        made.append("paid")
+        await paid.wait()
+        return "paid"
+
+    async def agent(task: TaskContext) -> str:
+        runs.append("run")
+        if len(runs) == 3:
+            # As soon as it is begun again its agent thinks better of it.
+            await given_up(task.call(pay), give_up)
+            await asyncio.Event().wait()
+        return await task.call(pay)
+
+    async with opened(agent, limits=CUT_OFF) as first:
+        handle = await first.submit()
+        await until(lambda: made == ["paid"])
+        store = first.crash()
+    async with opened(agent, store=store, limits=CUT_OFF) as second:
+        handle = second.handle(handle)
+        (doubt,) = (await soon(handle.rest())).asks
+        gate_of_answer, gate_of_call = second.store.hold("commit"), second.store.hold("commit")
+        answered = asyncio.ensure_future(handle.answer(doubt.key, {"decision": "run_again"}))
+        gate_of_answer.open()
+        await soon(answered)
+        await gate_of_call.reached()
+        give_up.set()
+        gate_of_call.open()
+        await until(lambda: second.stored(handle).calls == ())
+        store = second.crash()
+    async with opened(agent, store=store, limits=CUT_OFF) as third:
+        await until(lambda: made == ["paid", "paid"])
+        store = third.crash()
+    async with opened(agent, store=store, limits=CUT_OFF) as fourth:
+        handle = fourth.handle(handle)
+        (ask,) = (await soon(handle.rest())).asks
+        assert ask.key != doubt.key
+        assert "whether it was done" in ask.prompt
+        assert len(made) == 2
 
 
 @pytest.mark.parametrize("keys", [(None, None), ("jan", "feb")])

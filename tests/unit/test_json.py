@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock._json import digest, encoded, is_small, own_copy, same
+from interlock._json import NESTING_MAX, digest, encoded, is_small, own_copy, same
 from interlock.errors import ResultInvalid
 from interlock.models import JsonValue
 
@@ -65,6 +65,18 @@ def test_a_value_deeper_than_the_interpreter_goes_is_refused() -> None:
         bomb = [bomb]
     with pytest.raises(ResultInvalid):
         encoded(bomb, what="the result", bytes_max=10)
+
+
+def test_the_levels_of_a_value_are_bounded() -> None:
+    """A store writes no more of them, whatever the interpreter can.  Source: R-ENG-10."""
+    deepest: JsonValue = [{"a": [], "b": 1}]
+    for _ in range(NESTING_MAX - 3):
+        deepest = [deepest, []]
+    assert encoded(deepest, what="it", bytes_max=9_999)
+    flat: list[JsonValue] = [{} for _ in range(NESTING_MAX)]
+    assert encoded(flat, what="it", bytes_max=9_999)
+    with pytest.raises(ResultInvalid, match=f"deeper than {NESTING_MAX} levels"):
+        encoded([deepest], what="it", bytes_max=9_999)
 
 
 def test_the_bound_is_on_bytes_and_inclusive() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from interlock._event import Data, Event
 from interlock._memory import Memory, Reply
-from interlock._payload import Asked
+from interlock._payload import NOT_MADE, Asked
 from interlock._phases import Phase, Trigger
 from interlock.errors import ReplayDiverged
 
@@ -153,3 +153,17 @@ def test_what_was_shown_is_remembered() -> None:
 def test_other_events_are_of_no_interest_to_an_agent() -> None:
     """Recoveries and cancels leave no trace in its memory."""
     assert remembered((Trigger.RECOVER, {}), (Trigger.CANCEL, {})) == Memory()
+
+
+def test_a_call_that_was_begun_again_and_not_made_is_counted_on() -> None:
+    """What a person said of the crash before says nothing of the next one.  Source: R-JRN-03."""
+    call: Data = {"key": "pay-1", "name": "pay", "arguments": {}, "idempotent": False}
+    end: Data = {"key": "pay-1", "value": None, "error": {"code": NOT_MADE}}
+    begun, not_made = (Trigger.CALL, call), (Trigger.CALLED, end)
+    assert remembered(begun, not_made, begun).calls["pay-1"].begun == 1
+    memory = remembered(begun, begun, not_made)
+    assert memory.calls == {}
+    memory.add(event_of(*begun))
+    assert memory.calls["pay-1"].begun == 2
+    memory.add(event_of(*begun))
+    assert memory.calls["pay-1"].begun == 3

@@ -38,6 +38,8 @@ class FailingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.failing: set[str] = set()
+        #: What they raise.
+        self.failure: Exception = StoreError("the disk is on fire")
         self.written: list[Watch] = []
         #: Methods that meet a row that cannot be read.
         self.corrupt: set[str] = set()
@@ -63,13 +65,13 @@ class FailingStore(MemoryStore):
     async def watches(self, task_id: str) -> list[Watch]:
         """See `Store.watches`."""
         if "watches" in self.failing:
-            raise StoreError("the disk is on fire")
+            raise self.failure
         return await super().watches(task_id)
 
     async def advance_watch(self, before: Watch, after: Watch) -> bool:
         """See `Store.advance_watch`."""
         if "advance_watch" in self.failing:
-            raise StoreError("the disk is on fire")
+            raise self.failure
         kept = await super().advance_watch(before, after)
         if kept:
             self.written.append(after)
@@ -647,33 +649,42 @@ async def test_a_watch_that_waits_for_a_slot_can_be_dropped() -> None:
     await world.courier.stop()
 
 
+#: What a store may raise, what it must not all the same, and what is logged of each.
+FAILURES = [
+    (StoreError("the disk is on fire"), "store_error"),
+    (KeyError("row"), "the store raised what it must not"),
+]
+
+
+@pytest.mark.parametrize(("failure", "said"), FAILURES)
 async def test_a_store_that_cannot_be_read_is_asked_again(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture, failure: Exception, said: str
 ) -> None:
-    """Until then something may be owed, so the task counts as pending."""
-    world.store.failing = {"watches"}
+    """Until then something may be owed, so the task counts as pending.  Source: R-ENG-16."""
+    world.store.failing, world.store.failure = {"watches"}, failure
     await world.task()
     world.courier.wake("t")
     await world.until_armed()
     world.courier.wake("t")  # one alarm is enough
     await until(lambda: world.courier.pending("t") == 1)
     assert (world.clock.alarms, world.courier.pending("t")) == (1, 1)
-    assert "cannot be read: store_error" in caplog.text
+    assert f"cannot be read: {said}" in caplog.text
     world.store.failing = set()
     world.clock.advance(LIMITS.store_again_s)
     await world.until_served()
     assert world.receiver.seqs() == [1, 2]
 
 
+@pytest.mark.parametrize(("failure", "said"), FAILURES)
 async def test_a_cursor_that_cannot_be_written_means_delivering_again(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture, failure: Exception, said: str
 ) -> None:
-    """At least once: the receiver tells repeats by their numbers."""
-    world.store.failing = {"advance_watch"}
+    """At least once: the receiver tells repeats by their numbers.  Source: R-ENG-16."""
+    world.store.failing, world.store.failure = {"advance_watch"}, failure
     await world.task()
     world.courier.wake("t")
     await world.until_arrived()
-    await until(lambda: "cannot be served: store_error" in caplog.text)
+    await until(lambda: f"cannot be served: {said}" in caplog.text)
     await world.until_armed()
     world.store.failing = set()
     world.clock.advance(LIMITS.store_again_s)
@@ -691,6 +702,45 @@ async def test_a_stop_forgets_a_store_that_could_not_be_read(world: World) -> No
     await world.courier.stop()
     assert world.clock.alarms == 0
     assert world.courier.pending("t") == 0
+
+
+class Tidy:
+    """A deliverer that takes some time to let go of what it holds."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.let_go = False
+
+    async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+        """Never done."""
+        assert view.record.task_id == watch.task_id
+        assert events
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.let_go = True
+
+
+async def test_a_delivery_that_is_cut_off_by_a_stop_has_ended_after_it() -> None:
+    """Whoever stops closes what deliverers use.  Source: R-ENG-16."""
+    world, tidy = World(), Tidy()
+    world.courier = Courier(
+        world.store, world.clock, {"hook": tidy}, on_served=world.served.put_nowait
+    )
+    await world.courier.start()
+    await world.task()
+    world.courier.wake("t")
+    async with asyncio.timeout(5):
+        await tidy.begun.wait()
+        stop = asyncio.ensure_future(world.courier.stop())
+        await until(lambda: world.clock.alarms > 1)
+        world.clock.advance(LIMITS.stop_s)
+        await stop
+    assert tidy.let_go
+    assert world.clock.alarms == 0
 
 
 def test_a_new_watch_does_not_show_its_config() -> None:

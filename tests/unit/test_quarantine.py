@@ -148,6 +148,24 @@ async def test_a_queued_task_that_cannot_be_read_gives_its_slot_back() -> None:
         assert await soon(handle.result()) == "done"
 
 
+async def test_a_task_whose_log_cannot_be_read_keeps_no_slot() -> None:
+    """Nobody can run it before a person has been; the next one runs.  Source: I37, R-ENG-08."""
+
+    async def waits(task: TaskContext) -> str:
+        return await task.ask("Which city?") if task.input.text == "first" else "done"
+
+    limits = Limits(running_turns_max=1, park_after_s=0.0)
+    async with opened(waits, limits=limits) as world:
+        handle, ask = await world.asking("first")
+        await until(lambda: world.engine.statistics().live == 0)
+        world.store.fail("events", StoreCorrupt("task 't': event 2 cannot be read"))
+        await handle.answer(ask.key, "Oslo")
+        next_one = await world.submit("next")
+        assert await soon(next_one.result()) == "done"
+        assert world.engine.statistics().running == 0
+        assert world.stored(handle).phase is Phase.RUNNING
+
+
 class Listener:
     """A deliverer that remembers what it was given."""
 

@@ -33,15 +33,19 @@ from interlock import (
     Watch,
 )
 from interlock._agent import Agent, Request
+from interlock._store import Commit
 from interlock._writer import STORE_RETRY_S
 from interlock.errors import (
     GuardRefused,
     IllegalTrigger,
+    LimitReached,
+    NotAccepting,
     Refused,
     Rejected,
     Retryable,
     StoreError,
     TaskNotCompleted,
+    Unstorable,
 )
 from interlock.testing import ManualClock, violations
 from support import FlakyStore, World, opened, pause, soon, triggers, until
@@ -868,6 +872,109 @@ async def test_the_deadline_of_a_task_counts_while_it_waits_to_be_tried_again() 
         slow.go_on.set()
         await pause()
         assert slow.begun == ["other"]
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "started"])
+async def test_the_deadline_of_a_task_that_left_the_queue_is_kept_by_nobody_else(
+    ends: str,
+) -> None:
+    """However a task leaves it, nothing is left armed that was for its wait.  Source: R-ENG-08."""
+    slow = Slow()
+
+    async def agent(task: TaskContext) -> str:
+        if task.input.text == "busy" and task.attempt == 1:
+            raise Retryable("busy")
+        return await slow(task)
+
+    limits = Limits(running_turns_max=1, retry=Retry(attempts_max=2, backoff_s=5))
+    async with opened(agent, limits=limits) as world:
+        runtime = world.engine._runtime
+        assert runtime is not None
+        busy = await world.submit("busy")
+        await until(lambda: "retry" in triggers(world.log(busy)))
+        await world.submit("other")
+        await until(lambda: slow.begun == ["other"])
+        await world.elapse(10)
+        assert list(runtime._late) == [busy.task_id]
+        if ends == "cancelled":
+            await busy.cancel()
+        slow.go_on.set()
+        await soon(busy.over())
+        assert runtime._late == {}
+
+
+async def test_an_end_while_the_tasks_of_its_owner_are_counted_is_counted() -> None:
+    """Else there would be one too many for as long as the engine lives.  Source: R-ENG-09."""
+    limits = Limits(open_tasks_per_owner_max=1)
+    async with opened(asks, limits=limits) as first:
+        handle, ask = await first.asking()
+    async with opened(asks, store=first.store, clock=first.clock, limits=limits) as world:
+        gate = world.store.hold("open_tasks")
+        submission = asyncio.ensure_future(world.submit())
+        await gate.reached()
+        earlier = world.handle(handle)
+        await earlier.answer(ask.key, "Oslo")
+        await soon(earlier.over())
+        gate.open()
+        assert (await soon(submission)).created
+        with pytest.raises(LimitReached):
+            await world.submit()
+
+
+class HoldsNoResult(FlakyStore):
+    """A store for which every result is too large."""
+
+    async def commit(self, commit: Commit) -> None:
+        """See `Store.commit`."""
+        if any(event.trigger is Trigger.COMPLETE for event in commit.events):
+            raise Unstorable("it is larger than a row")
+        await super().commit(commit)
+
+
+async def test_a_result_that_no_store_can_hold_fails_its_task() -> None:
+    """Its turn is over, and nobody would ever say so again.  Source: R-STORE-09."""
+
+    async def agent(_task: TaskContext) -> str:
+        return "done"
+
+    async with opened(agent, store=HoldsNoResult()) as world:
+        handle = await world.submit()
+        end = await ended(handle)
+        assert (end.outcome, end.code) == (Phase.FAILED, "result_invalid")
+
+
+async def test_a_drain_that_nobody_waits_for_any_more_closes_at_once() -> None:
+    """Nothing is left open: the engine can be opened again, and goes on.  Source: R-ENG-13."""
+    slow = Slow()
+    async with opened(slow) as world:
+        handle = await world.submit()
+        await until(lambda: bool(slow.begun))
+        drain = asyncio.ensure_future(world.engine.drain())
+        await pause()
+        assert not drain.done()
+        drain.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(drain)
+        assert world.engine.statistics().live == 0
+        slow.go_on.set()
+        await world.engine.start()
+        assert await soon(world.handle(handle).result()) == "done"
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_submission_that_is_overtaken_by_a_drain_makes_no_task(again: bool) -> None:  # noqa: FBT001
+    """Nobody here would start it, also if the engine is open again by then.  Source: R-ENG-13."""
+    async with opened(asks) as world:
+        gate = world.store.hold("open_tasks")
+        submission = asyncio.ensure_future(world.submit())
+        await gate.reached()
+        await world.engine.drain()
+        if again:
+            await world.engine.start()
+        gate.open()
+        with pytest.raises(NotAccepting):
+            await soon(submission)
+        assert world.store._tasks == {}
 
 
 async def test_deadlines_survive_a_restart() -> None:

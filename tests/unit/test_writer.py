@@ -9,11 +9,11 @@ import pytest
 
 from interlock import Engine, MemoryStore, TaskContext
 from interlock._cell import Cell, Choice, Post, always
-from interlock._event import AGENT, ENGINE, Data, Signal
+from interlock._event import AGENT, ENGINE, Data, Event, Signal
 from interlock._machine import LIFECYCLE, Move
 from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
-from interlock._store import Claim, Commit, TokenTaken
+from interlock._store import Claim, Commit, TokenTaken, TurnWanted
 from interlock._turn import Turn
 from interlock._writer import (
     CONFLICTS_MAX,
@@ -21,6 +21,7 @@ from interlock._writer import (
     RECENT_CHARS_MAX,
     RECENT_MAX,
     STORE_RETRY_S,
+    Others,
     Writer,
 )
 from interlock.errors import (
@@ -86,9 +87,13 @@ class Bench:
     #: What happened, in order: commits and acts.
     order: list[str] = field(default_factory=list[str])
 
+    others: Others | None = None
+
     def __post_init__(self) -> None:
         """Make the writer."""
-        self.writer = Writer(self.store, self.clock, inbox_max=self.inbox_max, act=self.act)
+        self.writer = Writer(
+            self.store, self.clock, inbox_max=self.inbox_max, act=self.act, others=self.others
+        )
 
     def act(self, cell: Cell, before: TaskRecord, moves: Sequence[Move]) -> None:
         """See `Runtime.act`."""
@@ -539,13 +544,13 @@ async def test_a_store_that_fails_while_a_conflict_is_read_is_a_store_that_faile
     assert cell.record.seq == 4
 
 
-async def test_a_task_that_vanished_is_a_conflict_for_whoever_waits() -> None:
-    """Nothing can be written to it."""
+async def test_a_task_that_vanished_is_unknown_to_whoever_waits() -> None:
+    """It was purged: to try again, as after a conflict, would help nobody.  Source: R-ENG-19."""
     bench = Bench()
     cell = await bench.running()
     bench.store.fail("commit", Conflict("t", 2))
     bench.store._tasks.clear()
-    with pytest.raises(Conflict):
+    with pytest.raises(UnknownTask):
         await soon(bench.fire(cell, progress()))
 
 
@@ -790,3 +795,40 @@ async def test_a_task_that_is_over_and_large_is_not_kept() -> None:
         runtime = world.engine._runtime
         assert runtime is not None
         assert handle.task_id not in runtime.writer._recent
+
+
+class Shared:
+    """What a writer asks where others write to the same tasks, which take nothing from it here."""
+
+    def wanted(self, cell: Cell, record: TaskRecord, moves: Sequence[Move]) -> TurnWanted | None:
+        """See `Others.wanted`: it is never somebody else's turn."""
+        del cell, record, moves
+        return None
+
+    def watched(self, task_id: str) -> bool:
+        """See `Others.watched`."""
+        return bool(task_id)
+
+    def caught_up(self, cell: Cell, fresh: TaskRecord, events: Sequence[Event]) -> None:
+        """See `Others.caught_up`."""
+        assert events[-1].seq == fresh.seq
+        cell.record = fresh
+
+
+async def test_a_task_that_cannot_be_read_on_is_not_kept_for_it() -> None:
+    """Nobody else lets go of a cell for which somebody waits.  Source: R-REPL-23."""
+    bench = Bench(others=Shared())
+    cell = await bench.running()
+    await bench.store.written_elsewhere("t", Trigger.CANCEL, CANCEL, actor=OWNER, at=9.0)
+    gate = bench.store.hold("events")
+    reading = asyncio.ensure_future(bench.writer.cell("t"))
+    await gate.reached()
+    cell.watchers -= 1
+    bench.writer.release(cell)
+    assert len(bench.writer) == 1
+    bench.store.fail("events")
+    gate.open()
+    with pytest.raises(StoreError):
+        await soon(reading)
+    assert len(bench.writer) == 0
+    assert (await soon(bench.writer.cell("t"))).record.phase is Phase.CANCELLING

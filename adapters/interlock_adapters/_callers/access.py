@@ -76,7 +76,7 @@ class Access:
         """Reach tasks of `engine` in the name of `principal`."""
         self.engine: Final = engine
         self.principal: Final = principal
-        self._roles: Final = tuple(sorted(role.value for role in principal.roles))
+        self._roles: Final = principal.role_names
         #: Every task of its tenant is there for it.
         self._sees_all: Final = not principal.roles.isdisjoint({Role.OPERATOR, Role.AUDITOR})
         self._approves: Final = Role.APPROVER in principal.roles
@@ -101,8 +101,8 @@ class Access:
             NotAllowed: the principal has none of them, or is of a tenant.
         """
         if self.principal.roles.isdisjoint(roles):
-            named = " or ".join(repr(role.value) for role in roles)
-            raise NotAllowed(f"this takes the role {named}")
+            wanted = " or ".join(repr(role.value) for role in roles)
+            raise NotAllowed(f"this takes the role {wanted}")
         if self.principal.tenant:
             raise NotAllowed("this concerns every tenant, and is for principals without one")
 

@@ -13,6 +13,7 @@ from interlock_adapters._callers.base import (
     AuthenticationUnavailable,
     Authenticator,
     PrincipalUser,
+    still_is,
     trusting,
     user_by,
 )
@@ -21,12 +22,12 @@ from interlock_adapters._callers.watch import Watched
 from interlock_adapters._http.asgi import App, Message, Receive, Scope, Send, refuse
 
 _AUTHORIZATION: Final = b"authorization"
-#: How a header that is given several times is one text; another one's is a comma.
+#: What stands between the values of a header that is given several times; else it is a comma.
 _JOINED: Final = {"cookie": "; "}
 
-_NONE: Final = "a credential is needed"
 _BAD: Final = "the credential is not accepted"
 _TWICE: Final = "the Authorization header is given more than once"
+NEEDED: Final = "a credential is needed"
 ELSEWHERE: Final = "without authentication only this machine is served; configure auth for others"
 
 
@@ -87,17 +88,19 @@ class Authentication:
             return
         answer = await self._judged(scope, path)
         if isinstance(answer, PrincipalUser):
-            granted = sorted(role.value for role in answer.principal.roles)
-            inside = {**scope, "user": answer, "auth": AuthCredentials(granted)}
+            credentials = AuthCredentials(answer.principal.role_names)
+            inside = {**scope, "user": answer, "auth": credentials}
             if not self._rechecks or scope["type"] == "websocket":
                 await self._app(inside, receive, send)
                 return
             lapsed = _Refusal(
                 HTTPStatus.UNAUTHORIZED, _BAD, self._challenge(path, "invalid_token", _BAD)
             )
-            await Watched(receive, send, lapsed.send).serve(
-                self._app, inside, lambda: still_is(self._authenticator, scope, answer)
-            )
+
+            async def still_good() -> bool:
+                return await still_is(self._authenticator, headers_of(scope["headers"]), answer)
+
+            await Watched(receive, send, lapsed.send).serve(self._app, inside, still_good)
         elif scope["type"] == "websocket":
             await receive()  # websocket.connect
             await send({"type": "websocket.close", "code": 1008})
@@ -109,7 +112,7 @@ class Authentication:
 
     async def _judged(self, scope: Scope, path: str) -> "PrincipalUser | _Refusal":
         local = self._trusting
-        if local is not None and not local.open_to_everyone and not _is_here(scope):
+        if local is not None and not local.open_to_everyone and not is_here(scope):
             return _Refusal(HTTPStatus.FORBIDDEN, ELSEWHERE)
         given = sum(name.lower() == _AUTHORIZATION for name, _ in scope["headers"])
         if given > 1:
@@ -125,7 +128,7 @@ class Authentication:
         except AuthenticationUnavailable as error:
             later = [(b"retry-after", str(ceil(error.retry_after_s)).encode())]
             return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), later)
-        return user or _Refusal(HTTPStatus.UNAUTHORIZED, _NONE, self._challenge(path))
+        return user or _Refusal(HTTPStatus.UNAUTHORIZED, NEEDED, self._challenge(path))
 
     def _challenge(self, path: str, error: str = "", why: str = "") -> list[tuple[bytes, bytes]]:
         said = {"error": error, "error_description": why} if error else {}
@@ -157,15 +160,6 @@ class _Refusal(NamedTuple):
         await refuse(send, self.code, self.why, self.headers)
 
 
-async def still_is(authenticator: Authenticator, scope: Scope, user: PrincipalUser) -> bool:
-    """Whether a request would be let in once more, as the very same principal."""
-    try:
-        now = await user_by(authenticator, headers_of(scope["headers"]))
-    except (AuthenticationFailed, AuthenticationUnavailable):
-        return False
-    return now is not None and now.principal == user.principal
-
-
 def headers_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers as authenticators want them: by name in lower case, several as one text."""
     given: dict[str, str] = {}
@@ -193,7 +187,7 @@ def path_of(scope: Scope) -> str:
     return path
 
 
-def _is_here(scope: Scope) -> bool:
+def is_here(scope: Scope) -> bool:
     """Whether the peer is on this machine; a socket of the file system has no address."""
     client = scope.get("client")
     return not client or is_loopback(str(client[0]))

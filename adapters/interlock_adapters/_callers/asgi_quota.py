@@ -7,10 +7,8 @@ from http import HTTPStatus
 from typing import Final
 
 from interlock_adapters._callers.base import PrincipalUser
-from interlock_adapters._callers.quota import OverQuota, Quotas, QuotaSettings, note_miss
+from interlock_adapters._callers.quota import OverQuota, Quotas
 from interlock_adapters._http.asgi import App, Message, Receive, Scope, Send, refuse
-
-__all__ = ["OverQuota", "Quota", "QuotaSettings", "Quotas", "note_miss"]
 
 
 class Quota:

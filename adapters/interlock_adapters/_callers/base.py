@@ -224,6 +224,17 @@ async def user_by(authenticator: Authenticator, headers: Mapping[str, str]) -> P
     return PrincipalUser(checked(principal))
 
 
+async def still_is(
+    authenticator: Authenticator, headers: Mapping[str, str], user: PrincipalUser
+) -> bool:
+    """Whether a request would be let in once more, as the very same principal."""
+    try:
+        now = await user_by(authenticator, headers)
+    except (AuthenticationFailed, AuthenticationUnavailable):
+        return False
+    return now is not None and now.principal == user.principal
+
+
 def principal_of(connection: HTTPConnection | MutableMapping[str, Any]) -> Principal:
     """Who makes a request that has passed `Authentication`; a request, or its scope.
 

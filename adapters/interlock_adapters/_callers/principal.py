@@ -54,6 +54,11 @@ class Principal:
         """What the owners of all tasks of its tenant begin with; of the deployment, nothing."""
         return f"{_TENANT}{_apart(self.tenant)} " if self.tenant else ""
 
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Its roles as the engine and other libraries take them: texts, in order."""
+        return tuple(sorted(role.value for role in self.roles))
+
     def sees(self, owner: str) -> bool:
         """Whether its roles reach the tasks of an owner."""
         return owner.startswith(self.within)

@@ -83,9 +83,10 @@ class Watched:
     async def _cut(self) -> None:
         async with self._sending:
             self._is_cut = True
+            # First: a server may raise instead of sending what is left to be sent.
+            self._over.set()
             if self._is_begun and not self._is_ended:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        self._over.set()
 
     async def _sent(self, message: Message) -> None:
         async with self._sending:

@@ -8,8 +8,10 @@ comes from, and whether it is one that a page may make without asking (CSRF).
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 from interlock_adapters._http.asgi import App, Receive, Scope, Send, refuse
 
@@ -18,6 +20,11 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: As an allowed host: whatever is asked for.
 ANY: Final = "*"
 
+_ALLOWED_HOST: Final = re.compile(
+    # Of an address of version 6 with its brackets or without.
+    r"\*|[0-9A-Za-z._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?"
+)
+_ALLOWED_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
 _JSON: Final = re.compile(
     rb"application/(?:[a-z0-9!#$&^_.-]+\+)?json[ \t]*(?:;[^,]*)?", re.IGNORECASE
@@ -42,6 +49,24 @@ _NO_JSON: Final = (
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "the Content-Type of a body must be application/json or application/*+json",
 )
+
+
+def _is_host(given: str) -> str:
+    if _ALLOWED_HOST.fullmatch(given) is None:
+        raise ValueError("a name or an address without scheme and port is accepted, or *")
+    return given
+
+
+def _is_origin(given: str) -> str:
+    if _ALLOWED_ORIGIN.fullmatch(given) is None:
+        raise ValueError("an origin as https://app.example is accepted, without a path")
+    return given
+
+
+#: A name by which a server may be called, as its settings have it.
+Host: TypeAlias = Annotated[str, AfterValidator(_is_host)]
+#: A site whose pages may call it, as browsers name them.
+Origin: TypeAlias = Annotated[str, AfterValidator(_is_origin)]
 
 
 class FrontDoor:

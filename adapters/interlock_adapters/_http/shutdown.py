@@ -39,10 +39,10 @@ class HangUp:
 
 
 class Stopping:
-    """Ends what waits in the A2A face when the server stops.
+    """Ends what waits in a face when the server stops.
 
-    One may be shared by all the faces of an engine.  The lifespan of `a2a_app` is a block of
-    `serving`; whoever stops a server without a signal calls `begin` before that.
+    One may be shared by all the faces of an engine.  The lifespans of `a2a_app` and `mcp_app`
+    are blocks of `serving`; whoever stops a server without a signal calls `begin` before that.
     """
 
     def __init__(self) -> None:

@@ -146,7 +146,7 @@ class Webhooks:
         `resolve` must end some time; the other arguments are for tests.
 
         Raises:
-            ValueError: a signing key is not base64.
+            ValueError: a signing key is not base64, or is empty.
         """
         self._settings: Final = settings
         self._checks: Final = Lookups(settings.checks_max, resolve)
@@ -353,6 +353,10 @@ def _port(target: httpx.URL) -> int:
 
 def _key(secret: SecretStr) -> bytes:
     try:
-        return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
     except ValueError:
         raise ValueError("a signing key is not base64") from None
+    if not key:
+        # A variable that was not set, say: anybody can sign with nothing.
+        raise ValueError("a signing key is empty")
+    return key

@@ -176,12 +176,14 @@ def grpc_server(
         user_of = binding.nobody if authenticator is None else auth.caller
     elif authenticator is not None:
         raise InvalidInput(["either `authenticator` or `user_of` is accepted"])
+    # Not by their truth: an authenticator that is a collection too may be empty.
+    guards = authenticator is not None or quotas is not None
     server, port = binding.bound(
         handler,
         settings,
         address,
         user_of=user_of,
         credentials=credentials,
-        interceptors=[auth.Guard(authenticator, quotas)] if authenticator or quotas else (),
+        interceptors=[auth.Guard(authenticator, quotas)] if guards else (),
     )
     return BoundServer(server, port)

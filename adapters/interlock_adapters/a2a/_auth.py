@@ -38,9 +38,7 @@ def user_of_scope(scope: Scope) -> User:
 
 def roles_of(user: User) -> tuple[str, ...]:
     """The roles in which somebody acts; nobody but a principal has any."""
-    if not isinstance(user, A2AUser):
-        return ()
-    return tuple(sorted(role.value for role in user.principal.roles))
+    return user.principal.role_names if isinstance(user, A2AUser) else ()
 
 
 def tenant_of(user: User) -> str | None:

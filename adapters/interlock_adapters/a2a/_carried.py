@@ -37,7 +37,7 @@ class Carried(Mapping[str, str]):
 
 
 def carried(headers: Iterable[tuple[str, str]], names: Collection[str]) -> Carried:
-    """Those of the headers that are to be carried; one that came twice as HTTP joins it."""
+    """Those of the headers that are to be carried; the values of one that came twice are joined."""
     values: dict[str, str] = {}
     for given, value in headers:
         name = given.lower()

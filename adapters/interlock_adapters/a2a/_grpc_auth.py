@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias, cast
 from urllib.parse import unquote
 
@@ -12,12 +13,13 @@ import grpc
 import grpc.aio
 from a2a.auth.user import UnauthenticatedUser, User
 
-from interlock_adapters._callers.asgi import ELSEWHERE, headers_of
+from interlock_adapters._callers.asgi import ELSEWHERE, NEEDED, headers_of
 from interlock_adapters._callers.base import (
     AuthenticationFailed,
     AuthenticationUnavailable,
     Authenticator,
     PrincipalUser,
+    still_is,
     trusting,
     user_by,
 )
@@ -31,7 +33,6 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-_NONE: Final = "a credential is needed"
 #: Who makes the call whose context this is.
 _CALLER: Final[ContextVar[PrincipalUser | None]] = ContextVar("interlock_grpc_caller", default=None)
 
@@ -57,15 +58,17 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> _Found:
         """See `grpc.aio.ServerInterceptor`."""
         user: PrincipalUser | None = None
+        shown: dict[str, str] = {}
         if self._authenticator is not None:
             try:
-                user = await _user_by(self._authenticator, handler_call_details)
+                shown = _shown(handler_call_details)
+                user = await user_by(self._authenticator, shown)
             except AuthenticationFailed as error:
                 return _refusing(grpc.StatusCode.UNAUTHENTICATED, str(error))
             except AuthenticationUnavailable as error:
                 return _refusing(grpc.StatusCode.UNAVAILABLE, str(error))
             if user is None:
-                return _refusing(grpc.StatusCode.UNAUTHENTICATED, _NONE)
+                return _refusing(grpc.StatusCode.UNAUTHENTICATED, NEEDED)
         # The handler runs in this very context.
         _CALLER.set(user)
         handler = await continuation(handler_call_details)
@@ -76,13 +79,16 @@ class Guard(grpc.aio.ServerInterceptor):
         owner = None if user is None else user.principal.owner
         still_good = None
         if self._authenticator is not None and user is not None and local is None:
-            still_good = _again(self._authenticator, handler_call_details, user)
+            still_good = partial(still_is, self._authenticator, shown, user)
         return _bounded(handler, _Serving(owner, self._quotas, only_here, still_good))
 
 
-async def _user_by(
-    authenticator: Authenticator, details: grpc.HandlerCallDetails
-) -> PrincipalUser | None:
+def _shown(details: grpc.HandlerCallDetails) -> dict[str, str]:
+    """The metadata of a call, as authenticators want headers.
+
+    Raises:
+        AuthenticationFailed: there are two credentials.
+    """
     metadata = cast(
         "Iterable[tuple[str, str | bytes]]", getattr(details, "invocation_metadata", None) or ()
     )
@@ -92,20 +98,7 @@ async def _user_by(
     ]
     if sum(name.lower() == b"authorization" for name, _ in pairs) > 1:
         raise AuthenticationFailed
-    return await user_by(authenticator, headers_of(pairs))
-
-
-def _again(
-    authenticator: Authenticator, details: grpc.HandlerCallDetails, user: PrincipalUser
-) -> StillGood:
-    async def still_good() -> bool:
-        try:
-            now = await _user_by(authenticator, details)
-        except (AuthenticationFailed, AuthenticationUnavailable):
-            return False
-        return now is not None and now.principal == user.principal
-
-    return still_good
+    return headers_of(pairs)
 
 
 def _refusing(code: grpc.StatusCode, why: str) -> _Handler:
@@ -165,9 +158,9 @@ class _Serving:
 
     owner: str | None
     quotas: Quotas | None
-    #: Only callers on this machine are.
+    #: Only callers on this machine are served.
     only_here: bool
-    #: Whether the credential is so still; None: none is asked for.
+    #: Whether the credential is still good; None: none is asked for.
     still_good: StillGood | None = None
 
     async def check(self, context: _Context) -> None:

@@ -38,6 +38,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PART_NAMES: Final = {"media_type": "mediaType"}
 
 
+def dumped(value: object) -> str:
+    """JSON as it goes over the wire: in one line, and no longer than it must be."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def rfc3339(at: float) -> str:
     """A time, seconds since 1970, as clients read it.
 

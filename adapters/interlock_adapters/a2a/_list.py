@@ -11,8 +11,8 @@ from a2a.types import ListTasksRequest, TaskState
 
 from interlock import Engine, TaskQuery
 from interlock.errors import StoreCorrupt, UnknownTask
-from interlock_adapters.a2a._json import Json
-from interlock_adapters.a2a._map import PHASES_OF, invalid
+from interlock_adapters.a2a._json import Json, dumped
+from interlock_adapters.a2a._map import PHASES_OF, invalid, invalid_state
 from interlock_adapters.a2a._request import history_length_of
 from interlock_adapters.a2a._view import task_json
 
@@ -75,7 +75,7 @@ def _query_of(params: ListTasksRequest, owner: str) -> TaskQuery:
     if params.status != TaskState.TASK_STATE_UNSPECIFIED:
         shown = PHASES_OF.get(params.status)
         if shown is None:
-            raise invalid("status", "is no task state")
+            raise invalid_state()
     since = None
     if params.HasField("status_timestamp_after"):
         stamp = params.status_timestamp_after
@@ -101,7 +101,7 @@ def _token_of(params: ListTasksRequest, owner: str, cursor: tuple[float, str] | 
 def _json_bytes(task: Json) -> int:
     """How many bytes of JSON a task is."""
     # Written as it will be: the C encoder is quicker than a walk that adds up lengths.
-    return len(json.dumps(task, ensure_ascii=False, separators=(",", ":")).encode())
+    return len(dumped(task).encode())
 
 
 def _cursor_of(params: ListTasksRequest, owner: str) -> tuple[float, str]:

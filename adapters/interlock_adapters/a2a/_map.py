@@ -84,6 +84,12 @@ def invalid(field: str, *problems: str, **facts: str) -> InvalidParamsError:
     )
 
 
+def invalid_state() -> InvalidParamsError:
+    """A filter by a state that does not exist."""
+    names = ", ".join(TaskState.Name(state) for state in PHASES_OF)
+    return invalid("status", f"is no task state; accepted is one of {names}")
+
+
 def unsupported(message: str, **facts: str) -> UnsupportedOperationError:
     """The operation is not for this task, or this agent, as it stands."""
     return UnsupportedOperationError(message, facts)

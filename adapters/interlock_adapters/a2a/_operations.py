@@ -179,9 +179,9 @@ class Operations:
     async def _take(
         self, sent: Sent, context: ServerCallContext, owner: str
     ) -> tuple[str, int | None]:
-        """Hand a message to the engine; the task it is of now, and as of which event.
+        """Hand a message to the engine; its task, and the number of the event that came of it.
 
-        None stands for a message that came before: the task is where it is.
+        None instead of the number stands for a message that came before: nothing came of it now.
         """
         config = sent.push_config
         watch = None if config is None else await self._watch(config, context)

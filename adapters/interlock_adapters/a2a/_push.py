@@ -12,7 +12,6 @@ URL may be another one now.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -23,6 +22,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from interlock import DeliveryFailed, Event, NewWatch, TaskView, Trigger, Watch
 from interlock.errors import InvalidInput
 from interlock_adapters._http.webhook import Webhooks
+from interlock_adapters.a2a._json import dumped
 from interlock_adapters.a2a._view import Projection, Update, task_of
 
 #: The channel of the watches that `PushDeliverer` serves.
@@ -126,8 +126,7 @@ def _notifications(projection: Projection, event: Event) -> Iterator[tuple[str, 
 
 
 def _json(shown: Task | Message | Update) -> bytes:
-    said = MessageToDict(to_stream_response(shown))
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+    return dumped(MessageToDict(to_stream_response(shown))).encode()
 
 
 def _headers(config: TaskPushNotificationConfig) -> dict[str, str]:

@@ -28,7 +28,6 @@ from interlock_adapters.a2a._settings import A2ASettings
 #: Characters of an id that a client may choose.  Ids are stored with every task.
 ID_CHARS_MAX: Final = 256
 
-
 #: The fields of the messages that `sent_of_json` reads.
 _USUAL_FIELDS: Final = frozenset({"messageId", "taskId", "contextId", "role", "parts"})
 
@@ -55,7 +54,7 @@ class HasHistoryLength(Protocol):
     history_length: int
 
     # The stub names the fields; this one is common to the requests it is used for.
-    def HasField(self, field_name: "str") -> bool:  # noqa: N802 - protobuf's name
+    def HasField(self, field_name: str) -> bool:  # noqa: N802 - protobuf's name
         """Whether the field was given."""
         ...
 

@@ -144,8 +144,7 @@ async def _begun(response: Response) -> Response:
     except StopAsyncIteration:
         return response
     except A2AError as error:
-        refused = build_rest_error_payload(error)
-        return JSONResponse(refused, refused["error"]["code"])
+        return _refusal(error)
     response.body_iterator = _with_first(first, events)
     return response
 

@@ -4,7 +4,6 @@ The SDK's dispatcher does the same, but costs more than all else of a short requ
 notifications (which A2A does not have) and tells clients the text of any exception.
 """
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeAlias, TypeVar, cast
@@ -36,8 +35,8 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 
 from interlock_adapters._http.shutdown import STREAM_GRACE_S
-from interlock_adapters.a2a._json import Json
-from interlock_adapters.a2a._map import EVENT, invalid
+from interlock_adapters.a2a._json import Json, dumped
+from interlock_adapters.a2a._map import EVENT, invalid_state
 from interlock_adapters.a2a._operations import Operations
 from interlock_adapters.a2a._request import Sent, is_text, sent_of, sent_of_json
 from interlock_adapters.a2a._shared import written_out
@@ -175,12 +174,12 @@ def check_state(named: object) -> None:
         InvalidParamsError: there is no such state.
     """
     if isinstance(named, str) and not named.lstrip("-").isdigit() and named not in _STATES:
-        raise invalid("status", "is no task state")
+        raise invalid_state()
 
 
 def written(response: Json) -> Response:
     """A response as it goes over the wire."""
-    return Response(_dumped(response), media_type="application/json")
+    return Response(dumped(response), media_type="application/json")
 
 
 async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) -> Response:
@@ -198,20 +197,16 @@ async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) 
                     yield _event(shown, request_id)
             except A2AError as error:
                 failed = build_error_response(request_id, error)
-                yield {"event": "error", "data": _dumped(failed).decode()}
+                yield {"event": "error", "data": dumped(failed)}
 
     return EventSourceResponse(events(), shutdown_grace_period=STREAM_GRACE_S)
 
 
 def _event(shown: Json, request_id: str | int | None) -> bytes:
     """An event as it goes over the wire: JSON has no line break that could end it."""
-    result, named = written_out(shown), json.dumps(request_id, ensure_ascii=False)
+    result, named = written_out(shown), dumped(request_id)
     data = f'{{"jsonrpc":"2.0","id":{named},"result":{result}}}'
     return f"id: {place_of(shown)[EVENT]}\r\ndata: {data}\r\n\r\n".encode()
-
-
-def _dumped(response: Json) -> bytes:
-    return json.dumps(response, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _sent(operations: Operations, params: Json, context: ServerCallContext) -> Sent:

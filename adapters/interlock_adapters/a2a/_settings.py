@@ -1,7 +1,7 @@
 """What a deployment says about its A2A face.  Read once, at the edge."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from a2a.server.context import ServerCallContext
 from a2a.types import AgentCard
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from interlock.models import JsonObject
 from interlock_adapters._callers.principal import ANONYMOUS
+from interlock_adapters._http.origin import Host, Origin
 from interlock_adapters.vocabulary import Vocabulary
 
 #: Names the owner of whatever a call is about; raises an A2A error to turn it away.
@@ -33,14 +34,10 @@ def owner_by_name(context: ServerCallContext) -> str:
     return name
 
 
-#: "*", a name or an address; one of version 6 with its brackets or without.
-_HOST: Final = r"^(\*|[0-9A-Za-z._-]+|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?)$"
-_Host: TypeAlias = Annotated[str, Field(pattern=_HOST)]
 #: The name of a header, as HTTP has them.
 _Header: TypeAlias = Annotated[
     str, Field(pattern=r"^[0-9A-Za-z!#$%&'*+.^_`|~-]+$"), AfterValidator(str.lower)
 ]
-_Origin: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
 class _Setting(BaseModel):
@@ -118,7 +115,7 @@ class A2ASettings(_Setting):
     body_values_max: int = Field(default=20_000, ge=1)
     #: Names besides that of `url` and the machine's own (localhost, 127.0.0.1, ::1) by which
     #: HTTP clients may call, without a port; "*" for any.
-    allowed_hosts: tuple[_Host, ...] = ()
+    allowed_hosts: tuple[Host, ...] = ()
     #: Headers of a message (over gRPC: metadata) whose values tools are told when they are
     #: called (`ToolUse.carried`): a credential to pass on, say.  They are kept in memory only.
     carry_headers: tuple[_Header, ...] = ()
@@ -126,4 +123,4 @@ class A2ASettings(_Setting):
     #: that no text ever decides.
     vocabulary: Vocabulary | None = None
     #: Sites besides our own whose pages may call, as browsers name them: "https://a.example".
-    allowed_origins: tuple[_Origin, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()

@@ -3,13 +3,12 @@
 An update follows from the log as far as its event, so readers of one task are shown the same.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from interlock import Event
-from interlock_adapters.a2a._json import Json
+from interlock_adapters.a2a._json import Json, dumped
 from interlock_adapters.a2a._view import Projection
 
 #: Characters of updates that are kept for further readers.
@@ -27,11 +26,7 @@ class Shared(dict[str, Any]):
 
 def written_out(shown: Json) -> str:
     """As it is said in a response."""
-    return shown.text if isinstance(shown, Shared) else _dumped(shown)
-
-
-def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return shown.text if isinstance(shown, Shared) else dumped(shown)
 
 
 class Updates:
@@ -43,8 +38,6 @@ class Updates:
         self._chars_max: Final = chars_max
         #: Of all that is kept.
         self.chars_kept = 0
-        #: For how many events updates were made so far.
-        self.made = 0
 
     def get(self, task_id: str, seq: int) -> tuple[Shared, ...] | None:
         """What is shown of an event, if somebody was shown it lately."""
@@ -57,7 +50,6 @@ class Updates:
     def keep(self, task_id: str, seq: int, shown: Iterable[Json]) -> tuple[Shared, ...]:
         """What is shown of an event, for others as well."""
         made = self._kept[task_id, seq] = tuple(map(Shared, shown))
-        self.made += 1
         self.chars_kept += _chars(made)
         while self.chars_kept > self._chars_max:
             self.chars_kept -= _chars(self._kept.popitem(last=False)[1])

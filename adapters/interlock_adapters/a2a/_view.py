@@ -9,13 +9,13 @@ It makes the protocol's JSON, which most readers get, and protobuf from that.  W
 how is decided in specs/a2a.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from a2a.types import Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 from google.protobuf.json_format import ParseDict
 
-from interlock import OVER, WAITING, Event, Phase, Trigger
+from interlock import OVER, WAITING, Event, Phase, StopCause, Trigger
 from interlock_adapters._stops import STOPS
 from interlock_adapters.a2a._json import (
     Json,
@@ -44,10 +44,10 @@ Update: TypeAlias = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 RESULT: Final = "result"
 _ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY})
 _CAUSES: Final = {
-    Trigger.CANCEL: "cancelled_by_client",
-    Trigger.DENY: "denied",
-    Trigger.DECLINE: "declined",
-    Trigger.EXPIRE: "ask_expired",
+    Trigger.CANCEL: StopCause.CLIENT,
+    Trigger.DENY: StopCause.DENIED,
+    Trigger.DECLINE: StopCause.DECLINED,
+    Trigger.EXPIRE: StopCause.ASK_EXPIRED,
 }
 #: Triggers in which somebody says something; they make the history.
 _SAID: Final = _ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
@@ -107,7 +107,7 @@ class Projection:
         self._artifacts: dict[str, Json] = {}
         self._result: Json | None = None
         #: Why the task stops or stopped; None unless it was told to.
-        self._cause: str | None = None
+        self._cause: StopCause | None = None
         self._code: str | None = None
         self._note: str | None = None
         self._abandoned = False
@@ -224,7 +224,8 @@ class Projection:
             case Trigger.FAIL | Trigger.REJECT | Trigger.RETRY:
                 self._code, self._note = data["code"], data["message"]
             case _ if event.dest is Phase.CANCELLING or event.dest in OVER:
-                self._cause = self._code = _cause(event)
+                self._cause = _cause(event)
+                self._code = None if self._cause is None else self._cause.value
                 self._note = data.get("reason")
             case _:
                 self._code = self._note = None
@@ -333,22 +334,9 @@ def task_json(
     return shown.task_json(history_length=history_length, with_artifacts=with_artifacts)
 
 
-def task_of(
-    events: Iterable[Event], *, history_length: int | None = None, with_artifacts: bool = True
-) -> Task:
+def task_of(events: Iterable[Event]) -> Task:
     """As `task_json`, as protobuf."""
-    shown = task_json(events, history_length=history_length, with_artifacts=with_artifacts)
-    return ParseDict(shown, Task())
-
-
-def updates_of(events: Sequence[Event], *, after: int) -> list[Update]:
-    """What a stream shows of the events with a greater number than `after`.
-
-    `events` is the whole log: an update tells what is open and what the state is, which
-    the events before it decide.
-    """
-    projection = Projection(events[:after])
-    return [update for event in events[after:] for update in projection.updates(event)]
+    return ParseDict(task_json(events), Task())
 
 
 def update_of(shown: Json) -> Update:
@@ -372,8 +360,9 @@ def shows_status(event: Event) -> bool:
     return event.trigger not in _QUIET
 
 
-def _cause(event: Event) -> str | None:
+def _cause(event: Event) -> StopCause | None:
     """Why the task stops; None: it completed."""
     if event.trigger is Trigger.OVERRUN:
-        return "run_deadline" if event.data["timer"] == "run" else "task_deadline"
+        is_run = event.data["timer"] == "run"
+        return StopCause.RUN_DEADLINE if is_run else StopCause.TASK_DEADLINE
     return _CAUSES.get(event.trigger)

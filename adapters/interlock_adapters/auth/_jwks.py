@@ -58,7 +58,7 @@ def keys_of(said: object) -> tuple[PyJWK, ...]:
         raise ValueError("an object with an array `keys` is accepted")  # noqa: TRY004
     found: list[PyJWK] = []
     for key in map(_object, cast("list[object]", listed)[:KEYS_MAX]):
-        if key.get("kty") not in {"RSA", "EC", "OKP"} or key.get("use", "sig") != "sig":
+        if str(key.get("kty")) not in {"RSA", "EC", "OKP"} or key.get("use", "sig") != "sig":
             continue
         if "d" in key:
             continue  # Whoever can read the set can sign with it.
@@ -153,9 +153,13 @@ class Jwks:
         self._keys, self._fetched_at = keys, self._now()
 
     async def _get_keys(self) -> object:
-        # A client per fetch: there are few, and none has to be closed at the end.
+        # A client per fetch: there are few, and none has to be closed at the end.  What is not
+        # over TLS is on this machine: there a proxy of the environment could say anything.
         async with httpx.AsyncClient(
-            transport=self._transport, follow_redirects=False, timeout=FETCH_S
+            transport=self._transport,
+            mounts={"http://": None},
+            follow_redirects=False,
+            timeout=FETCH_S,
         ) as http:
             if self._url is None:
                 # Kept once it is known: where keys are changes less often than they do.

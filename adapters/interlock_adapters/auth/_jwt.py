@@ -97,7 +97,8 @@ class Jwt:
                 )
         except ValueError as error:
             raise InvalidInput([f"tokens of {settings.issuer!r:.200}: {error}"]) from None
-        self._roles: Final = settings.roles or {role.value: role for role in Role}
+        ours = {role.value: role for role in Role}
+        self._roles: Final = ours if settings.roles is None else settings.roles
 
     @property
     def schemes(self) -> Mapping[str, JsonObject]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from interlock import LIFECYCLE, Lifecycle
-from interlock._transitions import Row
+from interlock.lifecycle import Row
 from interlock.testing.model import ModelReport, Violation, check_model
 from interlock_adapters.cli import _serve as cli_serve
 from interlock_adapters.cli._common import FAILED, MISUSED, OK, NotFound, complain, count

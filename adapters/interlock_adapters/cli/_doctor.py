@@ -6,10 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from interlock import Examination
-
-_DAY_S = 86_400.0
-_HOUR_S = 3_600.0
-_MINUTE_S = 60.0
+from interlock_adapters.cli._words import clean, left, span
 
 
 def as_json(found: Examination) -> str:
@@ -47,7 +44,7 @@ def _for_a_person(found: Examination, now: float) -> Iterator[str]:
     yield from _listed(
         "waiting for an operator (interlock resume TASK_ID --again, --skip or --from-scratch)",
         found.for_operator.count,
-        (f"{q.task_id}  for {_span(now - q.asked_at)}" for q in found.for_operator.named),
+        (f"{q.task_id}  for {span(now - q.asked_at)}" for q in found.for_operator.named),
     )
     yield from _listed(
         "asking a person whether an interrupted call was done",
@@ -65,12 +62,12 @@ def _to_know(found: Examination, now: float) -> Iterator[str]:
     yield from _listed(
         "waiting, the longest first",
         found.waiting,
-        (f"{q.task_id}  {q.key}, for {_span(now - q.asked_at)}" for q in found.oldest_asks),
+        (f"{q.task_id}  {q.key}, for {span(now - q.asked_at)}" for q in found.oldest_asks),
     )
     yield from _listed(
         "asks that run out next",
         len(found.nearest_deadlines),
-        (f"{q.task_id}  {q.key}, {_left(q.due - now)}" for q in found.nearest_deadlines),
+        (f"{q.task_id}  {q.key}, {left(q.due - now)}" for q in found.nearest_deadlines),
     )
     yield from _listed(
         "with calls in flight, or in doubt if nothing runs them",
@@ -101,21 +98,10 @@ def _listed(title: str, count: int, lines: Iterable[str]) -> Iterator[str]:
     shown = list(lines)
     yield ""
     yield f"{title}: {count}"
-    yield from (f"  {line}" for line in shown)
+    # Agents choose the keys of what they ask, and clients the names of their watches.
+    yield from (f"  {clean(line)}" for line in shown)
     if count > len(shown):
         yield f"  and {count - len(shown)} more"
-
-
-def _span(seconds: float) -> str:
-    """A length of time, as exact as anybody needs it."""
-    for unit_s, name in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
-        if seconds >= unit_s:
-            return f"{seconds / unit_s:.1f} {name}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def _left(seconds: float) -> str:
-    return f"in {_span(seconds)}" if seconds >= 0 else f"{_span(-seconds)} ago"
 
 
 def _time(at: float) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Final, TypeAlias
 
 from interlock import Lifecycle, diagram
@@ -152,15 +153,10 @@ def run(options: argparse.Namespace) -> int:
     """Fuzz and say what came of it: 0 all held, 1 something did not or is under, 2 misused."""
     where: str = options.target
     try:
-        module, found = module_and_object(where)
-        target = Target.of(found)
-        lifecycle = target.lifecycle
+        module, target = target_named(where)
     except NotFound as error:
         return complain(str(error), MISUSED)
-    except InvalidInput as error:
-        return complain(f"{where}: {error}", MISUSED)
-    except Exception as error:  # noqa: BLE001  a factory of the user's own runs here
-        return complain(f"{where} raises {type(error).__name__}: {error}", MISUSED)
+    lifecycle = target.lifecycle
     invariants = invariants_of(module)
     problems: list[str] = []
     try:
@@ -186,13 +182,38 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if report.failures or about.under or problems else OK
 
 
+def target_named(where: str) -> tuple[ModuleType, Target]:
+    """What a command line names as `MODULE:NAME`, made ready to be driven, and its module.
+
+    Raises:
+        NotFound: there is none, or it cannot be driven or made.
+    """
+    module, found = module_and_object(where)
+    try:
+        target = Target.of(found)
+        _ = target.lifecycle  # Which a factory of the user's own makes.
+    except InvalidInput as error:
+        raise NotFound(f"{where}: {error}") from None
+    except Exception as error:
+        raise NotFound(f"{where} raises {type(error).__name__}: {error}") from error
+    return module, target
+
+
 def _fuzzed(
     options: argparse.Namespace,
     target: Target,
     invariants: Sequence[Invariant],
     problems: list[str],
 ) -> Report:
-    """What came of it; why that is not all goes to `problems`."""
+    """What came of it; why that is not all goes to `problems`.
+
+    Raises:
+        InvalidInput: as `fuzz`, or there is nobody whom a fault could meet.
+    """
+    alone = options.faults & REPLICA_FAULTS
+    if alone and options.replicas == 1 and options.store is None:
+        named = " and ".join(sorted(alone))
+        raise InvalidInput([f"{named}: accepted with --replicas 2 or more"])
     runs: int | None = options.runs
     for_s: float | None = options.for_s
     if options.replay is not None:
@@ -313,8 +334,8 @@ def _faults(text: str) -> frozenset[str]:
     if text in {"none", "all"}:
         return ALL_FAULTS if text == "all" else frozenset()
     named = frozenset(text.split(","))
-    if unknown := sorted(named - ALL_FAULTS):
-        known = ", ".join(["none", "all", *sorted(ALL_FAULTS)])
+    if unknown := sorted(named - ALL_FAULTS - REPLICA_FAULTS):
+        known = ", ".join(["none", "all", *sorted(ALL_FAULTS), *sorted(REPLICA_FAULTS)])
         raise argparse.ArgumentTypeError(f"no fault is called {unknown[0]!r}; there is {known}")
     return named
 

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 from interlock import stored_log
-from interlock.errors import InvalidInput, StoreError, UnknownTask
+from interlock.errors import StoreError, UnknownTask
 from interlock.testing.fuzz._record import name_of_test, recorded_test
-from interlock.testing.fuzz._target import Target
 from interlock_adapters.cli._common import (
     FAILED,
     MISUSED,
@@ -17,7 +16,7 @@ from interlock_adapters.cli._common import (
     complain,
     sqlite_path,
 )
-from interlock_adapters.cli._found import module_and_object
+from interlock_adapters.cli._fuzz import target_named
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +48,9 @@ def run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     try:
         # It also makes the phases of a lifecycle of one's own known, which the log may have.
-        _, found = module_and_object(options.agent)
-        Target.of(found)
+        target_named(options.agent)
     except NotFound as error:
         return complain(str(error), MISUSED)
-    except InvalidInput as error:
-        return complain(f"{options.agent}: {error}", MISUSED)
     try:
         log = stored_log(options.store, options.task)
     except (StoreError, UnknownTask) as error:

@@ -322,6 +322,7 @@ def _complain_each(problems: Sequence[str]) -> int:
 
 
 def without_extra(missing: ModuleNotFoundError) -> int:
+    """Say which extra would bring what is missing; a module of ours that is missing is a bug."""
     if (missing.name or "").partition(".")[0] in {"interlock", "interlock_adapters"}:
         raise missing
     return complain(

@@ -34,11 +34,11 @@ from interlock_adapters.cli._tasks_store import StoreDesk
 from interlock_adapters.cli._tasks_text import (
     Bar,
     ask_lines,
-    clean,
     columns_of,
     task_text,
     tasks_text,
 )
+from interlock_adapters.cli._words import clean
 
 #: Makes a command: its name, what runs it, what it does in a few words.
 Command: TypeAlias = Callable[
@@ -356,7 +356,8 @@ def _open_ask(desk: Desk, options: argparse.Namespace, *, kind: str) -> Json:
     """The ask that is meant.
 
     Raises:
-        DeskError: it is not there, or it is not clear which is meant.
+        DeskError: it is not there.
+        _Misused: it is not clear which is meant.
     """
     task = desk.task(options.task)
     wanted = "a value" if kind == "input" else "a decision"
@@ -378,16 +379,15 @@ def _open_ask(desk: Desk, options: argparse.Namespace, *, kind: str) -> Json:
 
 
 def _read(text: str, what: str, hint: str) -> Any:  # noqa: ANN401  JSON
-    def refused(constant: str) -> float:
-        raise ValueError(constant)
+    def finite(number: str) -> float:
+        if not math.isfinite(value := float(number)):
+            raise _Misused(f"{what} has {number} in it; numbers up to 1.7e308 are accepted")
+        return value
 
     try:
-        value = json.loads(text, parse_constant=refused)
+        return json.loads(text, parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError):
         raise _Misused(f"{what} is no JSON; {hint}, as '{{\"euro\": 5}}'") from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _Misused(f"{what} is beyond all numbers of JSON")
-    return value
 
 
 def _json(said: Json) -> int:

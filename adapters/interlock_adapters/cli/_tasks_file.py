@@ -22,6 +22,7 @@ from interlock import (
     OpenAsk,
     Phase,
     SqliteStore,
+    Store,
     SystemClock,
     TaskPage,
     TaskQuery,
@@ -35,8 +36,8 @@ from interlock import (
 )
 from interlock import _sqlite_reader as reading
 from interlock._sqlite_doctor import existing, looking_at
-from interlock._store import Store, whole_log
 from interlock.errors import EngineError, StoreCorrupt, StoreLocked, UnknownTask
+from interlock.stores import whole_log
 from interlock_adapters._callers.access import is_for_operator
 from interlock_adapters._callers.principal import Role
 from interlock_adapters._shown.tasks import task_detail, task_shown
@@ -255,11 +256,13 @@ def _left_out(_error: StoreCorrupt) -> None:
 
 
 def is_whole(text: str) -> bool:
+    """Whether it can be the id of a task: not empty, and no half of a character in it."""
     with suppress(UnicodeEncodeError):
         return bool(text.encode())
     return False
 
 
 def as_json(shown: Any) -> Json:  # noqa: ANN401  a model
+    """What the management API would answer with."""
     made: Json = shown.model_dump(mode="json", by_alias=True)
     return made

@@ -34,9 +34,14 @@ def server_url(text: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-        raise ValueError("an address is accepted, as http://127.0.0.1:8000")
+    accepted = "an address is accepted, as http://127.0.0.1:8000"
+    try:
+        parts = urlsplit(text)
+        is_one = parts.port != 0 and httpx.URL(text).is_absolute_url
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError(accepted) from None
+    if not is_one or parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise ValueError(accepted)
     if "@" in parts.netloc:
         raise ValueError(f"a token goes into {TOKEN} or --token-file, never into the address")
     path = parts.path.rstrip("/")
@@ -90,7 +95,11 @@ class ServerDesk:
             headers["authorization"] = f"Bearer {token}"
         self._has_token: Final = bool(token)
         self._where: Final = f"{parts.scheme}://{parts.netloc}"
-        self._http: Final = httpx.Client(base_url=url, headers=headers, timeout=ANSWER_S)
+        # A proxy of the environment has no business with what stays on this machine.
+        is_far = parts.hostname not in LOOPBACK
+        self._http: Final = httpx.Client(
+            base_url=url, headers=headers, timeout=ANSWER_S, trust_env=is_far
+        )
 
     def tasks(self, wanted: Wanted) -> Json:
         """See `Desk.tasks`."""

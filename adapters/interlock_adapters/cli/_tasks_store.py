@@ -12,14 +12,15 @@ from urllib.parse import parse_qsl, urlencode
 
 from interlock import Clock, Lifecycle, Store, TaskPage, TaskQuery, TaskView
 from interlock._engine import store_at
-from interlock._store import whole_log
 from interlock.errors import UnknownTask
-from interlock.stores import SharedStore, shared
+from interlock.stores import SharedStore, shared, whole_log
 from interlock_adapters._shown.config import without_secrets
 from interlock_adapters.cli._tasks_desk import DeskError
 from interlock_adapters.cli._tasks_file import OwnDesk, Told, is_whole
 
 V = TypeVar("V")
+
+_POSTGRES: Final = frozenset({"postgres", "postgresql"})
 
 
 class StoreDesk(OwnDesk):
@@ -81,6 +82,11 @@ def opened_by_none(url: str) -> SharedStore:
         ModuleNotFoundError: what it needs is not installed.
     """
     with Told():
+        if url.partition("://")[0] in _POSTGRES:
+            from interlock_adapters.postgres import PostgresStore  # noqa: PLC0415  of an extra
+
+            # Opened by a name with a slip in it, a new one would be made.
+            return PostgresStore(url, create=False)
         store = store_at(_without_handlers(url))
     if not shared(store):
         raise DeskError(f"{without_secrets(url)} is no store that processes share")

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TextIO
 
-from interlock_adapters.cli._doctor import _span as span
 from interlock_adapters.cli._tasks_desk import Json
+from interlock_adapters.cli._words import clean, left, span
 
 _DOTS: Final = "…"
 #: Columns between two cells.
@@ -22,11 +22,6 @@ _NARROW: Final = 6
 _WIDE: Final = frozenset("WF")
 #: Characters of a bar.
 _BAR: Final = 24
-
-
-def clean(text: str) -> str:
-    """Text of somebody else's on one line."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else "\ufffd" for c in text)
 
 
 def width_of(text: str) -> int:
@@ -111,7 +106,7 @@ def task_text(task: Json, *, now: float, events: Sequence[Json] = ()) -> str:
 
 
 def _head(task: Json, now: float) -> Iterator[str]:
-    phase = task["phase"] + (f" ({task['code']})" if task["code"] else "")
+    phase = task["phase"] + (f" ({clean(task['code'])})" if task["code"] else "")
     yield f"task      {clean(task['task_id'])}"
     yield f"phase     {phase}, for {span(now - task['updated_at'])}"
     if task["message"]:
@@ -122,7 +117,7 @@ def _head(task: Json, now: float) -> Iterator[str]:
     yield f"context   {clean(task['context_id'])}"
     yield f"created   {_time(task['created_at'])}, attempt {task['attempt']}, event {task['seq']}"
     if task["due"] is not None:
-        yield f"due       {_time(task['due'])}, {_left(task['due'] - now)}"
+        yield f"due       {_time(task['due'])}, {left(task['due'] - now)}"
     yield f"input     {_parts(task['input'])}"
     can = dict.fromkeys(possible["trigger"] for possible in task["can"])
     yield f"can       {', '.join(can) or 'nothing'}"
@@ -150,7 +145,7 @@ def ask_lines(ask: Json, *, now: float) -> Iterator[str]:
         yield f"  schema     {clean(json.dumps(ask['schema'], ensure_ascii=False))}"
     if ask["approvers"]:
         yield f"  approvers  {clean(', '.join(ask['approvers']))}"
-    yield f"  until      {_time(ask['due'])}, {_left(ask['due'] - now)}; then {ask['on_expire']}"
+    yield f"  until      {_time(ask['due'])}, {left(ask['due'] - now)}; then {ask['on_expire']}"
 
 
 def _made(task: Json) -> Iterator[str]:
@@ -203,10 +198,6 @@ def _pretty(value: Any) -> list[str]:  # noqa: ANN401  JSON
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _left(seconds: float) -> str:
-    return f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"
 
 
 class Bar:

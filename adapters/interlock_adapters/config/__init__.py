@@ -32,7 +32,6 @@ from interlock_adapters.config._parts import (
     AgentLike,
     FacesConfig,
     GrpcConfig,
-    LogConfig,
     McpFaceConfig,
     McpSourceConfig,
     McpToolConfig,
@@ -42,10 +41,9 @@ from interlock_adapters.config._parts import (
     PostgresConfig,
     PushConfig,
     RetryConfig,
-    ServerConfig,
     SkillConfig,
-    TelemetryConfig,
 )
+from interlock_adapters.config._server import LogConfig, ServerConfig, TelemetryConfig
 
 __all__ = [
     "A2AConfig",

@@ -73,4 +73,4 @@ class AuthConfig(Setting):
 
 
 class QuotaConfig(Setting, QuotaSettings):
-    """How much may be called: see `interlock_adapters.auth.QuotaSettings`."""
+    """How much may be called: see `QuotaSettings`, whose fields it has."""

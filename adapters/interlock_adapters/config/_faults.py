@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from interlock import JsonValue, Policy
 from interlock_adapters._yaml import Document, Path
-from interlock_adapters.policies import _problems as rule_problems
+from interlock_adapters.policies import rule_problems
 
 #: What is accepted where pydantic only names a type of Python.
 _ACCEPTED: Final = {
@@ -75,6 +75,7 @@ def _what(fault: ErrorDetails, loc: Path, model: type[BaseModel]) -> str:
 _EXAMPLES: Final = {
     "agent": "a module:name as agent:book, or a definition {model: {id: ...}}",
     "url": "an address as https://shop.example/mcp",
+    "host": "an address to listen on, as 127.0.0.1",
     "api_base": "an address as http://127.0.0.1:11434/v1",
     "store": "'memory:', sqlite:///path/to/file.db or postgresql://host/database",
     "api_key_env": "the name of a variable of the environment, as OPENAI_API_KEY",

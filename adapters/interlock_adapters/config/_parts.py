@@ -30,7 +30,7 @@ INSTRUCTIONS_CHARS_MAX: Final = 65_536
 
 _Word: TypeAlias = Annotated[str, Field(min_length=1)]
 _Seconds: TypeAlias = Annotated[float, Field(gt=0)]
-_Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
+Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
 _HttpUrl: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
 _Header: TypeAlias = Annotated[str, Field(pattern=r"^[0-9A-Za-z!#$%&'*+.^_`|~-]+$")]
 _EnvName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -192,7 +192,7 @@ class GrpcConfig(Setting):
     """A port for A2A over gRPC."""
 
     host: _Word = "127.0.0.1"
-    port: _Port = 50_051
+    port: Port = 50_051
     #: As clients reach it; None is `host:port`.
     url: _Word | None = None
     #: Files of a certificate and its key; without them it speaks plain text.
@@ -211,7 +211,7 @@ class PushConfig(Setting):
 
     allow_http: bool = False
     allow_private_targets: bool = False
-    ports: frozenset[_Port] | None = None
+    ports: frozenset[Port] | None = None
     timeout_s: _Seconds = 10.0
     connect_s: _Seconds = 5.0
     signing_keys: tuple[SecretStr, ...] = ()
@@ -327,7 +327,7 @@ class FacesConfig(Setting):
 class PostgresConfig(Setting):
     """A process on a PostgreSQL server that others may share: see `PostgresStore`."""
 
-    #: That this process has at most, besides two to listen with.
+    #: That this process has at most, besides one to listen with and one to show that it lives.
     connections: int = Field(default=10, ge=1)
     #: How long a request waits for a server that is away.
     patience_s: float = Field(default=10.0, ge=0)
@@ -341,47 +341,3 @@ class PostgresConfig(Setting):
         if self.dead_after_s <= 2 * self.heartbeat_s:
             raise ValueError("a dead_after_s of more than twice heartbeat_s is accepted")
         return self
-
-
-# --- how it runs -----------------------------------------------------------------------------
-
-
-class LogConfig(Setting):
-    """What is written about what happens."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    #: One JSON object for each line.
-    json_lines: bool = Field(default=False, alias="json")
-
-
-class TelemetryConfig(Setting):
-    """Spans and metrics through OpenTelemetry, if the extra is there."""
-
-    #: Spans and metrics go to whatever the process has set up.
-    on: bool = False
-    #: Metrics at /metrics, for whoever may see all tasks.
-    prometheus: bool = False
-    #: Attributes that Langfuse reads.
-    langfuse: bool = False
-    #: Also what was said: inputs, arguments, results.
-    content: bool = False
-
-
-class ServerConfig(Setting):
-    """Where it listens; the command line may say otherwise."""
-
-    host: _Word = "127.0.0.1"
-    port: _Port = 8000
-    #: As clients reach it; None is `http://host:port`.
-    url: _HttpUrl | None = None
-    #: As for A2A: further names of this server, and sites whose pages may call.
-    allowed_hosts: tuple[_Word, ...] = ()
-    allowed_origins: tuple[_Word, ...] = ()
-    #: Serve other machines although nobody is asked for a credential.
-    dangerously_open_to_everyone: bool = False
-
-    def url_at(self, port: int | None = None) -> str:
-        """As clients reach it, without a slash at the end."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104  what is bound is not what is called
-        named = f"[{host}]" if ":" in host else host
-        return (self.url or f"http://{named}:{self.port if port is None else port}").rstrip("/")

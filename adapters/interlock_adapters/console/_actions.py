@@ -244,7 +244,9 @@ async def policies_posted(visit: Visit) -> Response:
         audit(who, "policy_dropped", rule=rule, version=version)
         return visit.see("/policies", f"The rule is gone; this is version {version}.")
     try:
-        document = json.dumps(rule) + ":\n" + "\n".join(f"  {line}" for line in body.splitlines())
+        # YAML does not take two escapes for one character, as JSON does.
+        named = json.dumps(rule, ensure_ascii=False)
+        document = f"{named}:\n" + "\n".join(f"  {line}" for line in body.splitlines())
         policy = load_policies(document).rules[rule]
         version = policies.set(rule, policy)
     except InvalidInput as error:

@@ -330,12 +330,22 @@ def _json(text: str) -> JsonValue:
     if excess_of(text.encode(errors="replace"), depth_max=DEPTH_MAX, values_max=VALUES_MAX):
         raise _NoValueError(f"it nests deeper than {DEPTH_MAX}, or has over {VALUES_MAX} values")
     try:
-        return cast("JsonValue", json.loads(text, parse_constant=_refused, object_pairs_hook=_once))
+        value = json.loads(
+            text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_once
+        )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise _NoValueError(f"this is no JSON ({where}: {error.msg})") from None
     except (ValueError, RecursionError) as error:
         raise _NoValueError(f"this is no JSON ({error})") from None
+    return cast("JsonValue", value)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NoValueError(f"{text:.40} is more than any number that can be stored")
+    return number
 
 
 def _refused(name: str) -> JsonValue:

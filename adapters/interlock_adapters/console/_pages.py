@@ -192,9 +192,11 @@ async def lifecycle(visit: Visit) -> Response:
 async def lifecycle_parts(visit: Visit) -> dict[str, str]:
     """The picture and the table."""
     counts = await visit.access.counts()
-    look = population(picture_of(visit.console.engine.lifecycle), counts)
+    # There may be tasks that live by another lifecycle.
     shown = [p for p in visit.console.engine.lifecycle.phases if p is not Phase.FINALIZED]
-    rows = [(badge(phase), counts.get(phase, 0)) for phase in shown]
+    here: dict[Phase, int] = {phase: counts.get(phase, 0) for phase in shown}
+    look = population(picture_of(visit.console.engine.lifecycle), here)
+    rows = [(badge(phase), count) for phase, count in here.items()]
     return {
         "population": visit.part(
             "_population", picture=_drawn(visit, look), rows=rows, legend=_LEGEND
@@ -207,17 +209,8 @@ async def lifecycle_parts(visit: Visit) -> dict[str, str]:
 
 async def policies(visit: Visit) -> Response:
     """The rules by which tools are called: for operators and auditors."""
-    need_overseer(visit)
-    return policies_page(visit)
-
-
-def need_overseer(visit: Visit) -> None:
-    """Go on only for who may see how the service is set up.
-
-    Raises:
-        NotAllowed: the principal is neither auditor nor operator of the deployment.
-    """
     visit.access.require_of_service(Role.OPERATOR, Role.AUDITOR)
+    return policies_page(visit)
 
 
 def policies_page(

@@ -11,9 +11,16 @@ from typing import Final
 
 from interlock import LIFECYCLE, Phase, Trigger
 from interlock._changes import unchanged
-from interlock._effects import ArmTimer, Effect, Publish, StartTurn, StopTurn, TimerKind
-from interlock._guards import Guard
-from interlock._transitions import Row
+from interlock.lifecycle import (
+    ArmTimer,
+    Effect,
+    Guard,
+    Publish,
+    Row,
+    StartTurn,
+    StopTurn,
+    TimerKind,
+)
 
 _PHASES_MAX: Final = 6
 _TRIGGERS_MAX: Final = 4

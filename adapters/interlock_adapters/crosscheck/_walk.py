@@ -17,12 +17,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from interlock import Lifecycle, Phase, Signal, TaskRecord, Trigger
 from interlock._changes import Draft, unchanged
-from interlock._guards import Guard
 from interlock._machine import firing
 from interlock._record import Identity, Queued
-from interlock._transitions import Row
 from interlock.diagram._document import Declared, Names, beginning, effect_text, guards_of
 from interlock.errors import GuardRefused, IllegalTrigger
+from interlock.lifecycle import Guard, Row
 from interlock_adapters.crosscheck._signals import begun, signal_for
 
 #: How many steps a walk has at most before another begins: a waiting task could go on for ever.

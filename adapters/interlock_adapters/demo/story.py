@@ -8,6 +8,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
@@ -94,13 +95,24 @@ def _kept(demo: Demo) -> Generator[Path]:
         with tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder:
             yield Path(folder) / "tasks.db"
     else:
-        kept = (
-            Path(tempfile.gettempdir())
-            / f"interlock-demo-{demo.player.name}-of-{getpass.getuser()}"
-        )
-        kept.mkdir(mode=0o700, exist_ok=True)
+        kept = _folder_of_ours(f"interlock-demo-{demo.player.name}-of-{getpass.getuser()}")
         yield kept / "tasks.db"
         shutil.rmtree(kept, ignore_errors=True)  # Not after a failure or a kill: it goes on.
+
+
+def _folder_of_ours(name: str) -> Path:
+    """A folder by a name that can be guessed, where everybody may make some: only if it is ours.
+
+    Raises:
+        DemoFailed: somebody else has made one of that name.
+    """
+    folder = Path(tempfile.gettempdir()) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    there = folder.lstat()
+    is_ours = os.name != "posix" or there.st_uid == os.getuid()
+    if not (stat.S_ISDIR(there.st_mode) and is_ours):
+        raise DemoFailed(f"{folder} is somebody else's; --db PATH keeps the tasks elsewhere")
+    return folder
 
 
 async def _scripted(agent: Remote, teller: Teller, demo: Demo, path: Path) -> list[Journey]:

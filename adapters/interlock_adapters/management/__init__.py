@@ -4,7 +4,7 @@
 
 It is one ASGI application, to be mounted behind `Authentication` (`interlock_adapters.auth`),
 which says who calls.  Everybody sees his own tasks and answers what they ask; roles reach
-further (`_access`).  Errors are problems (RFC 9457) with the engine's code.
+further (`Access`).  Errors are problems (RFC 9457) with the engine's code.
 """
 
 from collections.abc import Mapping

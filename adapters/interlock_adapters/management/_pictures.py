@@ -30,7 +30,7 @@ def pictures_router(lifecycle: Lifecycle) -> APIRouter:
 
     async def drawn(look: Look) -> Response:
         try:
-            # The layout takes a tenth of a second, in which others are served.
+            # The layout takes its time, in which others are served.
             text = await run_in_threadpool(svg, picture, look)
         except GraphvizMissing as error:
             raise UnknownResource(str(error)) from None
@@ -54,7 +54,10 @@ def pictures_router(lifecycle: Lifecycle) -> APIRouter:
     )
     async def draw_population(access: Caller) -> Response:
         """The tasks that the caller sees, counted by phase."""
-        return await drawn(population(picture, await access.counts()))
+        counts = await access.counts()
+        # There may be tasks that live by another lifecycle.
+        drawable = {phase: n for phase, n in counts.items() if phase in lifecycle.phases}
+        return await drawn(population(picture, drawable))
 
     @router.get(
         "/tasks/{task_id}/diagram.svg",
@@ -64,6 +67,11 @@ def pictures_router(lifecycle: Lifecycle) -> APIRouter:
     )
     async def draw_path(access: Caller, task_id: str) -> Response:
         """Its way through the lifecycle, and where it stands."""
-        return await drawn(path_of(picture, await access.events(task_id)))
+        events = await access.events(task_id)
+        try:
+            look = path_of(picture, events)
+        except KeyError:
+            raise UnknownResource("the task went a way that this lifecycle does not have") from None
+        return await drawn(look)
 
     return router

@@ -10,9 +10,8 @@ from typing import Annotated, Final, Protocol, TypeAlias, runtime_checkable
 from fastapi import APIRouter
 from fastapi import Path as InPath
 
-from interlock import Engine, JsonObject, Policies, Policy, Tool, When
+from interlock import Engine, JsonObject, Policies, Policy, SourceState, Tool, When
 from interlock._json import digest
-from interlock._toolbox import SourceState
 from interlock_adapters._shown.models import (
     DecidedShown,
     InstructionsBody,

@@ -1,6 +1,5 @@
 """The MCP face over streamable HTTP, both eras on one URL, and what stands in front of it."""
 
-import ipaddress
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -26,6 +25,7 @@ from starlette.types import Receive as StarletteReceive
 from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
 
+from interlock_adapters._callers.asgi import ELSEWHERE, is_here
 from interlock_adapters._callers.base import Authenticator
 from interlock_adapters._http.asgi import App, Receive, Scope, Send, refuse
 from interlock_adapters._http.front import front
@@ -47,10 +47,6 @@ _METHOD: Final = MCP_METHOD_HEADER.encode()
 _MODERN: Final = frozenset(version.encode() for version in MODERN_PROTOCOL_VERSIONS)
 #: Methods that notify of nothing on their way.
 _PLAIN: Final = frozenset({b"tasks/get", b"tasks/update", b"tasks/cancel"})
-_OPEN: Final = (
-    HTTPStatus.FORBIDDEN,
-    "without authentication only this machine is served; configure auth for others",
-)
 
 
 class McpAuth(NamedTuple):
@@ -202,19 +198,7 @@ class OnlyHere:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and not _is_here(scope.get("client")):
-            await refuse(send, *_OPEN)
+        if scope["type"] == "http" and not is_here(scope):
+            await refuse(send, HTTPStatus.FORBIDDEN, ELSEWHERE)
         else:
             await self._app(scope, receive, send)
-
-
-def _is_here(client: "Sequence[Any] | None") -> bool:
-    """Whether a peer is on this machine; a socket of the file system has no address."""
-    if not client:
-        return True
-    try:
-        address = ipaddress.ip_address(str(client[0]))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

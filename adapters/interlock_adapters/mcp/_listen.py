@@ -1,4 +1,4 @@
-"""`subscriptions/listen` with `taskIds`: how tasks are, as it changes (SEP-2663).
+"""`subscriptions/listen` with `taskIds`: tells how tasks are, whenever that changes (SEP-2663).
 
 Each notification is what `tasks/get` would give.  What else one request listens to is served
 beside it by whoever served that before.

@@ -33,7 +33,7 @@ def token_of(principal: Principal) -> PrincipalToken:
         client_id=principal.owner,
         subject=principal.subject,
         claims={"iss": principal.issuer} if principal.issuer else None,
-        scopes=sorted(role.value for role in principal.roles),
+        scopes=[*principal.role_names],
         principal=principal,
     )
 
@@ -47,7 +47,7 @@ def principal_of_request() -> Principal | None:
 def roles_of_request() -> tuple[str, ...]:
     """The roles in which that acts."""
     principal = principal_of_request()
-    return () if principal is None else tuple(sorted(role.value for role in principal.roles))
+    return () if principal is None else principal.role_names
 
 
 class Adopt:

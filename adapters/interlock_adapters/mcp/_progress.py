@@ -17,7 +17,7 @@ STEP: Final = 0.01
 async def followed(
     engine: Engine, record: TaskRecord, request: Request | None = None
 ) -> AsyncGenerator[TaskRecord]:
-    """The task as it is, whenever all that led there has come by; until it is over.
+    """The task as it is now, and again each time that it has changed, until it is over.
 
     What its agent says of its progress on the way is told to the caller of `request`.
 

@@ -145,6 +145,6 @@ def _call(desk: Desk, server: Server[Any]) -> Handler:
             return await calls.call(request, params, tool)
         if others is not None:
             return await others(request, params)
-        raise MCPError(wire.INVALID_PARAMS, f"there is no tool {params.name!r}")
+        raise MCPError(wire.INVALID_PARAMS, f"there is no tool {params.name!r:.80}")
 
     return called

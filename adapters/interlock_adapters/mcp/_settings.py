@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from interlock.forms import FormLike
 from interlock_adapters._callers.principal import ANONYMOUS, Principal
+from interlock_adapters._http.origin import Host, Origin
 from interlock_adapters.mcp._principal import PrincipalToken
 
 Request: TypeAlias = ServerRequestContext[Any, Any]
@@ -107,8 +108,8 @@ class McpSettings(_Setting):
     #: Where clients reach this server over HTTP.
     url: str = Field(default="http://127.0.0.1:8000", pattern="^https?://")
     #: As for A2A: further names of this server, and sites whose pages may call.
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[Host, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
     #: Bytes and values (members, elements) of one request.
     body_bytes_max: int = Field(default=4 * 1_048_576, ge=1)
     body_values_max: int = Field(default=20_000, ge=1)

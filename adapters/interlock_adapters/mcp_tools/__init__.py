@@ -34,10 +34,11 @@ try:
     from pydantic import ValidationError
 
     from interlock_adapters.mcp_tools._ask import questions_of, responses_of
-    from interlock_adapters.mcp_tools._connections import Connections, McpLimits
+    from interlock_adapters.mcp_tools._connections import Connections
     from interlock_adapters.mcp_tools._content import INLINE_CHARS_MAX, chars_of, result_of
     from interlock_adapters.mcp_tools._http import header_problems, name_problems
     from interlock_adapters.mcp_tools._leg import Answer, Leg
+    from interlock_adapters.mcp_tools._limits import McpLimits
     from interlock_adapters.mcp_tools._remote import Remote, unfinished_of
     from interlock_adapters.mcp_tools._target import (
         MODES,
@@ -328,7 +329,8 @@ def _name_problems(name: str) -> list[str]:
 def _target_problems(target: Target | None, *, has_headers: bool) -> list[str]:
     match target:
         case None:
-            return ["give one of url, command and server"]
+            what = "a command is a list, of a program and its arguments"
+            return [f"give one of url, command and server; {what}"]
         case Address(url):
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:

@@ -10,7 +10,6 @@ import contextvars
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import mcp_types as wire
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from interlock import Clock, Tool
 from interlock.errors import InvalidInput, SourceUnavailable
 from interlock_adapters.mcp_tools._discovery import listed
+from interlock_adapters.mcp_tools._limits import McpLimits
 from interlock_adapters.mcp_tools._link import Link
 from interlock_adapters.mcp_tools._target import Mode, Target
 from interlock_adapters.mcp_tools._wait import limit, pause
@@ -36,28 +36,6 @@ FAREWELL_S: Final = 5.0
 NO_CHANGES_TOLD: Final = frozenset(
     (wire.METHOD_NOT_FOUND, wire.INVALID_REQUEST, wire.INVALID_PARAMS)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class McpLimits:
-    """How often, how long and how much.
-
-    The time of a call is not here: it is its policy's `timeout_s`.
-    """
-
-    #: How often a server is tried before it counts as not there.
-    attempts: int = 5
-    #: Seconds between two tries, doubled from try to try up to the second figure.
-    backoff_first_s: float = 0.5
-    backoff_max_s: float = 30.0
-    #: Seconds for connecting and listing the tools, and for each try of that.
-    connect_s: float = 20.0
-    #: Bytes of one answer of a server.
-    answer_bytes_max: int = 67_108_864
-
-    def backoff_s(self, tried: int) -> float:
-        """How long to wait after so many tries."""
-        return min(self.backoff_first_s * 2.0 ** min(tried - 1, 32), self.backoff_max_s)
 
 
 class Connections:
@@ -131,6 +109,8 @@ class Connections:
             await asyncio.wait(tasks | closing)
         if self._farewells:
             await asyncio.wait(self._farewells)
+        # A chore that was cancelled before its first step has not said so itself.
+        self._listing = self._stale = False
         self._links.clear()
         self.tools = ()
         self.available = False

@@ -16,6 +16,7 @@ from interlock import JsonObject, ToolUse, Unfinished
 from interlock.errors import SourceUnavailable, ToolError
 from interlock_adapters.mcp_tools._ask import questions_of, responses_of
 from interlock_adapters.mcp_tools._connections import FAREWELL_S, LOG, Connections
+from interlock_adapters.mcp_tools._leg import LINE_CHARS_MAX
 from interlock_adapters.mcp_tools._link import Link
 from interlock_adapters.mcp_tools._task import (
     CancelTask,
@@ -146,7 +147,7 @@ class Remote:
         line = " ".join((said or "").split())
         if line and line != self._told:
             self._told = line
-            await self._use.progress(line[:500])
+            await self._use.progress(line[:LINE_CHARS_MAX])
 
     async def _cancel(self) -> None:
         try:

@@ -3,7 +3,7 @@
 The SDK has the hooks for extensions and not this one.  Its status names are used here only.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import mcp_types as wire
 from mcp.client import ClaimContext, ClientExtension, ResultClaim
@@ -11,9 +11,9 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 #: Seconds between two questions how a task is, if the server does not say, and bounds for that.
-POLL_S = 0.5
-POLL_MIN_S = 0.05
-POLL_MAX_S = 60.0
+POLL_S: Final = 0.5
+POLL_MIN_S: Final = 0.05
+POLL_MAX_S: Final = 60.0
 
 
 class _Fields(wire.Result):

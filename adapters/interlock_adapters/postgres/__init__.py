@@ -33,13 +33,19 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from interlock._clock import Clock
-from interlock._event import Event
-from interlock._machine import LIFECYCLE, Lifecycle
-from interlock._phases import Phase
-from interlock._record import TaskRecord
-from interlock._store import Claim, Commit, TaskPage, TaskQuery, Watch
+from interlock import (
+    LIFECYCLE,
+    Clock,
+    Event,
+    Lifecycle,
+    Phase,
+    TaskPage,
+    TaskQuery,
+    TaskRecord,
+    Watch,
+)
 from interlock.errors import InvalidInput, StoreCorrupt, StoreError
+from interlock.stores import Claim, Commit
 from interlock_adapters.postgres import _reader as reading
 from interlock_adapters.postgres import _verify as verifying
 
@@ -122,6 +128,7 @@ class PostgresStore:
         url: str,
         *,
         schema: str = "interlock",
+        create: bool = True,
         connections: int = 10,
         patience_s: float = 10.0,
         decide_s: float = 600.0,
@@ -132,7 +139,8 @@ class PostgresStore:
 
         Args:
             url: as libpq knows it, such as "postgresql://user:password@host:5432/database".
-            schema: all tables lie in it; made if it is not there.
+            schema: all tables lie in it.
+            create: whether it is made if it is not there; otherwise it has to be.
             connections: that this process has at most, besides one to listen with and one to
                 show that it lives.
             patience_s: seconds for which a request waits for a server that is away.
@@ -156,6 +164,7 @@ class PostgresStore:
             )
             raise InvalidInput([why])
         self._place: Final = Place.of(url, schema)
+        self._create: Final = create
         self._connections: Final = connections
         self._patience_s: Final = patience_s
         self._decide_s: Final = decide_s
@@ -190,7 +199,8 @@ class PostgresStore:
 
         Raises:
             StoreTooNew: a newer version of this package, or of procrastinate, made the schema.
-            StoreError: the server is not there, or will not have it.
+            StoreError: the server is not there, or will not have it; or there are no tables, and
+                none are to be made.
         """
         if self._session is not None:
             raise StoreError(f"{self._place.shown} is open already")
@@ -198,7 +208,7 @@ class PostgresStore:
             await asyncio.shield(self._closing)
         pool = Pool(self._place, self._connections)
         try:
-            await migrate(pool)
+            await migrate(pool, create=self._create)
             await self._clock.measure(pool)
         except BaseException:
             await pool.close()

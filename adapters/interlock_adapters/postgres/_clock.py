@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from interlock._clock import Alarm
+from interlock import Alarm
 from interlock.errors import StoreError
 from interlock_adapters.postgres._pool import Connection, Pool
 
@@ -163,7 +163,7 @@ class Hints:
     def _heard(self, said: str) -> None:
         try:
             sender, *task_ids = json.loads(said)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             return  # Anybody may notify anything.
         for task_id in task_ids:
             if sender != self._sender and self.hint is not None and isinstance(task_id, str):

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, LiteralString, TypeAlias
 
-from interlock._event import Event
-from interlock._phases import Phase
-from interlock._record import TaskRecord
+from interlock import Event, Phase, TaskPage, TaskQuery, TaskRecord, Watch
 from interlock._sqlite_rows import event_of, record_of, watch_of
-from interlock._store import Claim, TaskPage, TaskQuery, Watch
 from interlock.errors import StoreCorrupt
+from interlock.stores import Claim
 from interlock_adapters.postgres._pool import Connection
 
 Row: TypeAlias = tuple[Any, ...]
@@ -57,7 +55,7 @@ class Notes:
 
 
 def key(text: str) -> bytes:
-    """A name as it is kept; one that no store can hold is that of nothing."""
+    """A name as it is kept; one with half a character, which no store holds, finds nothing."""
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from interlock.errors import StoreError, StoreTooNew
-from interlock_adapters.postgres._pool import Connection, Pool, Unreachable
+from interlock_adapters.postgres._pool import Connection, Place, Pool, Unreachable
 
 #: Seconds that a migration may take, and the wait for somebody else's.
 MIGRATION_S: Final = 600.0
@@ -276,19 +276,20 @@ def _queue_schema() -> bytes:
     return whole.encode()
 
 
-async def migrate(pool: Pool) -> None:
+async def migrate(pool: Pool, *, create: bool) -> None:
     """Bring the schema up to date; does nothing where it is.
 
     Raises:
         StoreTooNew: a newer version of this package, or of procrastinate, made it.
-        StoreError: it cannot be done; nothing was changed.
+        StoreError: it cannot be done, or it is not there and is not to be made; nothing was
+            changed.
     """
     queue = await asyncio.to_thread(_queue_migrations)
     db = await pool.connect()
     try:
         async with asyncio.timeout(MIGRATION_S):
             if not await _is_current(db, pool.place.schema, queue):
-                await _migrate(db, pool.place.schema, queue)
+                await _migrate(db, pool.place, queue, create=create)
     except StoreError:
         raise
     except (psycopg.Error, OSError, TimeoutError) as error:
@@ -336,8 +337,9 @@ async def _is_current(db: Connection, schema: str, queue: dict[str, bytes]) -> b
     return (ours, queues) == (len(MIGRATIONS), newest)
 
 
-async def _migrate(db: Connection, schema: str, queue: dict[str, bytes]) -> None:
+async def _migrate(db: Connection, place: Place, queue: dict[str, bytes], *, create: bool) -> None:
     """Take the lock, look again, and do the rest, all of it or nothing."""
+    schema = place.schema
     name = sql.Identifier(schema)
     async with db.transaction():
         await db.execute("SET LOCAL statement_timeout = 0")
@@ -351,6 +353,8 @@ async def _migrate(db: Connection, schema: str, queue: dict[str, bytes]) -> None
             return  # Somebody else did it meanwhile.
         there = await _versions(db, schema)
         if there is None:
+            if not create:
+                raise StoreError(f"{place.shown}: there are no tasks in its schema {schema!r}")
             row = await db.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
             if not row.rowcount:
                 await db.execute(sql.SQL("CREATE SCHEMA {}").format(name))

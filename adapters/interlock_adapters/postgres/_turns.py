@@ -24,11 +24,11 @@ import procrastinate
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
+from interlock import TaskRecord
 from interlock._phases import AT_WORK
-from interlock._record import Queued, TaskRecord
-from interlock._shared import RunTurn
-from interlock._store import TurnWanted
+from interlock._record import Queued
 from interlock.errors import StoreCorrupt, StoreError
+from interlock.stores import RunTurn, TurnWanted
 from interlock_adapters.postgres import _reader as reading
 from interlock_adapters.postgres._clock import Hints, ServerClock
 from interlock_adapters.postgres._pool import Connection, Pool, Raised, Unreachable
@@ -50,7 +50,8 @@ AGAIN_S: Final = 1.0
 WANT_AGAIN_S: Final = 60.0
 #: Seconds without a sign after which a worker that has no job is forgotten.
 _FORGET_S: Final = 3_600.0
-#: So long a side task of procrastinate's waits whose work is done here.
+#: Seconds between two runs of a side task of procrastinate's that is not wanted: its work is done
+#: here.
 _NEVER_S: Final = 1e9
 _TASKS_AT_ONCE: Final = 500
 
@@ -114,6 +115,8 @@ class PostgresTurns:
         #: After it, what the server does not answer is given up.
         self._give_up_at = float("inf")
         self._suspects: frozenset[int] = frozenset()
+        #: Tasks at work that cannot be read, so that each is told of once.
+        self._notes: Final = Notes()
         #: Who this process is for procrastinate.
         self.worker_id: int = 0
         #: Jobs that are out here.
@@ -439,7 +442,7 @@ class PostgresTurns:
             start = after
 
             async def at_work(db: Connection, start: str = start) -> list[TaskRecord]:
-                return await reading.unfinished(db, Notes(), start, _TASKS_AT_ONCE)
+                return await reading.unfinished(db, self._notes, start, _TASKS_AT_ONCE)
 
             records = await self._pool.once(at_work, "tasks at work cannot be read")
             await self._want(

@@ -9,13 +9,11 @@ the database are the server's own business (`pg_amcheck`, `pg_checksums`).
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from interlock._event import Event
-from interlock._machine import Lifecycle
-from interlock._record import TaskRecord
+from interlock import Event, Lifecycle, TaskRecord
 from interlock._sqlite_rows import event_of, record_of, watch_of
 from interlock._sqlite_verify import claim_findings, record_findings
-from interlock._store import findings
 from interlock.errors import StoreCorrupt
+from interlock.stores import findings
 from interlock_adapters.postgres._pool import Connection
 from interlock_adapters.postgres._reader import (
     EVENT_COLUMNS,
@@ -26,8 +24,10 @@ from interlock_adapters.postgres._reader import (
 )
 from interlock_adapters.postgres._writer import chain_after, chain_before, task_row
 
-#: Tasks looked at with one statement; then others get their turn.
+#: Tasks looked at in one go, unless they have more events than that: an answer is waited for
+#: only so long (`_pool.ANSWER_S`), and others want the event loop.
 TASKS_AT_ONCE: Final = 100
+EVENTS_AT_ONCE: Final = 5_000
 
 
 async def task_findings(
@@ -35,6 +35,8 @@ async def task_findings(
 ) -> tuple[list[str], int | None]:
     """What is wrong with the next tasks, and the row of the last of them; None is the end."""
     found: list[str] = []
+    last: int | None = None
+    events_left = EVENTS_AT_ONCE
     async with db.transaction():
         # All that is read of a task is of one moment, however much is committed meanwhile.
         await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -59,7 +61,11 @@ async def task_findings(
                 )
                 found += _findings(chain, columns, snapshot, events, lifecycle)
                 found += _beside(text(columns[0]), snapshot, events, claims, watches)
-    return found, tasks[-1][0] if tasks else None
+                last = n
+                events_left -= len(events)
+                if events_left <= 0:
+                    break
+    return found, last
 
 
 def _findings(

@@ -17,10 +17,10 @@ from typing import Any, Final, LiteralString
 import psycopg
 from pydantic_core import to_json
 
-from interlock._record import TaskRecord
+from interlock import TaskRecord, Watch
 from interlock._sqlite_rows import chained, event_row, same_json, unicode, watch_row
-from interlock._store import Claim, Commit, TokenTaken, TurnWanted, Watch
 from interlock.errors import Conflict, StoreError, Unstorable
+from interlock.stores import Claim, Commit, TokenTaken, TurnWanted
 from interlock_adapters.postgres import _reader as reading
 from interlock_adapters.postgres._pool import Connection, Pool, Unreachable
 from interlock_adapters.postgres._reader import Row

@@ -29,7 +29,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from interlock import Clock, Engine, Phase, SystemClock
+from interlock import Clock, Phase, SystemClock
 from interlock._engine import store_at
 from interlock.errors import Conflict, StoreError, Unstorable
 from interlock.lifecycle import LIFECYCLE, Event, Lifecycle, TaskRecord
@@ -60,7 +60,7 @@ except ModuleNotFoundError as _missing:
         name=_missing.name,
     ) from _missing
 
-__all__ = ["RestateStore", "worker"]
+__all__ = ["RestateStore"]
 
 #: Seconds that a store which closes waits for commits that are on their way.
 _CLOSING_S: Final = 30.0
@@ -354,16 +354,3 @@ class RestateStore:
     async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """See `Store.verify`: it is the projection that is checked."""
         return await self.projection.verify(lifecycle)
-
-
-async def worker(engine: Engine, until: asyncio.Event) -> None:
-    """Serve the handlers and take turns with an engine whose store is a `RestateStore`.
-
-    It opens the engine, and closes it when `until` is set: what can rest soon does, the rest is
-    handed to other workers (`Limits.drain_s`).
-
-    Raises:
-        StoreError: as for `RestateStore.open`.
-    """
-    async with engine:
-        await until.wait()

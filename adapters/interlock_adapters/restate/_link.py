@@ -1,7 +1,6 @@
 """The way to a Restate server: calls to objects, and what is asked of its administration."""
 
 import asyncio
-import json
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -126,7 +125,7 @@ class Link:
                 f"{self._admin}/query", json={"query": sql}, headers=headers
             )
             rows: list[dict[str, Any]] = response.json()["rows"]
-        except (httpx.HTTPError, json.JSONDecodeError, KeyError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             kind = type(error).__name__
             raise StoreError(f"the administration of Restate does not answer ({kind})") from None
         return rows

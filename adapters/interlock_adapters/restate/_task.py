@@ -7,7 +7,7 @@ writes the projection and sends what is to be done then.  An answer means that a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -39,7 +39,8 @@ from interlock_adapters.restate._wire import (
 )
 
 _HEAD: Final = "head"
-#: Deadlines that passed longer ago than that, in seconds, are by another clock than the store's.
+#: A deadline that passed longer ago than so many seconds was set by another clock than the store's:
+#: nobody comes back for it, or it would be over and over.
 _LATE_S: Final = 3_600.0
 _DONE: Final = {"is": "done"}
 _CONFLICT: Final = {"is": "conflict"}
@@ -247,7 +248,7 @@ class _Writing:
             # It was written, and whoever did so died before Restate knew.
         except TokenTaken:
             # Restate knows better who has a token: of this task all else is kept.
-            await self._host.projection.commit(Commit(commit.record, commit.events))
+            await self._host.projection.commit(replace(commit, claims=()))
         self._host.tell(self._task_id)
         return None
 

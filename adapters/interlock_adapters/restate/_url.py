@@ -113,7 +113,8 @@ def _seconds(said: dict[str, str], name: str, default: float) -> float:
     except ValueError:
         value = math.nan
     if not 0.5 <= value <= 86_400.0:  # noqa: PLR2004  said below
-        raise InvalidInput([f"{name} in the store's URL is not a number of seconds from 0.5 on"])
+        accepted = "0.5 to 86400 seconds are accepted"
+        raise InvalidInput([f"{name} in the store's URL is no such time; {accepted}"])
     return value
 
 
@@ -135,7 +136,8 @@ def _address(value: str) -> tuple[str, int]:
 
 def _namespace(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", value):
-        raise InvalidInput(["namespace in the store's URL is not a word of letters and digits"])
+        accepted = "a letter and up to 63 further letters, digits and _ are accepted"
+        raise InvalidInput([f"namespace in the store's URL is no such name; {accepted}"])
     return value
 
 

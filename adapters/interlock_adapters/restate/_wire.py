@@ -37,7 +37,7 @@ JSON: Final = Json()
 
 
 def key_of(task_id: str) -> str:
-    """The key of a task's objects: its id, as far as that is made of plain letters."""
+    """The key of a task's objects: its id, percent-encoded as in a URL."""
     return quote(task_id, safe="")
 
 

@@ -31,8 +31,8 @@ try:
     from starlette.responses import JSONResponse
     from starlette.routing import Mount, Route
 
-    from interlock_adapters._callers.asgi_quota import Quotas
     from interlock_adapters._callers.open import refuse_called
+    from interlock_adapters._callers.quota import Quotas
     from interlock_adapters._http.paths import HEALTH, READY
     from interlock_adapters._http.shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
@@ -78,12 +78,15 @@ class Service:
         self.engine: Final = engine
         self.config: Final = config or ServiceConfig()
         self.instructions: Final = instructions
-        self.authenticator: Final = authenticator or authenticator_of(self.config)
+        # Not by its truth: one that is a collection too may be empty.
+        self.authenticator: Final = (
+            authenticator_of(self.config) if authenticator is None else authenticator
+        )
         #: Ends what waits; whoever stops the service without a signal calls its `begin`.
         self.stopping: Final = Stopping()
         self.quotas: Final = Quotas(self.config.quotas)
         #: As clients reach it.
-        self.url: Final = self.config.server.url_at()
+        self.url: Final = self.config.server.public_url
         told = told or Observed()
         counted: Counted | None = None
         if engine.is_replica and told.counted is not None:

@@ -5,11 +5,8 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from interlock import Engine, Lifecycle
-from interlock._agent import Agent
+from interlock import Agent, Engine, Lifecycle
 from interlock.errors import InvalidInput
-from interlock_adapters.cli._common import NotFound
-from interlock_adapters.cli._found import module_and_object
 from interlock_adapters.config import Config, ServiceConfig
 from interlock_adapters.config._parts import (
     INSTRUCTIONS_CHARS_MAX,
@@ -76,6 +73,10 @@ def resolved(config: ServiceConfig, named: object, *place: str | int) -> object:
     """
     if not isinstance(named, str):
         return named
+    # It brings the whole command line along, which a service made of objects does without.
+    from interlock_adapters.cli._common import NotFound  # noqa: PLC0415
+    from interlock_adapters.cli._found import module_and_object  # noqa: PLC0415
+
     beside = str(config.base.resolve())
     if beside not in sys.path:
         sys.path.insert(0, beside)

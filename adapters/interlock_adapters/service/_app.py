@@ -10,7 +10,8 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from interlock import Engine
 from interlock.errors import InvalidInput
-from interlock_adapters._callers.asgi_quota import Quota, Quotas
+from interlock_adapters._callers.asgi_quota import Quota
+from interlock_adapters._callers.quota import Quotas
 from interlock_adapters._http.asgi import App, BodyLimit, Receive, Scope, Send
 from interlock_adapters._http.origin import FrontDoor
 from interlock_adapters._http.paths import CONSOLE, MANAGE, METRICS, WELL_KNOWN

@@ -61,15 +61,27 @@ def authenticator_of(config: ServiceConfig) -> Authenticator:
         except InvalidInput as error:
             problems += [f"{config.at('auth', 'jwt', number)}: {what}" for what in error.problems]
     if auth.custom is not None:
-        custom = resolved(config, auth.custom, "auth", "custom")
-        if not (hasattr(custom, "authenticate") and hasattr(custom, "schemes")):
-            kind = type(custom).__name__
-            wanted = "an object with schemes and authenticate is accepted (auth.Authenticator)"
-            problems.append(f"{config.at('auth', 'custom')}: it is a {kind}; {wanted}")
-        found.append(cast("Authenticator", custom))
+        try:
+            found.append(_custom(config, auth.custom))
+        except InvalidInput as error:
+            problems += error.problems
     if problems:
         raise InvalidInput(problems)
     return found[0] if len(found) == 1 else AnyOf(*found)
+
+
+def _custom(config: ServiceConfig, named: object) -> Authenticator:
+    """The authenticator of one's own.
+
+    Raises:
+        InvalidInput: it cannot be found, or is none.
+    """
+    custom = resolved(config, named, "auth", "custom")
+    if not (hasattr(custom, "authenticate") and hasattr(custom, "schemes")):
+        kind = type(custom).__name__
+        wanted = "an object with schemes and authenticate is accepted (auth.Authenticator)"
+        raise InvalidInput([f"{config.at('auth', 'custom')}: it is a {kind}; {wanted}"])
+    return cast("Authenticator", custom)
 
 
 class FileTokens:

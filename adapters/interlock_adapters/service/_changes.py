@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Final
 
-from interlock import Event, JsonValue, Observer, TaskRecord
-from interlock._observer import CallOutcome, CallSeen, Statistics, TurnOutcome, TurnSeen
+from interlock import CallSeen, Event, JsonValue, Observer, Statistics, TaskRecord, TurnSeen
+from interlock._observer import CallOutcome, TurnOutcome
 
 
 class Changes:

@@ -1,6 +1,7 @@
 """The engine of a configuration: its agent, its tools under their policies, its store."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -141,21 +142,13 @@ def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
     return toolbox
 
 
-class _noted:  # noqa: N801  it reads as a statement
+@contextmanager
+def _noted(problems: list[str]) -> Generator[None]:
     """A block whose faults are collected, so that all of them are told at once."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self._problems: Final = problems
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        """Keep the faults."""
-        if isinstance(error, InvalidInput):
-            self._problems.extend(error.problems)
-            return True
-        return False
+    try:
+        yield
+    except InvalidInput as error:
+        problems.extend(error.problems)
 
 
 def _qualified(source: str, rule: str) -> str:

@@ -20,8 +20,8 @@ FRAMES: Final = frozenset(
         *("tb_next", "func_globals", "func_closure", "func_code"),
     }
 )
-#: Methods that read attributes by names within a text.
-FORMATS: Final = frozenset({"format", "format_map"})
+#: Methods that read attributes by names within a text; the last are those of `string.Formatter`.
+FORMATS: Final = frozenset({"format", "format_map", "vformat", "get_field"})
 
 
 def check_code(code: str) -> None:
@@ -52,7 +52,8 @@ def open_getattr(value: Any, name: str, *default: Any) -> Any:  # noqa: ANN401  
     Raises:
         InterpreterError: it may not.
     """
-    if not isinstance(cast("object", name), str):
-        raise InterpreterError("the name of an attribute is a text")
+    if type(cast("object", name)) is not str:
+        # Nor a text of a class that the code has made: it could say anything of itself.
+        raise InterpreterError("Forbidden: the name of an attribute is a plain text")
     _check(name)
     return getattr(value, name, *default)

@@ -16,6 +16,10 @@ __all__ = ["identifier", "inputs_of", "omissible", "schema_of"]
 TYPES: Final = frozenset({"string", "boolean", "integer", "number", "array", "object", "null"})
 #: How deep references are followed: a schema may refer to itself.
 DEPTH_MAX: Final = 8
+#: Values that references may add to a schema: each of them is in every prompt.  References are
+#: followed less deep where that many would not do: a schema that refers to itself in ten places
+#: has a hundred million of them eight levels down.
+ADDED_MAX: Final = 4_096
 #: Keywords that smolagents reads, in a way of its own, or that refer elsewhere.
 _UNUSED: Final = frozenset({"anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions", "nullable"})
 
@@ -30,8 +34,7 @@ def identifier(name: str) -> str:
 
 def inputs_of(schema: JsonObject) -> dict[str, dict[str, Any]]:
     """The `inputs` of a smolagents tool whose arguments fit the schema."""
-    whole = _inlined(schema, schema, DEPTH_MAX)
-    assert isinstance(whole, dict)
+    whole = _opened(schema)
     properties = cast("dict[str, JsonValue]", whole.get("properties") or {})
     required = cast("Sequence[str]", whole.get("required") or ())
     return {name: _input(said, name in required) for name, said in properties.items()}
@@ -39,7 +42,7 @@ def inputs_of(schema: JsonObject) -> dict[str, dict[str, Any]]:
 
 def omissible(schema: JsonObject) -> frozenset[str]:
     """Arguments that may be left out and may not be null: a model that sends null means neither."""
-    whole = cast("JsonObject", _inlined(schema, schema, DEPTH_MAX))
+    whole = _opened(schema)
     properties = cast("dict[str, JsonValue]", whole.get("properties") or {})
     required = cast("Sequence[str]", whole.get("required") or ())
     return frozenset(
@@ -81,23 +84,53 @@ def _types(said: Mapping[str, JsonValue]) -> list[str]:
     return types
 
 
-def _inlined(value: JsonValue, root: JsonObject, depth: int) -> JsonValue:
-    """The schema with what it refers to in place."""
-    if isinstance(value, list):
-        return [_inlined(each, root, depth) for each in value]
-    if not isinstance(value, dict):
-        return value
-    reference = value.get("$ref")
-    if isinstance(reference, str):
-        others = {name: each for name, each in value.items() if name != "$ref"}
-        if depth == 0:
-            return others
-        target = _referred(reference, root)
-        return _inlined({**target, **others}, root, depth - 1)
-    left_out = ("$defs", "definitions")
-    return {
-        name: _inlined(each, root, depth) for name, each in value.items() if name not in left_out
-    }
+def _opened(schema: JsonObject) -> JsonObject:
+    """The schema with what it refers to in place, as deep as there is room for."""
+    for depth in range(DEPTH_MAX, 0, -1):
+        try:
+            return _Opening(schema, depth).whole()
+        except OverflowError:
+            continue
+    return _Opening(schema, 0).whole()
+
+
+class _Opening:
+    """Puts what a schema refers to in its place."""
+
+    def __init__(self, root: JsonObject, depth: int) -> None:
+        """Follow references from `root` on, so many levels."""
+        self._root: Final = root
+        self._depth: Final = depth
+        self._added = 0
+
+    def whole(self) -> JsonObject:
+        """The schema.
+
+        Raises:
+            OverflowError: more than `ADDED_MAX` values would be added to it.
+        """
+        return cast("JsonObject", self._value(self._root, self._depth))
+
+    def _value(self, value: JsonValue, depth: int) -> JsonValue:
+        if depth < self._depth:
+            self._added += 1
+            if self._added > ADDED_MAX:
+                raise OverflowError
+        if isinstance(value, list):
+            return [self._value(each, depth) for each in value]
+        if not isinstance(value, dict):
+            return value
+        reference = value.get("$ref")
+        if isinstance(reference, str):
+            others = {name: each for name, each in value.items() if name != "$ref"}
+            if depth == 0:
+                return others
+            target = _referred(reference, self._root)
+            return self._value({**target, **others}, depth - 1)
+        left_out = ("$defs", "definitions")
+        return {
+            name: self._value(each, depth) for name, each in value.items() if name not in left_out
+        }
 
 
 def _referred(reference: str, root: JsonObject) -> JsonObject:

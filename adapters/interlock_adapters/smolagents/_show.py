@@ -34,7 +34,6 @@ class Shown:
 
     def __init__(self, seat: Seat) -> None:
         self._seat: Final = seat
-        self._chunks = 0
 
     def text(self) -> None:
         """What the model said, if it was not shown yet."""

@@ -5,7 +5,7 @@ A tool that no run has taken up, or whose run is over, refuses: it fails closed.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 
 from smolagents import Tool as LibraryTool  # type: ignore[import-untyped]  # it has no types
@@ -241,8 +241,9 @@ class Wanted:
     """A call that an agent wants made."""
 
     tool: GatedTool
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
-    key: str = ""
+    arguments: dict[str, Any]
+    #: By which the log knows it (`Seat.call_key`).
+    key: str
 
 
 def made(seat: Seat, wanted: Sequence[Wanted]) -> list[Came]:

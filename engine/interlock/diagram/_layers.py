@@ -196,6 +196,7 @@ def _weight(count: int, most: int) -> float:
 
 
 def elapsed(elapsed_s: float) -> str:
+    """A length of time in seconds, as exact as it is of interest."""
     return f"{elapsed_s:.1f} s" if elapsed_s < _TENTHS_UP_TO_S else f"{elapsed_s:,.0f} s"
 
 

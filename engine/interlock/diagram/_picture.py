@@ -200,6 +200,7 @@ def _said(
 
 
 def clusters_of(boxes: Iterable[Box]) -> Iterator[Cluster]:
+    """The boxes by their groups, each in the order in which it first comes."""
     groups: dict[Group, list[Box]] = {}
     for box in boxes:
         groups.setdefault(box.group, []).append(box)
@@ -217,6 +218,7 @@ def _drawn(effects: Iterable[Effect]) -> Iterator[str]:
 
 
 def arrow_id(start: Box | None, end: Box) -> str:
+    """The id of the arrow between two boxes: see `Arrow.id`."""
     ends = ("new" if start is None else start.id, end.id)
     return "-".join(["edge", *(each.removeprefix("state-") for each in ends)])
 

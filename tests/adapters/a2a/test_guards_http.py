@@ -10,6 +10,7 @@ import pytest
 
 from a2a_faces import SETTINGS, URL, Faces, InProcess, faced, travel
 from interlock_adapters.a2a import A2ASettings, a2a_app
+from interlock_adapters.mcp import McpSettings
 
 CANARY: Final = "sk-canary-7f3a"
 CARD: Final = "/.well-known/agent-card.json"
@@ -332,6 +333,8 @@ async def test_a_deployment_names_more_hosts_and_origins(faces: Faces, host: str
     ],
 )
 def test_a_host_is_a_name_and_an_origin_has_a_scheme(wrong: dict[str, Any]) -> None:
-    """A mistake is found at the start, not by the first client."""
-    with pytest.raises(ValueError, match="pattern"):
+    """A mistake is found at the start, not by the first client, whichever face it is."""
+    with pytest.raises(ValueError, match="is accepted"):
         A2ASettings(name="a", description="b", **wrong)
+    with pytest.raises(ValueError, match="is accepted"):
+        McpSettings(name="a", **wrong)

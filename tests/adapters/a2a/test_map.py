@@ -90,7 +90,7 @@ def test_every_error_of_ours_was_thought_of() -> None:
         for error in vars(errors).values()
         if isinstance(error, type) and issubclass(error, EngineError)
     }
-    assert found - told <= OURS, "say in _a2a_map.py what becomes of it"
+    assert found - told <= OURS, "say in a2a/_map.py what becomes of it"
     assert not told & OURS
 
 

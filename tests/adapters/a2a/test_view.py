@@ -20,7 +20,6 @@ from interlock_adapters.a2a._view import (
     task_json,
     task_of,
     update_of,
-    updates_of,
 )
 
 DIGEST: Final = "d1"
@@ -162,7 +161,8 @@ def test_protobuf_reads_all_of_it(events: list[Event]) -> None:
             read = MessageToDict(update_of(update))
             kept = {name: value for name, value in shown.items() if value is not False}
             assert read == kept
-    assert updates_of(events, after=1) == [
+    whole = Projection(events[:1])
+    assert [update for event in events[1:] for update in whole.updates(event)] == [
         update for event in events[1:] for update in _after(events, event)
     ]
 

@@ -263,6 +263,20 @@ async def test_a_list_that_went_bad_leaves_the_tools_as_they_were(
         assert names(source) == ["pay"]
 
 
+async def test_a_change_told_at_the_last_moment_silences_none_of_the_next_life() -> None:
+    """The engine closes its sources, and opens them again.  Source: R-SRC-02."""
+    listing = Listing([described("pay")], [described("pay")], [described("pay"), described("get")])
+    source = McpServer("bank", server=listing.server, era="modern")
+    async with opened(source):
+        source._connections.list_again()
+        # At once: nothing that was begun has had its first step.
+        await source.close()
+    async with opened(source):
+        assert names(source) == ["pay"]
+        source._connections.list_again()
+        await until(lambda: names(source) == ["pay", "get"])
+
+
 async def test_a_server_that_cries_change_without_end_is_listed_at_intervals() -> None:
     """It cannot keep us busy.  Source: ours."""
     clock = NotingClock()

@@ -1,5 +1,7 @@
 """What an `McpServer` can be made of, and what it shows of itself."""
 
+import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -70,3 +72,11 @@ async def test_answers_are_not_wanted_packed() -> None:
     async with McpHttp({"x": "y"}, answer_bytes_max=10) as http:
         assert http.headers["accept-encoding"] == "identity"
         assert http.headers["x"] == "y"
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(McpLimits)])
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_limits_are_above_zero(name: str, value: float) -> None:
+    """Else a server that is away is tried without a pause, or given no time.  Source: R-SRC-10."""
+    with pytest.raises(InvalidInput, match=f"McpLimits.{name} is .*above zero is accepted"):
+        McpLimits(**{name: value})  # type: ignore[arg-type]

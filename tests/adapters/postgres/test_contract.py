@@ -5,13 +5,18 @@ import asyncio
 import psycopg
 import pytest
 
+from interlock import LIFECYCLE
 from interlock.testing._store_contract import (
     DURABLE_STORE_CHECKS,
     STORE_CHECKS,
     StoreCheck,
     check_verify_finds_tampering,
+    opened,
+    stored,
+    whole_life,
 )
 from interlock_adapters.postgres import PostgresStore
+from interlock_adapters.postgres import _verify as verifying
 
 
 def name_of(check: object) -> str:
@@ -24,6 +29,27 @@ async def test_it_keeps_its_promises(check: StoreCheck, pg_url: str) -> None:
     """Source: the docstrings of `Store`, R-STORE-01."""
     async with asyncio.timeout(20):
         await check(lambda: PostgresStore(pg_url))
+
+
+async def test_long_logs_are_verified_a_few_at_a_time(
+    pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events there are, each answer comes in time, and nothing is left out."""
+    monkeypatch.setattr(verifying, "EVENTS_AT_ONCE", 6)
+    async with asyncio.timeout(20), opened(lambda: PostgresStore(pg_url)) as store:
+        for task_id in ("a", "b", "c", "d", "e"):
+            await stored(store, whole_life(task_id))
+        async with await psycopg.AsyncConnection.connect(pg_url, autocommit=True) as db:
+            await db.execute("SET search_path = interlock")
+            ends: list[int] = []
+            last: int | None = 0
+            while last is not None:
+                found, last = await verifying.task_findings(db, last, LIFECYCLE)
+                assert found == []
+                ends += [] if last is None else [last]
+            assert len(ends) == 3
+            await db.execute("UPDATE event SET actor = 'mallory' WHERE seq = 2")
+        assert len({finding.split(":")[0] for finding in await store.verify()}) == 5
 
 
 @pytest.mark.parametrize(

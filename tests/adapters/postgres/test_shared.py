@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psycopg
 import pytest
 
 from interlock.testing import SHARED_STORE_CHECKS
@@ -20,6 +21,27 @@ async def test_it_keeps_its_promises(check: SharedStoreCheck, pg_url: str) -> No
     """Source: the docstrings of `SharedStore` and `Turns`."""
     async with asyncio.timeout(20):
         await check(lambda: PostgresStore(pg_url))
+
+
+async def test_whatever_is_notified_the_others_are_heard_on(pg_url: str) -> None:
+    """Anybody who reaches the database may notify anything.  Source: `Hints`, R-PG-02."""
+    one, two = PostgresStore(pg_url), PostgresStore(pg_url)
+    heard = asyncio.Event()
+    two.on_hint(lambda _task_id: heard.set())
+    async with asyncio.timeout(20):
+        await one.open()
+        await two.open()
+        try:
+            assert two._session is not None
+            await two._session.hints.is_listening.wait()
+            async with await psycopg.AsyncConnection.connect(pg_url, autocommit=True) as db:
+                for said in ("5", "null", "[]", "{}", "[7, {}]", "[" * 7_000, "no JSON"):
+                    await db.execute("SELECT pg_notify('interlock_interlock', %s)", (said,))
+            await one.commit(commit_of(submitted("t")))
+            await heard.wait()
+        finally:
+            await two.close()
+            await one.close()
 
 
 async def test_who_has_no_watch_is_not_looked_at(pg_url: str) -> None:

@@ -11,13 +11,16 @@ import re
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
 from urllib.parse import quote
 
 import pytest
+from restate import ObjectContext
 
 from interlock import MemoryStore, Phase
 from interlock.errors import Conflict, InvalidInput, StoreError
-from interlock.stores import Store, TokenTaken
+from interlock.stores import Store, TokenTaken, Watch
 from interlock.testing._store_contract import (
     asked,
     claim_of,
@@ -31,6 +34,7 @@ from interlock.testing._store_contract import (
 )
 from interlock_adapters.restate import RestateStore
 from interlock_adapters.restate._link import Link
+from interlock_adapters.restate._task import _Writing
 from interlock_adapters.restate._url import Place, place_of
 from interlock_adapters.restate._wire import request_of
 from restate_server import free_port, restate_server
@@ -100,6 +104,21 @@ async def test_a_store_that_was_used_without_restate_is_gone_on_with(restate_url
         assert await store.events("t") == [move.event for move in moves]
         assert await store.forget("t")
         assert await store.claim("ada", "m1") is None
+
+
+async def test_a_token_that_the_projection_has_given_away_costs_no_watch() -> None:
+    """All but the token is written, as Restate has it.  Source: R-RST-08."""
+    mine, other = submitted("t", token="m1"), submitted("u", token="m1")  # noqa: S106  no password
+    memory = MemoryStore()
+    await memory.commit(commit_of(other, claims=[claim_of(other)]))
+    host = RestateStore("restate://127.0.0.1", projection=memory)
+    watch = Watch("w", "t", "hook", {}, 0)
+    commit = replace(commit_of(mine, claims=[claim_of(mine)]), watches=(watch,))
+    writing = _Writing(host, cast("ObjectContext", None), "t")
+    assert await writing._project(commit) is None
+    assert await memory.get("t") == mine.record
+    assert await memory.watches("t") == [watch]
+    assert await memory.claim("ada", "m1") == claim_of(other)
 
 
 async def test_an_object_that_outlived_its_task_makes_way(restate_url: str) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -26,7 +27,10 @@ from a2a_faces import FACES, GRPC, JSONRPC, SETTINGS, URL, Faces, InProcess, Pee
 from identities import KEYS, token
 from interlock import JsonObject, TaskContext, TaskQuery
 from interlock.errors import InvalidInput
-from interlock_adapters._callers.asgi_quota import Quota, Quotas, QuotaSettings
+from interlock_adapters._callers.asgi_quota import Quota
+from interlock_adapters._callers.base import bearer_of
+from interlock_adapters._callers.principal import Principal
+from interlock_adapters._callers.quota import Quotas, QuotaSettings
 from interlock_adapters._http.asgi import Receive, Scope, Send
 from interlock_adapters.a2a import a2a_app, grpc_server
 from interlock_adapters.a2a._card import card_of
@@ -45,6 +49,7 @@ from interlock_adapters.auth import (
     new_token,
 )
 from interlock_adapters.mcp import McpAuth, McpFace, McpSettings, mcp_server
+from interlock_adapters.service import Service
 from support import World, opened
 
 #: The generated code has no types.
@@ -247,6 +252,28 @@ async def test_nobody_reaches_any_face_without_a_good_credential(shown: str) -> 
         assert refused.status_code == 401
         assert (await site.http.get("/.well-known/agent-card.json")).status_code == 200
         assert (await site.world.engine.page(TaskQuery())).records == ()
+
+
+class Keyring(list[str]):
+    """An authenticator that is also a collection; nobody is in it yet."""
+
+    schemes: Mapping[str, JsonObject] = MappingProxyType({})
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Principal | None:
+        """Whoever is in it."""
+        shown = bearer_of(headers)
+        return Principal(shown) if shown is not None and shown in self else None
+
+
+async def test_an_authenticator_that_knows_nobody_yet_lets_nobody_in() -> None:
+    """It is there, however empty it is.  Source: R-SVC-15."""
+    async with served(Keyring()) as site:
+        for face in FACES:
+            with pytest.raises(Exception, match=r"(?i)401|unauth|credential"):
+                await site.peer("ada", *face).send(message("pay"))
+        assert (await site.world.engine.page(TaskQuery())).records == ()
+        known = Keyring()
+        assert Service(site.world.engine, authenticator=known).authenticator is known
 
 
 async def test_a_credential_twice_is_none_over_grpc_as_well() -> None:

@@ -116,6 +116,13 @@ async def test_roles_are_what_the_settings_make_of_theirs(
     assert who.roles == roles
 
 
+async def test_a_map_without_roles_gives_none() -> None:
+    """Only where there is no map are theirs called like ours.  Source: R-SVC-13, T3."""
+    nothing = await Jwt(settings(roles={})).authenticate(shown(token(roles=["operator"])))
+    assert nothing is not None
+    assert nothing.roles == NO_ROLES
+
+
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "HS512", "RS1"])
 def test_only_signatures_by_private_keys_can_be_listed(algorithm: str) -> None:
     """What verifies an HMAC could make one."""
@@ -190,6 +197,26 @@ async def test_the_issuers_document_says_where_its_keys_are() -> None:
     assert provider.asked == ["/.well-known/openid-configuration", "/keys"]
     where = f"{ISSUER}/.well-known/openid-configuration"
     assert known.schemes == {"oidc": {"type": "openIdConnect", "openIdConnectUrl": where}}
+
+
+async def test_keys_of_this_machine_come_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not from a proxy of the environment, which could say anything.  Source: R-SVC-14."""
+    said = json.dumps({"keys": [jwk(KEY, "one")]}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(said)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + said)
+        writer.close()
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        jwks = Jwks(url=f"http://127.0.0.1:{port}/keys", issuer=ISSUER)
+        assert (await soon(jwks.key("one"))).key_id == "one"
 
 
 async def test_a_document_of_another_issuer_gives_no_keys() -> None:
@@ -285,5 +312,7 @@ def test_only_keys_for_signatures_are_picked_from_a_set() -> None:
         {"kty": "oct", "k": "x"},
         {"kty": "RSA"},
         {"kty": "EC", "crv": "x"},
+        {"kty": ["RSA"]},
+        {"kty": "RSA", "use": {}},
     ]
     assert [key.key_id for key in keys_of({"keys": [*other, jwk(KEY, "one")]})] == ["one"]

@@ -25,7 +25,8 @@ from interlock_adapters.cli import _tasks as cli_tasks
 from interlock_adapters.cli._common import FAILED, MISUSED, OK
 from interlock_adapters.cli._tasks_desk import DeskError
 from interlock_adapters.cli._tasks_server import ServerDesk, server_url, token_of
-from interlock_adapters.cli._tasks_text import Bar, clean, cut, table, width_of
+from interlock_adapters.cli._tasks_text import Bar, cut, table, width_of
+from interlock_adapters.cli._words import clean
 from managed import Served, agent
 
 TOKEN: Final = new_token()
@@ -184,6 +185,17 @@ def test_an_answer_is_refused_to_the_server(
     assert (code, "has no ask for a value; open are: ask-1" in err) == (FAILED, True)
 
 
+def test_a_number_that_no_store_holds_is_refused_before_it_is_sent(
+    served: Served, where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However deep it is in what was typed.  Source: R-SVC-63."""
+    digest = served.task("authorize").asks[0].digest or ""
+    at = ["approve", served.task("authorize").task_id, *where, "--digest", digest]
+    for typed in ('{"euro": 1e999}', '{"euro": [{"of": -1e999}]}', '{"euro": NaN}'):
+        code, _, err = run(capsys, *at, "--arguments", typed)
+        assert (code, "numbers up to 1.7e308 are accepted" in err) == (MISUSED, True)
+
+
 def test_an_approval_needs_what_somebody_saw(
     served: Served, where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,12 +315,25 @@ def test_a_token_does_not_go_over_the_network_in_clear() -> None:
         ServerDesk(url, token, in_clear=in_clear).close()
 
 
+def test_a_proxy_is_not_told_what_goes_to_this_machine(
+    where: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be told the token, in clear.  Source: R-SVC-65, T20."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    code, _, err = run(capsys, "tasks", *where)
+    assert (code, err) == (OK, "")
+
+
 def test_addresses_of_servers() -> None:
     """Of a service, or of its management.  Source: R-SVC-65."""
     assert server_url("http://h:1") == "http://h:1/manage"
     assert server_url("https://h/") == "https://h/manage"
     assert server_url("https://h/app/manage/") == "https://h/app/manage"
-    for wrong in ("h:1", "ftp://h", "http://", "http://h?x=1", "http://me:pw@h"):
+    for wrong in ("h:1", "ftp://h", "http://", "http://h?x=1", "http://me:pw@h", "http://h:x",
+                  "http://h:99999", "http://[::1", "http://a\u2603b"):  # fmt: skip
         with pytest.raises(ValueError, match=r"accepted|never"):
             server_url(wrong)
 

@@ -4,6 +4,7 @@ R-SVC-30, R-SVC-31, R-SVC-32.  T18 (the environment in files), T20 (secrets), T3
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -323,9 +324,44 @@ def test_the_same_can_be_said_in_python(tmp_path: Path) -> None:
     assert Config(agent={"one": agent}).agent == {"one": agent}
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["url: 'http://[::1'", "url: http://h:99999", "url: http://h:0", "url: http://h/a?b",
+     "url: 'http://h/a#b'", "url: 'http://'", "host: a b", "host: ''"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_refused(said: str, tmp_path: Path) -> None:
+    """With its line, and before a face is made that it would break.  Source: R-SVC-30."""
+    with pytest.raises(InvalidInput) as caught:
+        load(tmp_path, f"agent: agent:a\nserver:\n  {said}\n")
+    (problem,) = caught.value.problems
+    assert re.search(r"app\.yaml:3: server\.(url|host): an address .*accepted", problem), problem
+
+
 def test_an_address_is_one_that_clients_can_reach() -> None:
     """What is bound to every address is not called by that."""
-    assert ServerConfig().url_at() == "http://127.0.0.1:8000"
-    assert ServerConfig(host="::1", port=1).url_at() == "http://[::1]:1"
-    assert ServerConfig(host="0.0.0.0").url_at(7) == "http://127.0.0.1:7"  # noqa: S104  as said
-    assert ServerConfig(url="https://t.example/").url_at() == "https://t.example"
+    assert ServerConfig().public_url == "http://127.0.0.1:8000"
+    assert ServerConfig(host="::1", port=1).public_url == "http://[::1]:1"
+    assert ServerConfig(host="[::1]", port=1).public_url == "http://[::1]:1"
+    assert ServerConfig(host="0.0.0.0", port=7).public_url == "http://127.0.0.1:7"  # noqa: S104  as said
+    assert ServerConfig(url="https://t.example/").public_url == "https://t.example"
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "said"),
+    [
+        ("allowed_hosts", "https://a.example", "a name or an address without scheme and port"),
+        ("allowed_hosts", "a.example:443", "a name or an address without scheme and port"),
+        ("allowed_origins", "a.example", "an origin as https://app.example"),
+        ("allowed_origins", "https://a.example/", "an origin as https://app.example"),
+    ],
+)
+def test_a_host_that_no_client_can_name_is_a_fault_of_the_file(
+    tmp_path: Path, setting: str, given: str, said: str
+) -> None:
+    """Told with its line, and not by the face that is made of it.  Source: R-SVC-30."""
+    path = tmp_path / "app.yaml"
+    path.write_text(f"agent: shop:agent\nserver:\n  {setting}: ['{given}']\n")
+    with pytest.raises(InvalidInput) as caught:
+        load_config(path)
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{path}:3: server.{setting}.0: {said}")

@@ -91,6 +91,7 @@ async def test_the_difference_is_worked_out_by_the_server() -> None:
         ({"v:nights": "many"}, "a whole number is accepted"),
         ({"mode": "raw", "raw": "{"}, "this is no JSON"),
         ({"mode": "raw", "raw": "[1]"}, "arguments are a JSON object"),
+        ({"mode": "raw", "raw": '{"hotel": 1e999}'}, "1e999 is more than any number"),
     ],
 )
 async def test_arguments_that_are_none_leave_the_ask_open(

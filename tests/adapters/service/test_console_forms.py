@@ -146,6 +146,7 @@ def test_what_is_typed_is_of_its_type(name: str, text: str, value: JsonValue) ->
         ("class", '"first"', "choose one"),
         ("tags", "[1,", "this is no JSON (line 1"),
         ("tags", "[NaN]", "NaN is no JSON"),
+        ("tags", "[1, {}, [-1e999]]", "-1e999 is more than any number that can be stored"),
         ("tags", '{"a": 1, "a": 2}', "a key is there twice"),
         ("tags", "[" * 5_000, "nests deeper"),
         ("tags", "[" + "0," * 30_000 + "0]", "values"),

@@ -57,6 +57,7 @@ async def test_an_operator_sets_and_drops_rules_and_each_is_audited(
         ("book", "", "there is nothing in it"),
         ("book", "confirm: {predicate: evil}", "accepted is never, always"),
         ("nothing", "{}", "nothing"),
+        ("\U0001f600", "{}", "\U0001f600"),
         ("", "{}", "rule"),
         ("book", "confirm: ${HOME}", "line 1"),
         ("book", "}\nother: {}", "line 1"),

@@ -3,6 +3,7 @@
 A route that is in no table here fails: who adds one says who may call it.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
@@ -10,8 +11,13 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from interlock import TaskRecord
-from managed import ADA, WHO, Office, office
+from interlock import LIFECYCLE, Engine, Phase, TaskContext, TaskRecord
+from interlock_adapters._http.shutdown import Stopping
+from interlock_adapters.management import Managed, management_app
+from managed import ADA, WHO, Office, Told, office
+from support import FlakyStore, opened
+
+PAYMENT: Final = Phase.further("waiting_payment", like=Phase.WAITING_INPUT)
 
 OK, GONE = HTTPStatus.OK, HTTPStatus.NO_CONTENT
 NO, NONE = HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND
@@ -229,6 +235,30 @@ async def test_pictures_are_svg_that_runs_nothing() -> None:
                 assert answer.headers["content-type"].startswith("image/svg+xml")
                 assert "default-src 'none'" in answer.headers["content-security-policy"]
                 assert answer.text.startswith("<")
+
+
+async def pays(task: TaskContext) -> str:
+    """Waits in a phase that only an extended lifecycle has."""
+    return await task.ask("5 euros, please.", key="pay", phase=PAYMENT)
+
+
+async def test_what_the_lifecycle_does_not_have_is_not_drawn() -> None:
+    """As of tasks that live, or lived, by another one.  Source: R-SVC-55."""
+    store = FlakyStore()
+    older = Engine(pays, store=store, lifecycle=LIFECYCLE.extend(PAYMENT))
+    async with asyncio.timeout(5), older:
+        task = await older.submit("go", owner=ADA.owner)
+        await task.rest()
+        await task.answer("pay", "5 euros")
+        await task.over()
+        await (await older.submit("go", owner=ADA.owner)).rest()
+    async with opened(pays, store=store) as world:
+        here = Office(world, management_app(Managed(world.engine)), Told(), Stopping())
+        async with here.client(ADA) as client:
+            path = await client.get(f"/tasks/{task.task_id}/diagram.svg")
+            assert (path.status_code, path.json()["code"]) == (404, "unknown_resource")
+            assert "this lifecycle does not have" in path.json()["detail"]
+            assert (await client.get("/diagrams/population.svg")).status_code == OK
 
 
 async def test_the_numbers_of_the_process_are_for_who_looks_after_it() -> None:

@@ -10,13 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from interlock_adapters._callers.asgi_quota import (
-    OverQuota,
-    Quota,
-    Quotas,
-    QuotaSettings,
-    note_miss,
-)
+from interlock_adapters._callers.asgi_quota import Quota
+from interlock_adapters._callers.quota import OverQuota, Quotas, QuotaSettings, note_miss
 from interlock_adapters._http.asgi import Message, Receive, Scope, Send
 from interlock_adapters.auth import Principal, PrincipalUser
 from support import soon

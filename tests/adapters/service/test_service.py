@@ -381,6 +381,10 @@ async def test_tokens_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
         ({"auth": AuthConfig(tokens_file=Path("no.yaml"))}, "auth.tokens_file: no.yaml: No such"),
         ({"auth": AuthConfig(custom="json:dumps")}, "auth.custom: it is a function; an object"),
         (
+            {"auth": AuthConfig(tokens_file=Path("no.yaml"), custom="json:nothing")},
+            "auth.tokens_file: no.yaml: No such",
+        ),
+        (
             {"mcp": {"a": McpSourceConfig(url="http://a:b@c/mcp")}},
             "mcp.a: MCP server 'a': put credentials into headers, not the url",
         ),

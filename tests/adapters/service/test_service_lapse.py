@@ -16,6 +16,7 @@ import pytest
 
 from interlock import TaskContext
 from interlock_adapters._callers import watch as auth_watch
+from interlock_adapters._http.asgi import Message, Receive, Scope, Send
 from interlock_adapters.auth import (
     Authentication,
     AuthenticationFailed,
@@ -190,6 +191,34 @@ async def test_what_was_not_begun_is_refused_then() -> None:
         answer = await lapsed(known, call)
     assert (answer.status_code, "secret" in answer.text) == (401, False)
     assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+
+
+async def test_an_application_hears_of_it_although_nothing_can_be_sent_any_more() -> None:
+    """A server may raise when its client has gone (ASGI 2.4).  Source: R-SVC-35."""
+    known = Withdrawable()
+    heard: list[str] = []
+    body = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def waits(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        heard.extend([(await receive())["type"] for _ in range(2)])
+
+    async def receive() -> Message:
+        if not body:
+            await asyncio.Event().wait()
+        return body.pop()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("the client has gone")
+
+    headers = [(name.encode(), value.encode()) for name, value in known.headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    serving = asyncio.ensure_future(Authentication(waits, known)(scope, receive, send))
+    await until(lambda: known.asked >= 3)
+    known.is_good = False
+    await soon(serving)
+    assert heard == ["http.request", "http.disconnect"]
 
 
 async def test_the_file_of_tokens_is_read_again(tmp_path: Path) -> None:

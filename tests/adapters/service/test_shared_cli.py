@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
 import pytest
 
 from interlock import (
@@ -178,6 +179,19 @@ async def test_logs_are_checked(pg_url: str, capsys: pytest.CaptureFixture[str])
             assert found == code, (out, err)
             assert said in out + err
             assert CANARY not in out + err
+
+
+async def test_a_database_without_tasks_is_left_without_them(
+    pg_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name may have a slip in it.  Source: R-SCALE-37, R-CLI-02."""
+    for arguments in (["verify", pg_url], ["tasks", "--store", pg_url]):
+        assert await asyncio.to_thread(main, arguments) == 1
+        out, err = capsys.readouterr()
+        assert (out, "there are no tasks in its schema 'interlock'" in err) == ("", True)
+    async with await psycopg.AsyncConnection.connect(pg_url) as db:
+        found = await db.execute("SELECT FROM pg_namespace WHERE nspname = 'interlock'")
+        assert found.rowcount == 0
 
 
 def test_a_server_that_is_away_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,15 @@ g = (probe(x) for x in [1])
 list(g)
 """
 
+#: A text that says of itself that it does not begin as it does.
+LIAR = """
+class Word(str):
+    def startswith(self, start):
+        return False
+tool = getattr(stamp, Word('__closure__'))[0].cell_contents
+getattr(getattr(tool, Word('_source')), Word('_inner'))('x')
+"""
+
 WAYS = [
     pytest.param("stamp._source._inner('x')", id="the tool inside"),
     pytest.param("book._seat.run.task.toolbox.policies.drop('book')\nbook('TP1', '1A')", id="drop"),
@@ -61,6 +70,17 @@ WAYS = [
         "print(list(map(getattr, [stamp], ['_source']))[0]._inner('x'))", id="getattr as a value"
     ),
     pytest.param("g = (x for x in [1])\ngetattr(g, 'gi_' + 'frame').f_back", id="frame by getattr"),
+    pytest.param(LIAR, id="getattr by a text of its own kind"),
+    *(
+        pytest.param(
+            f"import string\ncells = string.Formatter().{reads}\nprint(cells)",
+            id=f"formatter {reads[:4]}",
+        )
+        for reads in (
+            "vformat('{0.__closure__}', [stamp], {})",
+            "get_field('0.__closure__', [stamp], {})",
+        )
+    ),
 ]
 
 
@@ -74,7 +94,9 @@ async def test_code_does_not_reach_behind_a_tool(source: str) -> None:
     said = ScriptedModel(code(source), code("final_answer('no')"))
 
     def make(_task: object, tools: list[Any]) -> object:
-        return CodeAgent([*tools, Stamp(stamped)], ScriptedSmolModel(said))
+        imports = ["string"]
+        tools = [*tools, Stamp(stamped)]
+        return CodeAgent(tools, ScriptedSmolModel(said), additional_authorized_imports=imports)
 
     box = desk.box({"book": BOOK, "stamp": BOOK}, agent_tools=["stamp"])
     async with smol(make, box) as world:

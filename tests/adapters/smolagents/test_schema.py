@@ -4,13 +4,20 @@ Source: ours; the schemas are such as MCP servers have.
 """
 
 import copy
+import json
 import pickle
 from typing import Any
 
 import pytest
 
 from interlock import JsonObject, Tool
-from interlock_adapters.smolagents._schema import identifier, inputs_of, omissible, schema_of
+from interlock_adapters.smolagents._schema import (
+    ADDED_MAX,
+    identifier,
+    inputs_of,
+    omissible,
+    schema_of,
+)
 from interlock_adapters.smolagents._tool import ToolboxTool
 
 
@@ -97,6 +104,23 @@ def test_arguments_may_come_by_position_or_as_one_object() -> None:
     assert tool.arguments_of(({"z": 1},), {}) == {"a": {"z": 1}}
     with pytest.raises(TypeError, match="takes 2 arguments, and 3 were given"):
         tool.arguments_of((1, 2, 3), {})
+
+
+def test_a_schema_that_refers_to_itself_in_many_places_stays_small() -> None:
+    """All of it is in every prompt, and a server of somebody else's wrote it.
+
+    Source: R-SMOL-10.
+    """
+    node: JsonObject = {
+        "type": "object",
+        "properties": {name: {"$ref": "#/$defs/node"} for name in "abcd"},
+    }
+    fields = {"a": {"$ref": "#/$defs/node"}, "z": {"type": "string"}}
+    inputs = inputs_of({**object_of(**fields), "$defs": {"node": node}})
+    assert len(json.dumps(inputs)) < 64 * ADDED_MAX
+    # Still as deep as there is room for, and what refers to nothing is whole.
+    assert inputs["a"]["properties"]["d"]["properties"]["b"]["type"] == "object"
+    assert inputs["z"]["type"] == "string"
 
 
 def test_inputs_of_an_own_tool_are_a_schema() -> None:
