@@ -226,6 +226,8 @@ class Batch:
         self.finalized: Final[set[str]] = set()
         #: About how much it changes.
         self.changes_bytes = TRANSACTION_BYTES
+        #: Whether tasks were forgotten.
+        self.forgot = False
         self._claims: Final[dict[tuple[str, str], Claim]] = {}
         self._task_rows: Final[dict[str, Row]] = {}
         self._event_rows: Final[list[Row]] = []
@@ -277,6 +279,7 @@ class Batch:
             self.heads.pop(task_id, None)
             self.changes_bytes += COMMIT_BYTES + seq * PURGED_EVENT_BYTES
             gone.append(task_id)
+        self.forgot |= bool(gone)
         (after,) = self._db.execute(_LAST_EVENT).fetchone()
         if after < before:
             self._db.execute("UPDATE purged SET events = events + ?", (before - after,))

@@ -241,6 +241,8 @@ def opened_for_writing(database: Path) -> Opened:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            # What is forgotten, or was before a change, is not left in free space.
+            db.execute("PRAGMA secure_delete = ON")
             db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}")
             # The writer checkpoints when it has nothing better to do.
             db.execute("PRAGMA wal_autocheckpoint = 0")

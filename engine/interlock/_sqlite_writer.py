@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from interlock._sqlite_batch import Batch, Head, Job, Outcome
-from interlock._sqlite_schema import FileLock, opened_for_writing, refuse_network, store_error
+from interlock._sqlite_schema import (
+    BUSY_MS,
+    FileLock,
+    opened_for_writing,
+    refuse_network,
+    store_error,
+)
 from interlock.errors import StoreError
 
 #: Seconds without a job after which the changes are moved into the database file.
@@ -57,6 +63,8 @@ class Writer:
         self._tasks = 0
         self._events = 0
         self._changes_bytes = 0
+        #: Whether the log of changes may hold what was forgotten since.
+        self._holds_forgotten = False
         #: Events that were acknowledged and are not there; known once it is open.
         self.lost = 0
         #: Done when the file is open, or could not be opened.
@@ -151,6 +159,7 @@ class Writer:
         self._tasks = batch.tasks
         self._events += batch.events
         self._changes_bytes += batch.changes_bytes
+        self._holds_forgotten |= batch.forgot
         self._remember(batch)
         return outcomes
 
@@ -163,13 +172,30 @@ class Writer:
             del self._heads[next(iter(self._heads))]
 
     def _move_changes(self, db: sqlite3.Connection) -> None:
-        """Copy the log of changes into the file, as far as no reader needs it as it is."""
+        """Copy the log of changes into the file, as far as no reader needs it as it is.
+
+        What was forgotten is to be gone from the disk: after that the log is emptied.
+        """
         self._changes_bytes = 0
         try:
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if self._holds_forgotten:
+                self._empty_changes(db)
+            else:
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             # Nothing is lost: the log goes on growing, and the next time may be better.
             _log.warning("the changes cannot be moved into the database file: %r", error)
+
+    def _empty_changes(self, db: sqlite3.Connection) -> None:
+        """Copy all of the log and cut it off, unless somebody reads; then it is tried again."""
+        db.execute("PRAGMA busy_timeout = 0")
+        try:
+            is_busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        self._holds_forgotten = bool(is_busy)
+        if is_busy:
+            self._changes_bytes = PAGE_BYTES
 
     def _give_back(self, db: sqlite3.Connection) -> None:
         """Give some of the free pages back, if there are more than will soon be used again."""

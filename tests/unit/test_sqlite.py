@@ -981,6 +981,33 @@ async def test_free_pages_are_given_back_when_idle(
         assert await store.verify() == []
 
 
+async def test_what_is_forgotten_is_gone_from_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From free space, and from the log of changes as soon as nobody reads.  Source: R-STORE-14."""
+    monkeypatch.setattr(_sqlite_writer, "IDLE_S", 0.001)
+    log = path.with_name(f"{path.name}-wal")
+
+    def held() -> int:
+        return sum(file.read_bytes().count(b"canary") for file in (path, log))
+
+    async with opened(lambda: SqliteStore(path)) as store:
+        for number in range(3):
+            first, *rest = whole_life(f"t{number}", at=AT + number)
+            metadata = {"said": f"canary {number} " * 900}
+            first = first._replace(event=with_metadata(first.event, metadata))
+            await store.commit(commit_of(first, *rest))
+        assert held() > 0
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM event").fetchone()
+            assert len(await store.purge(AT + 1e9)) == 3
+            await until(lambda: log.stat().st_size > 0)
+            assert held() > 0
+        await until(lambda: held() == 0)
+        assert await store.verify() == []
+
+
 async def test_a_file_of_the_first_version_is_brought_up_and_purged(path: Path) -> None:
     """It keeps its free pages, having no map of them.  Source: DESIGN 4."""
     with contextlib.closing(sqlite3.connect(path)) as db:
