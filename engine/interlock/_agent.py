@@ -159,6 +159,9 @@ class Agents:
         self.by_name: Final[Mapping[str, Agent]] = MappingProxyType(named)
         self._kinds: Final = {name: _kind_of_named(name, named[name]) for name in named}
         self._first: Final = next(iter(named))
+        #: What the log of a task that names none is to say: another one may be the first one day.
+        #: The only one of an engine is whatever it is given.
+        self.default: Final = self._first if isinstance(untyped, Mapping) else None
 
     def problems_of(self, name: object) -> list[str]:
         """What is wrong with a name by which somebody asks for an agent; None is the first."""
@@ -169,7 +172,7 @@ class Agents:
 
     def name_of(self, request: Mapping[str, Any]) -> str:
         """The name of the agent that a submission is for; there may be none of that name."""
-        return cast("str", request.get("agent", self._first))
+        return cast("str", request.get("agent", request.get("default_agent", self._first)))
 
     def named(self, name: str) -> tuple[Agent, AgentKind] | None:
         """The agent of that name, and how it is run; None if there is none."""

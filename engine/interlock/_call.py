@@ -178,7 +178,7 @@ def call_of(
     name = name_of(fn)
     said = {"args": [dumped(arg) for arg in args], "kwargs": dumped(dict(kwargs))}
     try:
-        arguments = own_copy(said, what=f"the arguments of {name}", bytes_max=bytes_max)
+        arguments = own_copy(said, what=f"what {name} is called with", bytes_max=bytes_max)
     except ResultInvalid as error:
         raise InvalidInput(
             [f"{error}; bind what is not JSON beforehand, with functools.partial"]

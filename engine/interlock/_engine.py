@@ -157,7 +157,7 @@ class Engine:
         """Run `agent`, whose tasks are kept in `store`: a URL (`store_at`) or a store.
 
         Of several agents, by name, a task is for the one that its submission names, and
-        otherwise for the first of today's mapping.  A task whose agent is gone from it waits
+        otherwise for the first, whose name the log keeps.  A task whose agent is gone waits
         for an operator (`resume`).
         `tools` are what it may call through its task; they are opened and closed with the
         engine.
@@ -931,6 +931,9 @@ class Engine:
         }
         if agent is not None:
             submitted["agent"] = agent
+        elif self._agents.default is not None:
+            # Beside what was said, of which the token's digest is.
+            submitted["default_agent"] = self._agents.default
         return submitted, fingerprint(canonical)
 
     def _said(

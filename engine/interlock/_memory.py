@@ -149,7 +149,9 @@ class Memory:
             if recorded is None or _question(recorded) == _question(asked):
                 return key
             if attempt == self.attempt:
-                raise ReplayDiverged(key, _words(recorded), _words(asked))
+                was, now = _words(recorded), _words(asked)
+                more = "" if was != now else " in another form, or with other arguments"
+                raise ReplayDiverged(key, was, now + more)
         raise AssertionError("counting never ends")
 
     def asked_now(self, base: str) -> Data | None:

@@ -24,6 +24,8 @@ class Submitted(TypedDict):
     metadata: NotRequired[JsonObject]
     #: Which of the engine's agents it is for; absent where nobody named one.
     agent: NotRequired[str]
+    #: Which one that meant then, in an engine whose agents have names.
+    default_agent: NotRequired[str]
     #: The W3C `traceparent` of who submitted it, where an observer gave one.
     trace: NotRequired[str]
 

@@ -117,8 +117,9 @@ def record_of(task_id: str, snapshot: bytes | None) -> TaskRecord:
     try:
         record = TaskRecord.from_json(snapshot or b"")
     except (TypeError, ValueError):
-        # What exactly is wrong with it would quote it.
-        raise StoreCorrupt("its record cannot be read", task_id=task_id) from None
+        # What else is wrong with it would quote it.
+        why = _unheard(_phase_in(snapshot))
+        raise StoreCorrupt(f"its record cannot be read{why}", task_id=task_id) from None
     if record.task_id != task_id:
         raise StoreCorrupt("its record is that of another task", task_id=task_id)
     return record
@@ -143,7 +144,8 @@ def event_of(task_id: str, row: Row) -> Event:
             _object(data),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise StoreCorrupt(f"event {seq} cannot be read", task_id=task_id) from None
+        why = _unheard(source) or _unheard(dest)
+        raise StoreCorrupt(f"event {seq} cannot be read{why}", task_id=task_id) from None
 
 
 def watch_of(task_id: str, row: Row) -> Watch:
@@ -174,6 +176,26 @@ def same_json(one: bytes, other: bytes) -> bool:
         return one == other or bool(from_json(one) == from_json(other))
     except ValueError:
         return False
+
+
+def _phase_in(snapshot: bytes | None) -> object:
+    """The phase that a snapshot names, if it is one."""
+    try:
+        return _object(snapshot or b"").get("phase")
+    except (TypeError, ValueError):
+        return None
+
+
+def _unheard(phase: object) -> str:
+    """What to do about a phase that nobody here has heard of; nothing if it is not that."""
+    name = phase.decode(errors="replace") if isinstance(phase, bytes) else phase
+    if not isinstance(name, str) or not name.isidentifier():
+        return ""
+    try:
+        Phase(name)
+    except ValueError:
+        return f": it has a phase {name!r:.40}, so name the lifecycle that has it"
+    return ""
 
 
 def _object(json: bytes) -> JsonObject:

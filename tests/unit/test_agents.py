@@ -60,7 +60,8 @@ async def test_a_task_is_run_by_the_agent_that_it_names(agent: str | None, runs:
         await handle.rest()
         await handle.answer("ask-1", "yes")
         assert await soon(handle.result()) == f"{runs}: yes"
-        assert world.log(handle)[0].data.get("agent") == agent
+        said = world.log(handle)[0].data
+        assert (said.get("agent"), said.get("default_agent", runs)) == (agent, runs)
 
 
 async def test_a_single_agent_has_a_name_too() -> None:
@@ -127,16 +128,17 @@ async def test_a_token_of_a_log_without_agents_still_stands_for_its_task() -> No
         assert world.store.commits[0].claims[0].digest == claim.digest
 
 
-async def test_a_restart_finds_the_agent_by_its_name() -> None:
+@pytest.mark.parametrize(("agent", "runs"), [("thread", "thread"), (None, "loop")])
+async def test_a_restart_finds_the_agent_by_its_name(agent: str | None, runs: str) -> None:
     """Not by its place: the mapping may be in another order by then.  Source: R-ENG-15."""
     async with opened(THREE) as world:
-        handle = await named(world, "thread")
+        handle = await named(world, agent)
         await handle.rest()
         store = world.crash()
     async with opened({name: THREE[name] for name in reversed(list(THREE))}, store=store) as world:
         handle = world.handle(handle)
         await handle.answer("ask-1", "yes")
-        assert await soon(handle.result()) == "thread: yes"
+        assert await soon(handle.result()) == f"{runs}: yes"
 
 
 async def test_a_task_whose_agent_is_gone_waits_for_an_operator() -> None:

@@ -117,6 +117,8 @@ def test_a_reply_is_to_its_own_question_alone() -> None:
             memory.key_for(other)
         assert caught.value.key == "k"
         assert "Which city?" in caught.value.recorded
+        # What people read is never twice the same.
+        assert caught.value.asked != caught.value.recorded
 
 
 def test_arguments_are_told_apart_as_json_does() -> None:

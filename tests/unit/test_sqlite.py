@@ -1079,8 +1079,8 @@ async def test_a_record_that_cannot_be_read_is_named(
     "change",
     [
         "trigger = 'jump'",
-        "source = 'nowhere'",
-        "dest = 'nowhere'",
+        "source = 'no phase'",
+        "dest = 'no phase'",
         "data = 'not JSON'",
         "data = '[1]'",
         "data = CAST(x'ff' AS TEXT)",
@@ -1102,6 +1102,36 @@ async def test_an_event_that_cannot_be_read_is_named(
             "task 'b': the hash chain breaks at event 2",
             "task 'b': event 2 cannot be read",
         ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (
+            """
+            UPDATE event SET dest = 'waiting_parcel'
+            WHERE seq = 2 AND task = (SELECT n FROM task WHERE task_id = 'b')
+            """,
+            "event 2 cannot be read",
+        ),
+        (
+            """
+            UPDATE task SET snapshot = json_set(snapshot, '$.phase', 'waiting_parcel')
+            WHERE task_id = 'b'
+            """,
+            "its record cannot be read",
+        ),
+    ],
+)
+async def test_a_phase_of_another_lifecycle_says_what_is_missing(
+    damage: str, why: str, damaged: Callable[..., SqliteStore]
+) -> None:
+    """Nothing is broken then: only the lifecycle was not named.  Source: R-STORE-10."""
+    broken = damaged(damage)
+    async with opened(lambda: broken) as store:
+        findings = await store.verify()
+    hint = f"{why}: it has a phase 'waiting_parcel', so name the lifecycle that has it"
+    assert f"task 'b': {hint}" in findings
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def task_detail(access: Rights, view: TaskView) -> TaskDetail:
         **_fields(access, record),
         input=asked["parts"],
         metadata=asked.get("metadata") or {},
-        agent=asked.get("agent"),
+        agent=asked.get("agent", asked.get("default_agent")),
         result=None if ended is None else ended.data["parts"],
         can=list(_possible(access, record)),
         artifacts=artifacts_of(events),
