@@ -226,9 +226,10 @@ def _adapter_of(fn: Callable[..., Any]) -> TypeAdapter[Any] | None:
     if hint is Any or hint is object or isinstance(hint, typing.TypeVar) or _is_awaitable(hint):
         return None
     try:
-        return _adapter_made(hint)
-    except TypeError:
-        return TypeAdapter(hint)  # A hint that has no hash.
+        try:
+            return _adapter_made(hint)
+        except TypeError:
+            return TypeAdapter(hint)  # A hint that has no hash.
     except PydanticUserError:
         why = f"{name_of(fn)} says that it returns {hint!r:.80}, which has no JSON"
         raise InvalidInput([f"{why}; let it return text, numbers, lists or a model"]) from None
