@@ -1,277 +1,323 @@
-"""Calls in both eras, in this process: what is passed on, and what comes back."""
+"""`tools/call` whose caller waits: what becomes of it, in both eras."""
 
 import asyncio
 
 import mcp_types as wire
 import pytest
-from mcp.server.mcpserver import Context
-from mcp_types import ToolAnnotations
+from mcp import MCPError
+from mcp.server.lowlevel.server import Server
+from pydantic import BaseModel
 
-from interlock import Part
-from interlock.errors import SourceUnavailable, ToolError
-from interlock_adapters.mcp_testing import ScriptedMcp
-from interlock_adapters.mcp_tools import McpServer
-from interlock_adapters.mcp_tools._content import result_of
-from mcp_servers import ERAS, Era, RecordingUse, called, cancelled, described, opened, raw_server
-from mcp_servers import text as said
-from mcp_servers import tool as tool_of
-from support import soon
+from interlock import Limits, Phase, TaskContext, TaskQuery
+from interlock.errors import InvalidInput, Rejected
+from interlock_adapters.mcp import McpFault, McpSettings, mcp_server
+from mcp_face import ERAS, Era, connected, scene, text, tool
+from support import pause, soon, until
 
-each_era = pytest.mark.parametrize("era", ERAS)
+both_eras = pytest.mark.parametrize("era", ERAS)
 
 
-@each_era
-async def test_a_call_reaches_the_server_and_its_result_comes_back(era: Era) -> None:
-    """Text and structured content, as MCP sends both.  Source: MCP tools, R-SRC-01."""
-    server = ScriptedMcp("sums")
+class Sum(BaseModel):
+    """What is to be added."""
 
-    @server.mcp.tool()
-    def add(left: int, right: int) -> int:
-        return left + right
-
-    async with opened(server.source(era=era)) as source:
-        result = await called(source, "add", left=2, right=3)
-        assert (result.text, result.structured, result.is_error) == ("5", {"result": 5}, False)
-        assert server.calls == [("add", {"left": 2, "right": 3})]
+    a: int
+    b: int = 1
 
 
-@each_era
-async def test_a_tool_says_of_itself_what_its_server_says(era: Era) -> None:
-    """Names, schemas and hints are passed on as claims.  Source: MCP tools."""
-    server = ScriptedMcp("sums")
-
-    @server.mcp.tool(title="Sum", annotations=ToolAnnotations(read_only_hint=True))
-    def add(left: int) -> int:
-        """Adds."""
-        return left
-
-    @server.mcp.tool(annotations=ToolAnnotations(title="Pay", destructive_hint=True))
-    def pay() -> None:
-        """Pays."""
-
-    async with opened(server.source(era=era)) as source:
-        add_tool, pay_tool = tool_of(source, "add"), tool_of(source, "pay")
-        assert (add_tool.qualified, add_tool.title, add_tool.description) == (
-            "sums/add",
-            "Sum",
-            "Adds.",
-        )
-        assert add_tool.input_schema["required"] == ["left"]
-        assert add_tool.output_schema is not None
-        assert (add_tool.idempotent, pay_tool.idempotent, pay_tool.title) == (True, False, "Pay")
+async def add(task: TaskContext) -> object:
+    """Add two numbers."""
+    given = Sum.model_validate(task.input.data)
+    return {"sum": given.a + given.b}
 
 
-@each_era
-async def test_what_a_tool_says_of_its_failure_is_told_and_not_raised(era: Era) -> None:
-    """`isError` is for the model.  Source: MCP tools, error handling."""
-    server = ScriptedMcp("bank")
-
-    @server.mcp.tool()
-    def pay() -> str:
-        return "paid"
-
-    server.answer("pay", said("no money", is_error=True))
-    async with opened(server.source(era=era)) as source:
-        result = await called(source, "pay")
-        assert (result.text, result.is_error) == ("no money", True)
-        assert (await called(source, "pay")).text == "paid"
+async def echo(task: TaskContext) -> str:
+    """Say it again."""
+    return task.input.text
 
 
-@each_era
-async def test_a_server_can_tell_a_repeated_call_from_a_new_one(era: Era) -> None:
-    """The call's token goes along in `_meta`.  Source: ours."""
-    seen: list[object] = []
-
-    async def call(params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        seen.append((params.meta or {}).get("interlock/idempotencyKey"))
-        return said("done")
-
-    server = raw_server([[described("pay")]], call)
-    async with opened(McpServer("bank", server=server, era=era)) as source:
-        await called(source, "pay", RecordingUse())
-    assert seen == ["call-1"]
+@both_eras
+async def test_a_call_waits_for_its_task_and_gets_the_result(era: Era) -> None:
+    """Arguments as data in, a structured result and its JSON out.  Source: R-MCP-01."""
+    async with scene(add, tool("add", input=Sum)) as here, here.host(era) as host:
+        result = await host.result("add", {"a": 2})
+    assert (result.structured_content, result.is_error) == ({"sum": 3}, False)
+    assert "3" in text(result)
 
 
-@each_era
-async def test_a_server_says_how_far_it_is(era: Era) -> None:
-    """Progress is one line, with a fraction if there is a total.  Source: MCP progress."""
-    server = ScriptedMcp("oven")
-
-    @server.mcp.tool()
-    async def bake(ctx: Context) -> str:
-        await ctx.report_progress(1, 4, "kneading\nand more")
-        await ctx.report_progress(9, 4)
-        await ctx.report_progress(2)
-        return "bread"
-
-    use = RecordingUse()
-    async with opened(server.source(era=era)) as source:
-        await called(source, "bake", use)
-    assert use.said == [("kneading and more", 0.25), ("9 of 4", 1.0), ("2", None)]
+@both_eras
+async def test_every_agent_of_an_engine_is_a_tool_that_takes_a_text(era: Era) -> None:
+    """Without declared tools, named and described as the agents are.  Source: R-MCP-01."""
+    async with scene({"echo": echo, "add": add}) as here, here.host(era) as host:
+        listed = (await soon(host.client.list_tools())).tools
+        result = await host.result("echo", {"message": "hello"})
+    assert [(t.name, t.description) for t in listed] == [
+        ("echo", "Say it again."),
+        ("add", "Add two numbers."),
+    ]
+    assert listed[0].input_schema["required"] == ["message"]
+    assert text(result) == "hello"
 
 
-@each_era
-async def test_a_server_that_reports_without_end_is_heard_to_a_bound(era: Era) -> None:
-    """Each report is an event of the task's.  Source: ours."""
-    server = ScriptedMcp("oven")
-
-    @server.mcp.tool()
-    async def bake(ctx: Context) -> str:
-        for done in range(1200):
-            await ctx.report_progress(done)
-        return "bread"
-
-    use = RecordingUse()
-    async with opened(server.source(era=era)) as source:
-        await called(source, "bake", use)
-    assert 0 < len(use.said) <= 1000
+@both_eras
+async def test_arguments_that_do_not_fit_are_told_to_the_model_and_make_no_task(era: Era) -> None:
+    """Input errors are results (SEP-1303)."""
+    async with scene(add, tool("add", input=Sum)) as here, here.host(era) as host:
+        result = await host.result("add", {"a": "two"})
+        tasks = await here.engine.page(TaskQuery())
+    assert result.is_error
+    assert "/a" in text(result)
+    assert tasks.total == 0
 
 
-@each_era
-async def test_a_cancelled_call_is_cancelled_at_the_server(era: Era) -> None:
-    """The tool there sees its cancellation.  Source: MCP cancellation, R-SRC-05."""
-    server = ScriptedMcp("oven")
-    began, stopped = asyncio.Event(), asyncio.Event()
-
-    @server.mcp.tool()
-    async def bake() -> str:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-        return "bread"
-
-    async with opened(server.source(era=era)) as source:
-        call = asyncio.create_task(source.call(tool_of(source, "bake"), {}, RecordingUse()))
-        await soon(began.wait())
-        await cancelled(call)
-        await soon(stopped.wait())
+@both_eras
+async def test_an_unknown_tool_is_an_error_of_the_protocol(era: Era) -> None:
+    """-32602, with its name."""
+    async with scene(add, tool("add", input=Sum)) as here, here.host(era) as host:
+        with pytest.raises(MCPError, match="'sub'") as caught:
+            await host.call("sub", {})
+    assert caught.value.code == wire.INVALID_PARAMS
 
 
-@each_era
-async def test_many_calls_share_one_connection(era: Era) -> None:
-    """Answers find their own calls, whatever the order.  Source: ours."""
-    server = ScriptedMcp("sums")
-    together = asyncio.Event()
-    waiting = 0
+@both_eras
+async def test_a_failure_is_a_result_and_its_words_are_not_told(era: Era) -> None:
+    """What a foreign exception says may hold a secret."""
 
-    @server.mcp.tool()
-    async def twice(number: int) -> int:
-        nonlocal waiting
-        waiting += 1
-        if waiting == 50:
-            together.set()
-        await together.wait()
-        return 2 * number
+    async def fails(_task: TaskContext) -> None:
+        raise RuntimeError("the password is swordfish")
 
-    async with opened(server.source(era=era)) as source:
-        calls = [called(source, "twice", number=number) for number in range(50)]
-        results = await soon(asyncio.gather(*calls))
-    assert [result.structured for result in results] == [{"result": 2 * n} for n in range(50)]
+    async with scene({"fails": fails}) as here, here.host(era) as host:
+        result = await host.result("fails", {"message": "go"})
+    assert result.is_error
+    assert "RuntimeError" in text(result)
+    assert "swordfish" not in text(result)
 
 
-@each_era
-async def test_a_result_that_breaks_the_tools_own_schema_is_left_to_the_gate(era: Era) -> None:
-    """The SDK would raise what nobody expects; the gate says what is wrong.  Source: ours."""
-    schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
-    lies = [
-        said("lie", structured_content={"sum": "five"}),
-        said("nothing structured"),
+@both_eras
+async def test_a_rejection_is_a_result_with_its_reason(era: Era) -> None:
+    """The agent's own words are meant to be told."""
+
+    async def rejects(_task: TaskContext) -> None:
+        raise Rejected("we do not fly there")
+
+    async with scene({"rejects": rejects}) as here, here.host(era) as host:
+        result = await host.result("rejects", {"message": "go"})
+    assert result.is_error
+    assert "we do not fly there" in text(result)
+
+
+@both_eras
+async def test_a_fault_is_an_error_of_the_protocol(era: Era) -> None:
+    """With the code that the agent gave it."""
+
+    async def faulty(_task: TaskContext) -> None:
+        raise McpFault(-32002, "there is no such flight")
+
+    async with scene({"faulty": faulty}) as here, here.host(era) as host:
+        with pytest.raises(MCPError, match="no such flight") as caught:
+            await host.call("faulty", {"message": "go"})
+    assert caught.value.code == -32002
+
+
+@both_eras
+async def test_a_result_that_is_not_what_the_tool_says_is_told_as_an_error(era: Era) -> None:
+    """A client that checks would throw it away without a word."""
+    declared = tool("add", input=Sum, output={"type": "object", "required": ["total"]})
+    async with scene(add, declared) as here, here.host(era) as host:
+        result = await host.result("add", {"a": 1})
+    assert result.is_error
+    assert "total" in text(result)
+
+
+@both_eras
+async def test_a_scalar_output_is_wrapped_and_listed_so(era: Era) -> None:
+    """Until 2025-11-25 a structured result is an object."""
+
+    async def length(task: TaskContext) -> int:
+        return len(task.input.text)
+
+    async with scene(length, tool("length", output=int)) as here, here.host(era) as host:
+        (listed,) = (await soon(host.client.list_tools())).tools
+        result = await host.result("length", {"message": "four"})
+    assert listed.output_schema == {
+        "type": "object",
+        "properties": {"result": {"type": "integer"}},
+        "required": ["result"],
+    }
+    assert result.structured_content == {"result": 4}
+
+
+@both_eras
+async def test_progress_is_told_in_percents_that_only_increase(era: Era) -> None:
+    """A line without a fraction moves a little; one that goes back is not told."""
+
+    async def works(task: TaskContext) -> str:
+        await task.progress("begun", 0.0)
+        await task.progress("half", 0.5)
+        await task.progress("still half")
+        await task.progress("back", 0.25)
+        await task.progress("done", 1.0)
+        return "ok"
+
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
+
+    async with scene({"works": works}) as here, here.host(era) as host:
+        await soon(host.client.call_tool("works", {"message": "go"}, progress_callback=told))
+    assert heard == [
+        (0.0, 100.0, "begun"),
+        (50.0, 100.0, "half"),
+        (50.01, None, "still half"),
+        (100.0, 100.0, "done"),
     ]
 
-    async def call(_params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        return lies.pop(0)
 
-    server = raw_server([[described("add", output_schema=schema)]], call)
-    async with opened(McpServer("liar", server=server, era=era)) as source:
-        first, second = await called(source, "add"), await called(source, "add")
-    assert first.structured == {"sum": "five"}
-    assert "structured" not in second.model_fields_set
+@both_eras
+async def test_a_repeat_with_the_same_idempotency_key_makes_no_second_task(era: Era) -> None:
+    """A caller whose answer was lost asks again, and gets what the first call came to."""
+    runs: list[str] = []
 
+    async def once(task: TaskContext) -> str:
+        runs.append(task.task_id)
+        return "done"
 
-async def test_what_is_no_result_of_a_tool_is_an_error_of_the_servers() -> None:
-    """Pydantic's complaint is neither raised nor shown.  Source: ours."""
-
-    async def call(_params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        image = wire.ImageContent(type="image", data="not base64!", mime_type="image/png")
-        return wire.CallToolResult(content=[image])
-
-    server = raw_server([[described("draw")]], call)
-    async with opened(McpServer("art", server=server, era="modern")) as source:
-        with pytest.raises(ToolError, match="MCP server 'art' sent binary content"):
-            await called(source, "draw")
-
-
-def test_numbers_that_json_has_not_are_an_error_of_the_servers() -> None:
-    """NaN cannot be kept, nor shown to anybody.  Source: ours."""
-    odd = said("odd", structured_content={"x": float("nan")})
-    with pytest.raises(ToolError, match="MCP server 'art' sent what is no JSON"):
-        result_of("art", odd)
+    async with scene({"once": once}) as here, here.host(era) as host:
+        meta = {"interlock/idempotencyKey": "k-1"}
+        first = await host.call("once", {"message": "go"}, meta=meta)
+        again = await host.call("once", {"message": "go"}, meta=meta)
+        with pytest.raises(MCPError, match="another body"):
+            await host.call("once", {"message": "other"}, meta=meta)
+    assert isinstance(first, wire.CallToolResult)
+    assert isinstance(again, wire.CallToolResult)
+    assert text(first) == text(again) == "done"
+    assert len(runs) == 1
 
 
-async def test_content_of_every_kind_becomes_a_part() -> None:
-    """The map is total.  Source: specs/mcp_tools.md."""
-    blocks: list[wire.ContentBlock] = [
-        wire.TextContent(type="text", text="words"),
-        wire.ImageContent(type="image", data="AAAA", mime_type="image/png"),
-        wire.AudioContent(type="audio", data="AAAA", mime_type="audio/wav"),
-        wire.ResourceLink(type="resource_link", name="a", title="A", uri="file:///a", size=3),
-        wire.EmbeddedResource(
-            type="resource",
-            resource=wire.TextResourceContents(uri="x:b", text="b", mime_type="text/x"),
-        ),
-        wire.EmbeddedResource(
-            type="resource", resource=wire.BlobResourceContents(uri="x:c", blob="AAAA")
-        ),
-    ]
+@both_eras
+async def test_who_hangs_up_cancels(era: Era) -> None:
+    """Nobody could come back to a task whose handle is not out."""
+    begun = asyncio.Event()
 
-    async def call(_params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        return wire.CallToolResult(content=blocks)
+    async def waits(_task: TaskContext) -> None:
+        begun.set()
+        await asyncio.Event().wait()
 
-    server = raw_server([[described("all")]], call)
-    async with opened(McpServer("art", server=server, era="modern")) as source:
-        result = await called(source, "all")
-    assert result.parts == (
-        Part(text="words"),
-        Part(raw="AAAA", media_type="image/png"),
-        Part(raw="AAAA", media_type="audio/wav"),
-        Part(url="file:///a", metadata={"name": "a", "title": "A"}),
-        Part(text="b", media_type="text/x", metadata={"uri": "x:b"}),
-        Part(raw="AAAA", media_type="application/octet-stream", metadata={"uri": "x:c"}),
-    )
+    async with scene({"waits": waits}) as here, here.host(era) as host:
+        calling = asyncio.ensure_future(host.client.call_tool("waits", {"message": "go"}))
+        await soon(begun.wait())
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        (record,) = (await here.engine.page(TaskQuery())).records
+        view = await soon(here.engine.over(record.task_id, owner=None))
+    assert view.record.shown is Phase.CANCELLED
 
 
-async def test_fifty_megabytes_come_through_and_are_checked_off_the_loop() -> None:
-    """The gate makes an artifact of it; the loop stays free.  Source: issue 4, bad input."""
-    data = "AAAA" * 13_000_000
-    use = RecordingUse()
+async def test_a_server_that_stops_leaves_the_task_and_gives_a_state_to_come_back_with() -> None:
+    """Modern: the same caller goes on waiting at the next server."""
+    go, begun = asyncio.Event(), asyncio.Event()
 
-    async def call(_params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        image = wire.ImageContent(type="image", data=data, mime_type="image/png")
-        return wire.CallToolResult(content=[image])
+    async def waits(_task: TaskContext) -> str:
+        begun.set()
+        await go.wait()
+        return "there"
 
-    server = raw_server([[described("draw")]], call)
-    async with opened(McpServer("art", server=server, era="modern")) as source:
-        result = await called(source, "draw", use)
-    assert result.parts[0].raw == data
-    assert use.threads == 1
+    async with scene({"waits": waits}) as here:
+        async with here.host() as host:
+            calling = asyncio.ensure_future(host.call("waits", {"message": "go"}))
+            await soon(begun.wait())
+            await pause()
+            here.stopping.begin()
+            round_ = await soon(calling)
+        assert isinstance(round_, wire.InputRequiredResult)
+        assert not round_.input_requests
+        (record,) = (await here.engine.page(TaskQuery())).records
+        assert record.phase is Phase.RUNNING
+        settings = McpSettings(name="Next", owner_of=lambda _request: here.owner)
+        async with connected(mcp_server(here.engine, settings)) as host:
+            again = asyncio.ensure_future(
+                host.call("waits", {"message": "go"}, state=round_.request_state)
+            )
+            await pause()
+            go.set()
+            result = await soon(again)
+    assert isinstance(result, wire.CallToolResult)
+    assert text(result) == "there"
 
 
-async def test_a_closed_source_has_no_tools_and_takes_no_calls() -> None:
-    """And can be opened again.  Source: ours."""
-    server = ScriptedMcp("bank")
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ([tool("x", agent="nobody")], "no agent 'nobody'"),
+        ([tool("x"), tool("x")], "two of this name"),
+        ([tool("x", input={"type": "string"})], "no object"),
+        ([tool("x", input=Sum, ask_first=("c",))], "ask_first names 'c'"),
+    ],
+)
+async def test_settings_that_make_no_tools_are_refused_with_what_is_wrong(
+    declared: list[object], said: str
+) -> None:
+    """Before anybody is served."""
+    with pytest.raises(InvalidInput, match=said):
+        async with scene({"x": echo}, *declared):  # type: ignore[arg-type]
+            pass
 
-    @server.mcp.tool()
-    def pay() -> str:
-        return "paid"
 
-    source = server.source()
-    async with opened(source):
-        tool = tool_of(source, "pay")
-    assert list(source.tools()) == []
-    with pytest.raises(SourceUnavailable, match=r"'bank'.*closed"):
-        await source.call(tool, {}, RecordingUse())
-    await source.close()
-    async with opened(source):
-        assert (await called(source, "pay")).text == "paid"
+async def test_a_server_keeps_its_own_tools_beside_the_agents() -> None:
+    """`add_agents` to a server that has tools already."""
+
+    async def listed(_c: object, _p: object) -> wire.ListToolsResult:
+        return wire.ListToolsResult(tools=[wire.Tool(name="own", input_schema={"type": "object"})])
+
+    async def called(_c: object, params: wire.CallToolRequestParams) -> wire.CallToolResult:
+        return wire.CallToolResult(content=[wire.TextContent(text=f"own {params.name}")])
+
+    server = Server("mixed", on_list_tools=listed, on_call_tool=called)
+    async with scene({"echo": echo}, server=server) as here, here.host() as host:
+        names = [t.name for t in (await soon(host.client.list_tools())).tools]
+        own = await host.result("own", {})
+        ours = await host.result("echo", {"message": "hi"})
+    assert names == ["own", "echo"]
+    assert (text(own), text(ours)) == ("own own", "hi")
+
+
+async def test_a_tool_that_must_be_a_task_refuses_who_does_not_speak_the_extension() -> None:
+    """-32021, and there is no task."""
+    async with scene(echo, tool("echo", tasks="required")) as here, here.host() as host:
+        with pytest.raises(MCPError) as caught:
+            await host.call("echo", {"message": "hi"})
+        tasks = await here.engine.page(TaskQuery())
+    assert caught.value.code == wire.MISSING_REQUIRED_CLIENT_CAPABILITY
+    assert caught.value.data == {
+        "requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    }
+    assert tasks.total == 0
+
+
+async def test_a_run_that_takes_too_long_is_told_alike_by_both_ways() -> None:
+    """timed_out: the waiting caller's result is what `tasks/get` gives."""
+    begun: list[str] = []
+
+    async def waits(task: TaskContext) -> None:
+        begun.append(task.task_id)
+        await asyncio.Event().wait()
+
+    async with (
+        scene({"waits": waits}, limits=Limits(run_s=60.0)) as here,
+        here.host() as host,
+        here.host(tasks=True) as other,
+    ):
+        calling = asyncio.ensure_future(host.call("waits", {"message": "go"}))
+        task_id = await other.created("waits", {"message": "go"})
+        await until(lambda: len(begun) == 2)
+        here.clock.advance(61.0)
+        result = await soon(calling)
+        await soon(here.engine.over(task_id, owner=None))
+        detailed = await other.get(task_id)
+    assert isinstance(result, wire.CallToolResult)
+    assert result.is_error
+    assert detailed.status == "completed"
+    assert detailed.result is not None
+    told = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    assert detailed.result["content"] == told["content"]
+    assert detailed.result["isError"] is True

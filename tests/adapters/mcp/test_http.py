@@ -1,383 +1,307 @@
-"""Real HTTP on the loopback, both eras: headers, cancelling, restarts, and what fails alone."""
+"""The MCP face over HTTP: who is let in, what headers must say, and what a stop leaves."""
 
-import asyncio
-import logging
-import os
-import socket
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
 
+import httpx
 import mcp_types as wire
 import pytest
-from mcp import MCPError
-from mcp.server.mcpserver import Context, MCPServer
-from pydantic import BaseModel, Field
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from interlock.errors import SourceUnavailable, ToolError
-from interlock_adapters.mcp_tools import McpLimits, McpServer
-from mcp_servers import (
-    ERAS,
-    ONCE,
-    Era,
-    RecordingUse,
-    called,
-    cancelled,
-    listening,
-    opened,
-    served,
-    serving,
-    tool,
+from interlock import Engine, SqliteStore, TaskContext, TaskQuery
+from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app, owner_by_token
+from interlock_adapters.mcp._http import Trim
+from interlock_adapters.mcp._settings import Request
+from mcp_face import ERAS, Era, accept, connected, text
+from mcp_servers import listening, serving
+from support import soon
+
+VERSION = "2026-07-28"
+
+
+async def asks(task: TaskContext) -> str:
+    """Ask who is there."""
+    return f"hello {await task.ask('Who?', str, key='who')}"
+
+
+class Verifier:
+    """Knows two people."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Who has it."""
+        if token not in {"ada", "eve"}:
+            return None
+        return AccessToken(
+            token=token, client_id="host", scopes=[], subject=token, claims={"iss": "https://id"}
+        )
+
+
+AUTH = McpAuth(
+    AuthSettings.model_validate(
+        {
+            "issuer_url": "https://id",
+            "resource_server_url": "http://127.0.0.1:1/mcp",
+            "validate_token_resource": False,
+        }
+    ),
+    Verifier(),
 )
-from support import pause, soon, until
-
-SECRET = "s3cret-of-the-service"  # noqa: S105  (the example)
-OWN = "Bearer own-t0ken-of-ada"
-
-each_era = pytest.mark.parametrize("era", ERAS)
 
 
-class City(BaseModel):
-    """Where to go."""
+class Site:
+    """An application on the loopback."""
 
-    city: str
+    def __init__(self, engine: Engine, app: Starlette, url: str) -> None:
+        self.engine = engine
+        self.app = app
+        self.url = url
 
-
-class Shop:
-    """A server, and what it saw."""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[str | None, str | None]] = []
-        self.began, self.stopped = asyncio.Event(), asyncio.Event()
-        self.mcp = MCPServer("shop", log_level="CRITICAL")
-        self.mcp.add_tool(self.whoami)
-        self.mcp.add_tool(self.hang)
-        self.mcp.add_tool(self.book)
-        self.mcp.add_tool(self.big)
-        self.mcp.add_tool(self.route)
-        self.mcp.add_tool(self.repeat)
-
-    async def whoami(self, ctx: Context) -> str:
-        """Who calls."""
-        request = ctx.request_context.request
-        assert isinstance(request, Request)
-        seen = (request.headers.get("x-service"), request.headers.get("authorization"))
-        self.headers.append(seen)
-        return "noted"
-
-    async def hang(self) -> str:
-        """Never ends by itself."""
-        self.began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.stopped.set()
-        return "never"
-
-    async def book(self, ctx: Context, name: str) -> str:
-        """Asks for a city."""
-        answer = await ctx.elicit(f"{name}: which city?", City)
-        return f"{name} to {answer.data.city}" if answer.action == "accept" else answer.action
-
-    def route(
-        self,
-        region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})],
-        ctx: Context,
-    ) -> str:
-        """Has an argument that goes into a header too."""
-        request = ctx.request_context.request
-        assert isinstance(request, Request)
-        return f"{region} {request.headers.get('mcp-param-region')}"
-
-    def big(self, chars: int) -> str:
-        """So many."""
-        return "x" * chars
-
-    async def repeat(self, ctx: Context) -> wire.CallToolResult:
-        """Repeats what was confided to it, in an error."""
-        request = ctx.request_context.request
-        assert isinstance(request, Request)
-        said = f"bad token {request.headers.get('authorization')} {request.headers['x-service']}"
-        raise MCPError(code=wire.INVALID_REQUEST, message=said)
-
-
-@each_era
-async def test_the_headers_of_the_service_and_of_the_task_go_along(era: Era) -> None:
-    """The task's own take the place of the service's, and go with no other call.
-
-    Source: issue 4, build 3, R-SRC-01.
-    """
-    shop = Shop()
-    headers = {"X-Service": SECRET, "Authorization": "Basic service"}
-    async with served(shop.mcp) as url:
-        source = McpServer(
-            "shop", url=url, era=era, headers=headers, pass_through=["AUTHORIZATION"], limits=ONCE
-        )
-        async with opened(source, alone=False):
-            ada = RecordingUse(carried={"authorization": OWN, "cookie": "not to be passed"})
-            await called(source, "whoami", ada)
-            # Nobody's call is made in the service's name.
-            with pytest.raises(ToolError, match="needs the caller's own authorization"):
-                await called(source, "whoami")
-    assert shop.headers == [(SECRET, OWN)]
-
-
-@each_era
-async def test_no_header_is_in_a_log_an_error_or_a_name(
-    era: Era, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Also when the server repeats it.  Source: issue 4, build 3, R-SRC-07."""
-    caplog.set_level(logging.DEBUG)
-    shop = Shop()
-    async with served(shop.mcp) as url:
-        source = McpServer(
-            "shop",
-            url=url + "?key=s3cret-in-the-query",
-            era=era,
-            headers={"x-service": SECRET},
-            pass_through=["authorization"],
-            limits=ONCE,
-        )
-        async with opened(source, alone=False):
-            use = RecordingUse(carried={"authorization": OWN})
-            with pytest.raises(ToolError) as caught:
-                await called(source, "repeat", use)
-            await called(source, "whoami", use)
-    ours = [r.getMessage() for r in caplog.records if r.name.startswith("interlock")]
-    told = [str(caught.value), repr(source), repr(source._connections.words_of(caught.value))]
-    for text in (*ours, *told):
-        assert SECRET not in text
-        assert "own-t0ken" not in text
-        assert "s3cret-in-the-query" not in text
-    assert "bad token" in str(caught.value)
-    # And the address that others name is without its query.
-    assert not [r for r in caplog.records if "s3cret-in-the-query" in f"{r.getMessage()} {r.args}"]
-    assert [r for r in caplog.records if r.name == "httpx2" and url in r.getMessage()]
-    # What the SDK logs of its own messages holds what servers say, and no header that we send.
-    sent = [r.getMessage() for r in caplog.records if "Sending client message" in r.getMessage()]
-    assert not any(SECRET in line or "own-t0ken" in line for line in sent)
-
-
-@each_era
-async def test_a_cancel_reaches_the_server_over_http(era: Era) -> None:
-    """By notification, or by hanging up.  Source: MCP cancellation."""
-    shop = Shop()
-    async with served(shop.mcp) as url:
-        source = McpServer("shop", url=url, era=era, limits=ONCE)
-        async with opened(source, alone=False):
-            call = asyncio.create_task(source.call(tool(source, "hang"), {}, RecordingUse()))
-            await soon(shop.began.wait())
-            await cancelled(call)
-            await soon(shop.stopped.wait())
-
-
-async def test_questions_over_http_find_their_own_tasks() -> None:
-    """Each comes on the stream of its call.  Source: MCP streamable HTTP."""
-    uses = [RecordingUse(answers=[{"city": f"c{n}"}]) for n in range(8)]
-    async with served(Shop().mcp) as url:
-        source = McpServer("shop", url=url, era="legacy", limits=ONCE)
-        async with opened(source, alone=False):
-            calls = [called(source, "book", use, name=f"n{n}") for n, use in enumerate(uses)]
-            results = await soon(asyncio.gather(*calls))
-    assert [result.text for result in results] == [f"n{n} to c{n}" for n in range(8)]
-    assert [use.asked[0][1] for use in uses] == [f"shop asks: n{n}: which city?" for n in range(8)]
-
-
-@each_era
-async def test_large_results_come_through_and_larger_ones_fail_by_themselves(era: Era) -> None:
-    """The bound is ours, and the connection stays.  Source: issue 4, bad input."""
-    async with served(Shop().mcp) as url:
-        limits = McpLimits(attempts=1, answer_bytes_max=8_000_000)
-        async with opened(
-            McpServer("shop", url=url, era=era, limits=limits), alone=False
-        ) as source:
-            assert len((await called(source, "big", chars=3_000_000)).text) == 3_000_000
-            with pytest.raises((ToolError, SourceUnavailable), match="'shop'"):
-                await called(source, "big", chars=9_000_000)
-            assert (await called(source, "big", chars=1)).text == "x"
-
-
-@each_era
-async def test_a_server_that_comes_back_is_called_again(era: Era) -> None:
-    """A call while it is gone fails; the next one after finds it.
-
-    Source: issue 4, build 3, R-SRC-09.
-    """
-    async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(listening())
-        up = await stack.enter_async_context(AsyncExitStack())
-        url = await up.enter_async_context(serving(Shop().mcp.streamable_http_app(), found))
-        source = McpServer("shop", url=url, era=era, limits=ONCE)
-        await stack.enter_async_context(opened(source, alone=False))
-        assert (await called(source, "big", chars=2)).text == "xx"
-        address = found.getsockname()
-        await up.aclose()
-        found.close()
-        with pytest.raises(SourceUnavailable, match="'shop'"):
-            await called(source, "big", chars=3)
-        again = await stack.enter_async_context(listening_at(address))
-        await stack.enter_async_context(serving(Shop().mcp.streamable_http_app(), again))
-        assert (await called(source, "big", chars=4)).text == "xxxx"
+    async def post(
+        self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """One request of the modern era, as it is on the wire."""
+        meta: dict[str, Any] = {
+            "io.modelcontextprotocol/protocolVersion": VERSION,
+            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {
+                "extensions": {"io.modelcontextprotocol/tasks": {}}
+            },
+        }
+        body: dict[str, Any] = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": method,
+            "params": {**params, "_meta": meta},
+        }
+        sent = {
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+            "mcp-protocol-version": VERSION,
+            "mcp-method": method,
+            **(headers or {}),
+        }
+        if method == "tools/call":
+            sent.setdefault("mcp-name", str(params["name"]))
+        async with httpx.AsyncClient(timeout=5) as http:
+            return await http.post(self.url, content=json.dumps(body), headers=sent)
 
 
 @asynccontextmanager
-async def listening_at(address: Any) -> AsyncGenerator[Any]:  # noqa: ANN401
-    """A socket on just that port."""
-    with socket.create_server(address) as found:
-        yield found
+async def site(auth: McpAuth | None = None, **settings: Any) -> AsyncGenerator[Site]:  # noqa: ANN401
+    """The face, served."""
+    engine = Engine(asks, store="memory:")
+    app = mcp_app(engine, McpSettings(name="Tests", **settings), auth=auth)
+    async with listening() as found, serving(app, found) as url:
+        yield Site(engine, app, url)
 
 
-@each_era
-async def test_calls_that_are_open_do_not_fail_with_one_that_cannot_be_sent(era: Era) -> None:
-    """The SDK would end the whole connection.  Source: ours."""
-    shop = Shop()
-    async with listening() as found, AsyncExitStack() as stack:
-        behind = await stack.enter_async_context(serving(shop.mcp.streamable_http_app(), found))
-        lane = Lane(found.getsockname()[1])
-        url = await stack.enter_async_context(lane.open())
-        assert url != behind
-        source = McpServer("shop", url=url, era=era, limits=ONCE)
-        await stack.enter_async_context(opened(source, alone=False))
-        hanging = asyncio.create_task(source.call(tool(source, "hang"), {}, RecordingUse()))
-        await soon(shop.began.wait())
-        lane.blocked = True
-        calls = [source.call(tool(source, "big"), {"chars": 1}, RecordingUse()) for _ in range(8)]
-        outcomes = await soon(asyncio.gather(*calls, return_exceptions=True))
-        assert any(isinstance(outcome, SourceUnavailable) for outcome in outcomes)
-        lane.blocked = False
-        assert (await called(source, "big", chars=1)).text == "x"
-        assert not hanging.done()
-        await cancelled(hanging)
-        await soon(shop.stopped.wait())
+@pytest.mark.parametrize("era", ERAS)
+async def test_both_eras_are_served_on_one_url(era: Era) -> None:
+    """A question and its answer, over HTTP."""
+    async with (
+        site() as here,
+        connected(here.url, era, answers=[accept(value="Ada")]) as host,
+    ):
+        result = await soon(host.client.call_tool("agent", {"message": "hi"}))
+    assert isinstance(result, wire.CallToolResult)
+    assert text(result) == "hello Ada"
 
 
-class Lane:
-    """A way to a port on which new connections can be cut at once."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._open: set[asyncio.Task[None]] = set()
-        self.blocked = False
-
-    @asynccontextmanager
-    async def open(self) -> AsyncGenerator[str]:
-        """The URL this side of it."""
-        server = await asyncio.start_server(self._taken, "127.0.0.1", 0)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
-        finally:
-            server.close()
-            for task in self._open:
-                task.cancel()
-
-    async def _taken(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.blocked:
-            writer.close()
-            return
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        for pair in ((reader, back), (there, writer)):
-            task = asyncio.create_task(_piped(*pair))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+async def test_the_name_header_must_name_the_task_and_may_be_absent() -> None:
+    """-32020 for another; SEP-2243."""
+    async with site() as here:
+        made = (
+            await here.post("tools/call", {"name": "agent", "arguments": {"message": "x"}})
+        ).json()
+        task_id = made["result"]["taskId"]
+        params = {"taskId": task_id}
+        absent = await here.post("tasks/get", params)
+        right = await here.post("tasks/get", params, {"mcp-name": task_id})
+        wrong = await here.post("tasks/get", params, {"mcp-name": "another"})
+    assert absent.json()["result"]["taskId"] == right.json()["result"]["taskId"] == task_id
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, wire.HEADER_MISMATCH)
 
 
-async def _piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65_536):
-            writer.write(data)
-    finally:
-        writer.close()
+async def test_blanks_around_the_value_of_a_header_are_none_of_it() -> None:
+    """RFC 9110 §5.5: httptools leaves those behind it."""
+    seen: list[list[tuple[bytes, bytes]]] = []
 
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401
+        seen.append(scope["headers"])
 
-async def test_a_server_that_is_down_at_the_start_is_an_error_that_names_it() -> None:
-    """Not its address, which may hold a secret.  Source: issue 4, build 3."""
-    async with listening() as found:
-        port = found.getsockname()[1]
-    source = McpServer("shop", url=f"http://127.0.0.1:{port}/s3cret", limits=ONCE)
-    with pytest.raises(SourceUnavailable, match="tool source 'shop' is not available") as caught:
-        await soon(source.open())
-    assert "s3cret" not in str(caught.value)
+    async def nothing(*_: Any) -> Any:  # noqa: ANN401
+        return None
+
+    await Trim(app)({"type": "http", "headers": [(b"mcp-name", b" a b \t")]}, nothing, nothing)
+    assert seen == [[(b"mcp-name", b"a b")]]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("headers", "status"),
     [
-        Response("<html>", media_type="text/html"),
-        Response("{", media_type="application/json"),
-        Response("{}", media_type="application/json"),
-        Response("[]", status_code=500),
-        Response(status_code=202),
-        Response(status_code=307, headers={"location": "http://elsewhere.test/"}),
-        Response(b"\x1f\x8b", media_type="application/json", headers={"content-encoding": "gzip"}),
-        JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {"tools": 3}}),
+        ({"host": "evil.example"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"content-type": "text/plain"}, 415),
     ],
 )
-@each_era
-async def test_what_is_no_mcp_server_is_an_error_that_names_it(era: Era, answer: Response) -> None:
-    """Whatever answers there instead.  Source: issue 4, bad input."""
-
-    async def endpoint(_request: Request) -> Response:
-        return answer
-
-    app = Starlette(routes=[Route("/mcp", endpoint, methods=["GET", "POST", "DELETE"])])
-    async with listening() as found, serving(app, found) as url:
-        source = McpServer("odd", url=url, era=era, limits=ONCE)
-        with pytest.raises(SourceUnavailable, match="tool source 'odd'"):
-            await soon(source.open())
-
-
-@each_era
-async def test_nothing_stays_open_of_connections_for_single_calls(era: Era) -> None:
-    """A hundred callers with headers of their own leave as many files as before.
-
-    Source: issue 4, "closed without leaks".
-    """
-    shop = Shop()
-    async with served(shop.mcp) as url:
-        source = McpServer("shop", url=url, era=era, pass_through=["authorization"], limits=ONCE)
-        async with opened(source, alone=False):
-            use = RecordingUse(carried={"authorization": OWN})
-            await called(source, "whoami", use)
-            await until(lambda: not source._connections._farewells)
-            await pause(50)
-            before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-            for _ in range(10):
-                await asyncio.gather(*(called(source, "whoami", use) for _ in range(3)))
-            await until(lambda: not source._connections._farewells)
-            await until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2)  # noqa: PTH208
-            assert len(source._connections._links) == 1
-
-
-async def test_an_argument_that_belongs_into_a_header_goes_there() -> None:
-    """Also on a connection that has listed no tools before.  Source: MCP, x-mcp-header."""
-    async with served(Shop().mcp) as url:
-        source = McpServer(
-            "shop", url=url, era="modern", pass_through=["authorization"], limits=ONCE
+async def test_strangers_are_kept_out(headers: dict[str, str], status: int) -> None:
+    """Another name, another site, no JSON: nothing is looked at."""
+    async with site() as here:
+        answer = await here.post(
+            "tools/call", {"name": "agent", "arguments": {"message": "x"}}, headers
         )
-        async with opened(source, alone=False):
-            own = RecordingUse(carried={"authorization": OWN})
-            assert (await called(source, "route", region="north")).text == "north north"
-            assert (await called(source, "route", own, region="south")).text == "south south"
+        tasks = await here.engine.page(TaskQuery())
+    assert answer.status_code == status
+    assert tasks.total == 0
 
 
-@each_era
-async def test_closing_ends_the_calls_that_are_open(era: Era) -> None:
-    """They fail, and their server hears of it.  Source: ours."""
-    shop = Shop()
-    async with served(shop.mcp) as url:
-        source = McpServer("shop", url=url, era=era, pass_through=["authorization"], limits=ONCE)
-        async with opened(source, alone=False):
-            own = RecordingUse(carried={"authorization": OWN})
-            hang = tool(source, "hang")
-            calls = [
-                asyncio.create_task(source.call(hang, {}, use)) for use in (RecordingUse(), own)
-            ]
-            await soon(shop.began.wait())
-            await pause(50)
-        for call in calls:
-            with pytest.raises(SourceUnavailable, match="'shop'"):
-                await soon(call)
+@pytest.mark.parametrize(
+    ("peer", "status"),
+    [("192.0.2.7", 403), ("::ffff:192.0.2.7", 403), ("127.0.0.1", 406), ("::1", 406), (None, 406)],
+)
+async def test_without_authentication_only_this_machine_is_served(
+    peer: str | None, status: int
+) -> None:
+    """406 is the SDK's: it came through.  Source: R-MCP-09."""
+    app = mcp_app(Engine(asks, store="memory:"), McpSettings(name="Tests"))
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp",
+        "raw_path": b"/mcp",
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 80),
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"mcp-protocol-version", b"2026-07-28"),
+        ],
+        "client": None if peer is None else (peer, 5),
+        "state": {},
+    }
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    assert sent[0]["status"] == status
+
+
+async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
+    """And nobody is let in without a token.  Source: R-MCP-09."""
+    async with site(AUTH) as here:
+        call = {"name": "agent", "arguments": {"message": "x"}}
+        nobody = await here.post("tools/call", call)
+        made = await here.post("tools/call", call, {"authorization": "Bearer ada"})
+        task_id = made.json()["result"]["taskId"]
+        named = {"taskId": task_id}
+        hers = await here.post("tasks/get", named, {"authorization": "Bearer ada"})
+        eves = await here.post("tasks/get", named, {"authorization": "Bearer eve"})
+        record = await here.engine.record(task_id, owner=None)
+    assert nobody.status_code == 401
+    assert record.owner == "https://id ada"
+    assert hers.json()["result"]["taskId"] == task_id
+    assert eves.json()["error"]["code"] == wire.INVALID_PARAMS
+
+
+@pytest.mark.parametrize("task_id", ["\\ud800", "\\ud800.1"])
+async def test_a_name_that_cannot_be_is_unknown(task_id: str, tmp_path: Path) -> None:
+    """It is no fault of the store that half a character cannot be asked for."""
+    engine = Engine(asks, store=SqliteStore(tmp_path / "tasks.db"))
+    app = mcp_app(engine, McpSettings(name="Tests"))
+    async with listening() as found, serving(app, found) as url:
+        here = Site(engine, app, url)
+        named = {"taskId": json.loads(f'"{task_id}"')}
+        call = {"name": "agent", "arguments": {"message": "x"}}
+        got = await here.post("tasks/get", named)
+        gone_on = await here.post("tools/call", {**call, "requestState": named["taskId"]})
+    assert got.json()["error"]["data"]["reason"] == "unknown_task"
+    assert gone_on.json()["error"]["data"]["reason"] == "invalid_request_state"
+
+
+@pytest.mark.parametrize(
+    ("client", "subject", "claims", "owner"),
+    [
+        ("host", "ada", {}, "ada"),
+        ("ada", None, {}, "client=ada"),
+        ("host", "client=ada", {}, "client%3Dada"),
+        ("host", "ada", {"iss": "https://id"}, "https://id ada"),
+        ("ada", None, {"iss": "https://id"}, "https://id client=ada"),
+        ("host", "https://id ada", {}, "https://id%20ada"),
+        ("host", "b ada", {"iss": "a"}, "a b%20ada"),
+        ("host", "ada", {"iss": "a b"}, "a%20b ada"),
+        ("host", "a%20b", {}, "a%2520b"),
+        ("host", "cn=ada,dc=x", {}, "cn=ada,dc=x"),
+        ("host", "client=", {}, "client%3D"),
+    ],
+)
+def test_no_two_principals_are_one_owner(
+    client: str, subject: str | None, claims: dict[str, str], owner: str
+) -> None:
+    """Whoever may choose a client id, or a name at one issuer, chooses nobody else's tasks."""
+    token = AccessToken(token=client, client_id=client, scopes=[], subject=subject, claims=claims)
+    kept = auth_context_var.set(AuthenticatedUser(token))
+    try:
+        assert owner_by_token(cast("Request", None)) == owner
+    finally:
+        auth_context_var.reset(kept)
+
+
+async def test_a_file_that_may_not_be_read_is_not_told() -> None:
+    """Whoever names the owner may read one, and what goes wrong is for us."""
+
+    def reads(_request: object) -> str:
+        raise PermissionError(13, "Permission denied", "/etc/secret/key")
+
+    async with site(owner_of=reads) as here:
+        told = await here.post("tasks/get", {"taskId": "x"})
+    assert told.json()["error"]["code"] == wire.INTERNAL_ERROR
+    assert "secret" not in told.text
+
+
+async def test_a_call_that_nothing_is_known_of_makes_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Arguments are in no log."""
+    async with site() as here:
+        await here.post("tools/call", {"name": "agent", "arguments": {"message": "swordfish"}})
+        await here.post("tasks/get", {"taskId": "swordfish"})
+    assert "swordfish" not in caplog.text
+    json.dumps(caplog.messages)
+
+
+async def test_a_servers_own_life_is_begun_and_ended_once() -> None:
+    """Although some requests are served another way than others."""
+    lives: list[str] = []
+
+    @asynccontextmanager
+    async def life(_server: Server[Any]) -> AsyncGenerator[dict[str, str]]:
+        lives.append("begun")
+        yield {"of": "its own"}
+        lives.append("ended")
+
+    app = mcp_app(
+        Engine(asks, store="memory:"),
+        McpSettings(name="Tests"),
+        server=Server("own", lifespan=life),
+    )
+    async with listening() as found, serving(app, found) as url, connected(url, tasks=True) as host:
+        task_id = await host.created("agent", {"message": "x"})
+        await host.get(task_id)
+        assert lives == ["begun"]
+    assert lives == ["begun", "ended"]
