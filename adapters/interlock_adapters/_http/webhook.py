@@ -126,7 +126,7 @@ def _reached(ip: _Address) -> list[_Address]:
     if ip in _NAT64:
         return [ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)]
     if ip.sixtofour is not None:
-        return [ip, ip.sixtofour]
+        return [ip.sixtofour]  # Pythons differ in whether the wrapping itself is public.
     return [ip, *(ip.teredo or ())]
 
 
