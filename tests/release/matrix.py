@@ -146,12 +146,13 @@ def _version_of(python: Path) -> str:
 def untrue_bounds(project: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
     """The lower bounds of the extras that were not what ran, so that nobody knows if they work.
 
-    `project` is the table of that name in `pyproject.toml`.  The extra `dev` is not looked at.
+    `project` is the table of that name in `pyproject.toml`.  What only this project uses, the extras
+    `dev` and `docs`, is not looked at.
     """
     extras = project["optional-dependencies"]
     lines = [
         *project["dependencies"],
-        *(x for name in extras if name != "dev" for x in extras[name]),
+        *(x for name in extras if name not in {"dev", "docs"} for x in extras[name]),
     ]
     found: list[str] = []
     for wanted in sorted(map(Requirement, lines), key=str):
