@@ -146,8 +146,8 @@ def _version_of(python: Path) -> str:
 def untrue_bounds(project: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
     """The lower bounds of the extras that were not what ran, so that nobody knows if they work.
 
-    `project` is the table of that name in `pyproject.toml`.  The extras `dev` and `docs`, which only
-    this project uses, are not looked at.
+    `project` is the table of that name in `pyproject.toml`.  The extras `dev` and `docs` are not
+    looked at: only this project uses them.
     """
     extras = project["optional-dependencies"]
     lines = [
