@@ -53,6 +53,11 @@ def test_two_replicas_are_sound() -> None:
     assert {Trigger.CLAIM, Trigger.RECOVER} <= triggers
 
 
+def test_nobody_is_to_begin_a_turn_while_every_heart_has_stopped() -> None:
+    """The run of this seed was called a fault of the engine.  Source: R-FUZZ-83."""
+    assert fuzz(target(), seed=469, runs=1, replicas=2).failures == ()
+
+
 def test_a_run_of_replicas_is_its_seed() -> None:
     """Same seed, same trace and same logs; its tape is the same run.  Source: R-FUZZ-84."""
     plan = runs._planned(target(), ALL_FAULTS, (), 2, None)

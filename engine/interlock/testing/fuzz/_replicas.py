@@ -15,6 +15,7 @@ from interlock._event import AGENT
 from interlock._phases import OUTCOMES, OVER, Phase, Trigger
 from interlock._record import Queued, TaskRecord
 from interlock._replica import LOOK_S, TIDY_S
+from interlock._runtime import LEFT_S
 from interlock.testing._shared_memory import AGAIN_S, SharedMemory
 from interlock.testing.fuzz._drive import Run
 from interlock.testing.fuzz._drive_clients import Promising
@@ -300,7 +301,8 @@ class ReplicaRun(Run):
         if len(turns) > 1:
             raise Broken("I23", f"{task_id}: {' and '.join(turns)} both run it")
         turn = next(iter(turns.values()), None)
-        if record.phase is Phase.RUNNING:
+        can_begin = self._can_begin()
+        if record.phase is Phase.RUNNING and (turn is not None or can_begin):
             for kind, words in not_running(turn, record):
                 raise Broken(kind, f"{task_id}: {words}")
         watched = any(
@@ -308,7 +310,9 @@ class ReplicaRun(Run):
             for process in self.processes.values()
         )
         ended = turn is None or turn.over
-        if record.phase in OUTCOMES and not watched and ended and idle_s > TIDIED_S:
+        # What is owed for it may be somebody's who takes long over it, and is left to them so long.
+        tidied_s = TIDIED_S + (LEFT_S if self.disk.owes(task_id) else 0.0)
+        if record.phase in OUTCOMES and not watched and ended and idle_s > tidied_s:
             raise Broken("I21", f"{task_id}: it is over, and nobody finalizes it")
         now = self.process.clock.now()
         if record.due is not None and record.due + FORGOTTEN_S < now and record.phase not in OVER:
@@ -316,8 +320,15 @@ class ReplicaRun(Run):
         slots = self.process.engine.limits.running_turns_max
         running = sum(each.phase is Phase.RUNNING for each in self.disk.records)
         waits = isinstance(record.details, Queued) and record.details.not_before is None
-        if waits and running < slots:
+        if waits and running < slots and can_begin:
             raise Broken("start", f"{task_id}: it waits for a slot although one is free")
+
+    def _can_begin(self) -> bool:
+        """Whether there is anybody to hand a turn to: not while every heart has stopped."""
+        return any(
+            not self.memory.has_died(name) and not self.memory.is_silent(name)
+            for name in self._names
+        )
 
     def _around(self, source: ToolSource) -> ToolSource:
         return WatchedSource(super()._around(source), self.disk, self._begun, self.met)
