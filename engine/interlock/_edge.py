@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from interlock._agent import Content
 from interlock._event import OWN, Data
 from interlock._form import faults_of
 from interlock._json import encoded, same
+from interlock._phases import Phase
 from interlock._record import Ask
 from interlock._store import TaskQuery
 from interlock.errors import InvalidInput, ResultInvalid
@@ -235,6 +237,9 @@ def query_problems(query: TaskQuery) -> list[str]:
     limit = cast("object", query.limit)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         problems.append(f"limit is {limit!r:.80}; 0 and more tasks are accepted")
+    shown = cast("object", query.shown)
+    if shown is not None and not _are_phases(shown):
+        problems.append("shown is no set of phases; one as {Phase.WAITING_AUTH} is accepted")
     for what, name in names.items():
         if not isinstance(name, str):
             continue
@@ -245,6 +250,10 @@ def query_problems(query: TaskQuery) -> list[str]:
                 f"{what} has {len(name)} characters; at most {NAME_CHARS_MAX} are accepted"
             )
     return problems
+
+
+def _are_phases(shown: object) -> bool:
+    return isinstance(shown, AbstractSet) and all(isinstance(phase, Phase) for phase in shown)
 
 
 def check_purge(older_than_s: object, limit: object) -> None:

@@ -1117,6 +1117,16 @@ async def test_a_name_that_nobody_can_have_is_refused_by_a_list(tmp_path: Path) 
                     await asked(query)
 
 
+@pytest.mark.parametrize(
+    "shown", [Phase.RUNNING, "running", {"running"}, [Phase.RUNNING], {Phase.RUNNING, None}]
+)
+async def test_phases_that_are_none_are_refused_by_a_list(shown: Any) -> None:  # noqa: ANN401
+    """It says what is wanted instead.  Source: T9."""
+    async with Engine(asks, store="memory:") as engine:
+        with pytest.raises(InvalidInput, match=r"one as \{Phase.WAITING_AUTH\} is accepted"):
+            await engine.page(TaskQuery(shown=shown))
+
+
 @pytest.mark.parametrize("limit", [-1, 1.5, True, "10"])
 async def test_a_number_of_tasks_that_is_none_is_refused(limit: Any, tmp_path: Path) -> None:  # noqa: ANN401
     """Stores would make different things of it.  Source: T9."""

@@ -343,6 +343,32 @@ def test_the_fixture_fails_a_test_with_trace_and_reproduction(here: Path) -> Non
     assert "Traceback" not in done.stdout
 
 
+BESIDE: Final = """
+from interlock.testing.fuzz import invariant
+
+@invariant
+def nobody_is_served(record, log):
+    return all(event.dest != "completed" for event in log)
+"""
+BARE: Final = """
+import fuzzed_beside
+
+def test_it_breaks(interlock_fuzz):
+    interlock_fuzz(fuzzed_beside.engine, runs=30)
+"""
+
+
+def test_the_fixture_finds_the_invariants_beside_what_is_fuzzed(here: Path) -> None:
+    """R-FUZZ-37.  As the command does: a test that has none of its own is no green for nothing."""
+    served = (here / "fuzzed_service.py").read_text()
+    (here / "fuzzed_beside.py").write_text(served + BESIDE)
+    (here / "test_beside.py").write_text(BARE)
+    done = pytest_run("test_beside.py")
+    assert done.returncode == 1
+    assert "FAILED user:nobody_is_served" in done.stdout
+    assert "invariants=invariants_of(fuzzed_beside)" in done.stdout
+
+
 MISUSED: Final = """
 import pytest
 import fuzzed_service

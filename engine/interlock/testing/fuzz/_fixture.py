@@ -5,6 +5,7 @@ anything measures coverage, and it must not load the engine then.
 """
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, Protocol
@@ -48,8 +49,8 @@ class Fuzzes(Protocol):
         many per cent of all lives must have completed; 0 if nothing is said.  `name` is how
         the reproduction names what was fuzzed, `module:name`; without, it is looked for among
         the globals of the test's module, of those that it imports, and of its own.  Other
-        options are those of `fuzz`; the invariants are those that the test's module marks,
-        unless others are given.
+        options are those of `fuzz`; the invariants are those that the test's module marks and
+        those of the module that has what is fuzzed, unless others are given.
         """
         ...
 
@@ -106,7 +107,8 @@ def _fuzzed(
 ) -> Report:
     if "runs" not in options and "for_s" not in options:
         options["runs"] = RUNS
-    marked = () if module is None else invariants_of(module)
+    sources = _with_invariants(module, sys.modules.get(where.partition(":")[0]))
+    marked = tuple(dict.fromkeys(check for each in sources for check in invariants_of(each)))
     checks: Sequence[Invariant] = options.setdefault("invariants", marked)
     try:
         target = Target.of(found)
@@ -115,13 +117,13 @@ def _fuzzed(
         pytest.fail(f"interlock_fuzz: {error}", pytrace=False)
     covered = coverage_of(report, target.lifecycle.table)
     below = under(covered, bounds.items())
-    are_marked = module is not None and checks and tuple(checks) == marked
+    source = next((m for m in sources if tuple(checks) == invariants_of(m)), None)
     about = About(
         where,
         below,
         frozenset(options.get("faults", ALL_FAULTS)),
-        module.__name__ if module is not None and are_marked else "",
-        () if are_marked else [_name(check, module, "your_invariant") for check in checks],
+        "" if source is None else source.__name__,
+        () if source is not None else [_name(check, module, "your_invariant") for check in checks],
         hash_seed(),
         threaded=bool(target.lines_of),
         replicas=options.get("replicas", 1),
@@ -130,6 +132,12 @@ def _fuzzed(
         named = {} if below else {"named_max": _NAMED_MAX}
         pytest.fail(text_of(report, target.lifecycle, about, **named), pytrace=False)
     return report
+
+
+def _with_invariants(*modules: ModuleType | None) -> list[ModuleType]:
+    """Those that mark some, each once."""
+    there = dict.fromkeys(module for module in modules if module is not None)
+    return [module for module in there if invariants_of(module)]
 
 
 def _name(found: object, module: ModuleType | None, otherwise: str = "your_engine") -> str:

@@ -98,6 +98,8 @@ def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> I
     yield f"  guards: {covered.guards} both held and refused"
     one_sided = [f"    never {' or '.join(w)}: {name}" for name, w in covered.one_sided.items()]
     yield from _some(one_sided, named_max)
+    if not (about.invariants or about.given):
+        yield "  invariants of yours: none (a function marked @invariant, beside what is fuzzed)"
     if about.threaded:
         yield f"  plain functions on threads: interrupted {INTERRUPTED}"
     for failure in report.failures:
