@@ -174,6 +174,22 @@ def _log(events: Sequence[Json]) -> Iterator[str]:
         way = event["dest"] if event["source"] == event["dest"] else f"{came} → {event['dest']}"
         what = f"{event['seq']:4}  {_time(event['at'])}  {event['trigger']:13}  {way}"
         yield f"{what}  by {clean(event['actor'])}"
+        if decided := _decided(event):
+            yield f"{'':26}{clean(decided)}"
+
+
+def _decided(event: Json) -> str:
+    """What somebody decided of which ask, and why; nothing for other events."""
+    data = event["data"]
+    match event["trigger"]:
+        case "approve":
+            arguments = json.dumps(data["arguments"], ensure_ascii=False)
+            what = f"{data['key']}: with {arguments}{', edited' if data['edited'] else ''}"
+        case "deny" | "decline":
+            what = data["key"]
+        case _:
+            return ""
+    return what if data.get("reason") is None else f"{what}; {data['reason']}"
 
 
 def _parts(parts: Sequence[Json]) -> str:
