@@ -253,7 +253,9 @@ def query_problems(query: TaskQuery) -> list[str]:
 
 
 def _are_phases(shown: object) -> bool:
-    return isinstance(shown, AbstractSet) and all(isinstance(phase, Phase) for phase in shown)
+    if not isinstance(shown, AbstractSet):
+        return False
+    return all(isinstance(phase, Phase) for phase in cast("AbstractSet[object]", shown))
 
 
 def check_purge(older_than_s: object, limit: object) -> None:

@@ -21,7 +21,7 @@ ASSETS: Final = (
     "interlock_adapters/console/static/console.css",
     "interlock_adapters/console/static/console.js",
     "interlock_adapters/console/templates/base.html",
-    "interlock_adapters/_init_project/app.yaml.txt",
+    "interlock_adapters/cli/_init_project/app.yaml.txt",
 )
 #: What the tests of the repository need, beside the two packages.
 SOURCES: Final = (
@@ -30,7 +30,7 @@ SOURCES: Final = (
     *("tests/README.md", "tests/support.py"),
 )
 #: What only a checkout has.
-FOREIGN: Final = (".git/", ".venv", "__pycache__", "_build/", ".db", ".matrix", "bench/results")
+FOREIGN: Final = (".git/", ".venv", "__pycache__", "_build/", ".db", ".matrix")
 
 
 @pytest.fixture(scope="module")

@@ -1109,14 +1109,14 @@ async def test_an_event_that_cannot_be_read_is_named(
     [
         (
             """
-            UPDATE event SET dest = 'waiting_parcel'
+            UPDATE event SET dest = 'waiting_for_godot'
             WHERE seq = 2 AND task = (SELECT n FROM task WHERE task_id = 'b')
             """,
             "event 2 cannot be read",
         ),
         (
             """
-            UPDATE task SET snapshot = json_set(snapshot, '$.phase', 'waiting_parcel')
+            UPDATE task SET snapshot = json_set(snapshot, '$.phase', 'waiting_for_godot')
             WHERE task_id = 'b'
             """,
             "its record cannot be read",
@@ -1130,7 +1130,7 @@ async def test_a_phase_of_another_lifecycle_says_what_is_missing(
     broken = damaged(damage)
     async with opened(lambda: broken) as store:
         findings = await store.verify()
-    hint = f"{why}: it has a phase 'waiting_parcel', so name the lifecycle that has it"
+    hint = f"{why}: it has a phase 'waiting_for_godot', so name the lifecycle that has it"
     assert f"task 'b': {hint}" in findings
 
 
