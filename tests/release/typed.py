@@ -25,6 +25,8 @@ def report(package: str) -> dict[str, Any]:
     done = subprocess.run(
         (
             *(sys.executable, "-m", "pyright", "--outputjson"),
+            # Otherwise it asks whichever Python is first on the path.
+            *("--pythonpath", sys.executable),
             *("--verifytypes", package, "--ignoreexternal"),
         ),
         capture_output=True,
