@@ -6,6 +6,7 @@ Asked of pyright, as it sees an installed package that says `py.typed`.
 # ruff: noqa: T201  (it prints its findings)
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any, Final
@@ -25,10 +26,10 @@ def report(package: str) -> dict[str, Any]:
     done = subprocess.run(
         (
             *(sys.executable, "-m", "pyright", "--outputjson"),
-            # Otherwise it asks whichever Python is first on the path.
-            *("--pythonpath", sys.executable),
             *("--verifytypes", package, "--ignoreexternal"),
         ),
+        # It does not look into an editable installation.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         check=False,
