@@ -232,11 +232,13 @@ def test_its_proxies_and_container_fit_its_configuration(tmp_path: Path) -> None
 
 async def test_old_tasks_go_the_old_way(tmp_path: Path) -> None:
     """The way that a task's first run wrote down is its way after an upgrade.  R-DOCS-22."""
-    path, limits = tmp_path / "agent.py", Limits(park_after_s=0)
-    new = file_of("agent.py")
+    # Two files: one that is written twice in a second may be run as it was compiled before.
+    before, path = tmp_path / "before" / "agent.py", tmp_path / "agent.py"
+    before.parent.mkdir()
+    new, limits = file_of("agent.py"), Limits(park_after_s=0)
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
-    path.write_text(new.replace("return 2", "return 1"))
-    old = module_at(path)
+    before.write_text(new.replace("return 2", "return 1"))
+    old = module_at(before)
     async with Engine(old.agent, tools=Toolbox([old.book]), store=url, limits=limits) as engine:
         task = await engine.submit("A trip.", owner="ada")
         assert (await soon(task.rest())).asks

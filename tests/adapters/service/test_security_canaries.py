@@ -77,7 +77,7 @@ _SIGNING: Final = base64.b64encode(b"canary-signing-key-of-push-7f3a9").decode()
 _JWT: Final = token(org="acme", roles=["operator"], jti="canary-jti-7f3a9")
 _EXPIRED: Final = token(org="acme", exp=1, jti="canary-jti-expired-7f3a9")
 
-_STDIO: Final = Path(__file__).parents[1] / "mcp" / "stdio_server.py"
+_STDIO: Final = Path(__file__).parents[1] / "mcp_tools" / "stdio_server.py"
 
 
 @dataclass
