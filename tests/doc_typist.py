@@ -26,6 +26,7 @@ import httpx
 import yaml
 
 from doc_blocks import Block
+from doc_pages import Curl
 from interlock_adapters import cli
 from interlock_adapters.config import Config, load_config
 from interlock_adapters.policies import load_policies
@@ -380,24 +381,12 @@ class Typist:
         raise Wrong("it does not come up")
 
     def _curl(self, words: list[str]) -> tuple[int, str]:
-        method, url, headers, body, is_stream = "GET", "", dict[str, str](), "", False
-        given = iter(words)
-        for word in given:
-            match word:
-                case "-X":
-                    method = next(given)
-                case "-H":
-                    name, _, value = next(given).partition(": ")
-                    headers[name] = value
-                case "-d":
-                    body = next(given)
-                    method = "POST" if method == "GET" else method
-                case "-N" | "-s" | "-sN" | "-i":
-                    is_stream = is_stream or "N" in word
-                case _:
-                    url = _ADDRESS.sub(self._url, word)
-        with httpx.stream(method, url, headers=headers, content=body, timeout=RUN_S) as answer:
-            if is_stream and answer.is_success:
+        asked = Curl.of(words)
+        url = _ADDRESS.sub(self._url, asked.url)
+        with httpx.stream(
+            asked.method, url, headers=asked.headers, content=asked.body, timeout=RUN_S
+        ) as answer:
+            if asked.streams and answer.is_success:
                 return 0, next(answer.iter_lines(), "")
             answer.read()
             return int(not answer.is_success), answer.text

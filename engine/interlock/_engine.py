@@ -330,7 +330,7 @@ class Engine:
             content, owner, agent, context_id, token, metadata, task_s
         )
         kept = carried_of(carried)
-        told, name = self._told, agent or next(iter(self.agents))
+        told, name = self._told, self._agents.name_of(submitted)
         while True:
             await self._learn(runtime, owner)
             if self._runtime is not runtime or not self._accepting:

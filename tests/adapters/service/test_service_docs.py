@@ -23,7 +23,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from doc_pages import blocks_of, written
+from doc_pages import Curl, blocks_of, written
 from example_files import module_at
 from interlock import Engine, Policy, TaskContext
 from interlock_adapters._shown.config import shown
@@ -200,23 +200,10 @@ class Story:
         return told.out + told.err
 
     def _curl(self, words: list[str]) -> str:
-        method, url = "GET", ""
-        headers: dict[str, str] = {}
-        body: str | None = None
-        given = iter(words)
-        for word in given:
-            match word:
-                case "-X":
-                    method = next(given)
-                case "-H":
-                    name, _, value = next(given).partition(": ")
-                    headers[name] = value
-                case "-d":
-                    body = next(given)
-                    method = "POST" if method == "GET" else method
-                case _:
-                    url = word
-        answer = httpx.request(method, url, headers=headers, content=body, timeout=RUN_S)
+        asked = Curl.of(words)
+        answer = httpx.request(
+            asked.method, asked.url, headers=asked.headers, content=asked.body, timeout=RUN_S
+        )
         assert answer.is_success, (words, answer.text)
         return answer.text
 
