@@ -1,11 +1,13 @@
 """Interlock beside its peers: one command, one report.
 
     python -m bench.compare [--quick] [--only KIND...] [--without-growth]
+    python -m bench.compare --again
 
 The report goes to `bench/results/report.md`, `report.json` and `report.svg`; with `--quick`, which
 takes some minutes and is not to be quoted, to `bench/results/quick/`.  Each peer has a virtual
 environment of its own, made on the first run.  What is measured stands in `parts`, who takes part
-in `plan`, what the rows are in `rows`.
+in `plan`, what the rows are in `rows`.  `--again` measures nothing: it writes the report of what
+was kept once more, after a change to `why` or `rows`.
 """
 
 import argparse
@@ -88,23 +90,32 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--without-growth", action="store_true")
+    parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
+    if options.again:
+        print(Compared.kept(RESULTS).finish(RESULTS))
+        return
     sizes = QUICK if options.quick else Sizes()
     found = Found()
     arms = [arm for arm in ARMS if arm.kind in options.only and there(arm, found)]
     began, load = time.perf_counter(), os.getloadavg()[0]
+    target = RESULTS / "quick" if options.quick else RESULTS
+
+    def report() -> str:
+        took_s = time.perf_counter() - began
+        loads = (load, os.getloadavg()[0])
+        return Compared(found, of_machines, options.quick, took_s, loads).finish(target)
+
     # On the disk of the checkout: /tmp may be memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(dir=ROOT / "bench", prefix=".data-") as folder:
         file_system(folder)
         say("the bare machines")
         of_machines = machines(sizes.machine_rounds)
         rounds(arms, folder, sizes, found)
+        report()  # What was found so far is not lost by what comes.
         if not options.without_growth:
             growths(arms, folder, sizes, found)
-    took_s = time.perf_counter() - began
-    compared = Compared(found, of_machines, options.quick, took_s, (load, os.getloadavg()[0]))
-    target = RESULTS / "quick" if options.quick else RESULTS
-    print(compared.finish(target))
+    print(report())
     if options.quick:
         (target / ".gitignore").write_text("*\n", encoding="utf-8")
     print(f"kept in {target.relative_to(ROOT)}/report.md, .json and .svg")

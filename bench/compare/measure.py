@@ -157,7 +157,8 @@ def beside(arm: Arm, full: Running, control: Running, sizes: Sizes) -> dict[str,
         if len(pair) == len(processes):
             for metric in pair["full"]:
                 of = {side: statistics.median(pair[side][metric]) for side in pair}
-                samples[metric].append(of["full"] / of["control"])
+                if of["control"]:  # A clock may be too coarse for what is very little.
+                    samples[metric].append(of["full"] / of["control"])
             pair = {}
     return samples
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from bench._report import Bar, Table, machine
 from bench.compare import folded, plot
@@ -76,8 +76,25 @@ class Compared:
     quick: bool
     took_s: float
     load: tuple[float, float]
+    #: What it was measured on.
+    place: dict[str, str] = field(default_factory=machine)
     dots: list[plot.Dot] = field(default_factory=list[plot.Dot])
     behind: list[Behind] = field(default_factory=list[Behind])
+
+    @classmethod
+    def kept(cls, folder: Path) -> Self:
+        """The same again, of what `finish` kept; of very many samples from their hundredths."""
+        of: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        found = Found(
+            grown=of["grown"],
+            versions=of["versions"],
+            failed=of["failed"],
+            syncs=of["syncs_per_s"],
+        )
+        for name, rounds in of["samples"].items():
+            found.rounds[name].update(rounds)
+        before, after = of["load"]
+        return cls(found, of["machines"], of["quick"], of["took_s"], (before, after), of["machine"])
 
     def finish(self, folder: Path) -> str:
         """Write report.md, report.json and report.svg; the Markdown."""
@@ -261,7 +278,7 @@ class Compared:
                         yield Bar(name, of[metric], GROWTH_MAX, "x")
 
     def _markdown(self, tables: list[Table], bars: list[Bar]) -> str:
-        facts = ", ".join(f"{name} {value}" for name, value in machine().items())
+        facts = ", ".join(f"{name} {value}" for name, value in self.place.items())
         ran = (
             f"{facts}; {platform.machine()}. Load {self.load[0]:.1f} before and "
             f"{self.load[1]:.1f} after; it took {self.took_s / 60:.0f} minutes.\n"
@@ -306,7 +323,7 @@ class Compared:
         return {
             "title": "The comparison",
             "quick": self.quick,
-            "machine": machine(),
+            "machine": self.place,
             "load": self.load,
             "took_s": self.took_s,
             "bars": [asdict(bar) | {"passed": bar.passed} for bar in bars],

@@ -31,7 +31,14 @@ from interlock._record import Ask as OpenAsk
 from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
 from interlock._sqlite_backup import Backup, backup
-from interlock._sqlite_doctor import Examination, examine
+from interlock._sqlite_doctor import (
+    Examination,
+    OpenCalls,
+    OpenQuestion,
+    StuckWatch,
+    Unreadable,
+    examine,
+)
 from interlock._sqlite_peek import stored_log, stored_moves, stored_phases
 from interlock._store import MemoryStore, Store, TaskPage, TaskQuery, Watch
 from interlock._sync import SyncTaskContext
@@ -102,6 +109,8 @@ __all__ = [
     "NewWatch",
     "Observer",
     "OpenAsk",
+    "OpenCalls",
+    "OpenQuestion",
     "Part",
     "Phase",
     "PhaseSet",
@@ -123,6 +132,7 @@ __all__ = [
     "StopCause",
     "Stopping",
     "Store",
+    "StuckWatch",
     "SyncTaskContext",
     "SystemClock",
     "TaskContext",
@@ -141,6 +151,7 @@ __all__ = [
     "Trigger",
     "TurnSeen",
     "Unfinished",
+    "Unreadable",
     "Usage",
     "Watch",
     "When",

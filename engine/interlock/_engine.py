@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, nullcontext, suppress
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Final, Literal, Self, TypeAlias, cast
 
@@ -54,11 +53,9 @@ from interlock._record import Ask, TaskRecord
 from interlock._runtime import Runtime
 from interlock._schema import problems_of
 from interlock._shared import FiringStore, shared
-from interlock._sqlite import SqliteStore
 from interlock._store import (
     Claim,
     Commit,
-    MemoryStore,
     Store,
     TaskPage,
     TaskQuery,
@@ -66,6 +63,7 @@ from interlock._store import (
     Watch,
     whole_log,
 )
+from interlock._store_at import store_at
 from interlock._toolbox import Toolbox
 from interlock.errors import (
     AnswerInvalid,
@@ -100,38 +98,6 @@ _CLOSING: Final = "the engine is closing and takes no new tasks"
 def random_id() -> str:
     """128 random bits as 32 hexadecimal digits: nobody guesses the id of a task."""
     return secrets.token_hex(16)
-
-
-def store_at(url: str) -> Store:
-    """The store that a URL names.
-
-    `memory:` and `sqlite:///path`, without options, are the engine's own.  Any other scheme is
-    that of a package which declares it (`interlock.stores`): `postgresql:` and `restate:` are
-    there with the extras of those names.
-
-    Raises:
-        InvalidInput: it names none.
-        ModuleNotFoundError: what the scheme needs is not installed; the message says what is.
-    """
-    if url == "memory:":
-        return MemoryStore()
-    scheme, found, path = url.partition("sqlite:///")
-    if found and not scheme and path:
-        if "?" in path:
-            raise InvalidInput(["the store's URL has options ('?'); a plain path is accepted"])
-        if path == ":memory:":
-            raise InvalidInput([f"store {url!r} is no file; a store in memory is 'memory:'"])
-        return SqliteStore(path)
-    scheme, found, _ = url.partition("://")
-    others = {other.name: other for other in entry_points(group="interlock.stores")}
-    if found and scheme in others:
-        return cast("Store", others[scheme].load()(url))
-    known = ", ".join(
-        ["'memory:'", "'sqlite:///path/to/file.db'", *(f"'{n}://...'" for n in others)]
-    )
-    # What stands before an @, or behind a ?, may hold a password.
-    shown = url.rpartition("@")[2].partition("?")[0]
-    raise InvalidInput([f"store {shown!r} is none of {known}"])
 
 
 class Engine:

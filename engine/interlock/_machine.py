@@ -21,7 +21,7 @@ from interlock._event import Event, Signal
 from interlock._extension import extended
 from interlock._guards import Guard
 from interlock._lint import lint, phases_of
-from interlock._phases import Phase, Trigger
+from interlock._phases import ANSWERS, Phase, Trigger
 from interlock._record import OWNED, Identity, Queued, TaskRecord
 from interlock._transitions import TABLE, Row
 from interlock.errors import AnswerInvalid, EngineBug, GuardRefused, IllegalTrigger, StoreCorrupt
@@ -214,6 +214,7 @@ class Lifecycle:
                 signal.trigger,
                 allowed=self.allowed(record.phase),
                 shown=record.shown,
+                closed=_closed_ask(record, signal),
             ) from None
         if not moved:
             raise self._refusal(record, signal)
@@ -336,6 +337,12 @@ def _readable(event: Event, expected: int) -> "Generator[None]":
         raise StoreCorrupt(
             f"event {event.seq} holds no data of {event.trigger} ({type(error).__name__})"
         ) from None
+
+
+def _closed_ask(record: TaskRecord, signal: Signal) -> str | None:
+    """The ask that an answer is for, if it is closed: then somebody or a deadline was first."""
+    key = signal.data.get("key") if signal.trigger in ANSWERS else None
+    return key if key in record.closed else None
 
 
 def _changed_at(record: TaskRecord, signal: Signal) -> float:

@@ -135,6 +135,9 @@ class Trigger(enum.StrEnum):
     FINALIZE = "finalize"
 
 
+#: What closes an ask by what somebody says to it.
+ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY})
+
 _WAITS: Final = (Phase.WAITING_INPUT, Phase.WAITING_AUTH)
 _ENDS: Final = (
     Phase.COMPLETED,

@@ -61,6 +61,7 @@ class OpenQuestion:
     """What a task waits for.  Times are seconds since 1970."""
 
     task_id: str
+    owner: str
     key: str
     asked_at: float
     due: float
@@ -256,7 +257,7 @@ def _look_at(db: sqlite3.Connection, record: TaskRecord, found: Examination) -> 
     if record.phase in WAITING:
         found.waiting += 1
     for ask in record.asks:
-        _look_at_ask(task_id, ask, found)
+        _look_at_ask(record, ask, found)
     try:
         whole_log(record, reading.events(db, task_id, 0, record.seq))
     except StoreCorrupt as error:
@@ -265,8 +266,8 @@ def _look_at(db: sqlite3.Connection, record: TaskRecord, found: Examination) -> 
         found.quarantined.add(Unreadable(task_id, f"its log cannot be read: {error}"))
 
 
-def _look_at_ask(task_id: str, ask: Ask, found: Examination) -> None:
-    question = OpenQuestion(task_id, ask.key, ask.asked_at, ask.due)
+def _look_at_ask(record: TaskRecord, ask: Ask, found: Examination) -> None:
+    question = OpenQuestion(record.task_id, record.owner, ask.key, ask.asked_at, ask.due)
     if ask.key.startswith(OPERATOR):
         found.for_operator.add(question)
     elif ask.key.startswith(IN_DOUBT):

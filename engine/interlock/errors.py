@@ -44,7 +44,7 @@ It is long because there is one for each thing that a caller would do something 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from interlock._phases import OUTCOMES, Phase, Trigger
+from interlock._phases import ANSWERS, OUTCOMES, Phase, Trigger
 
 __all__ = [
     "AmbiguousTool",
@@ -87,16 +87,7 @@ __all__ = [
 
 
 #: What callers ask for; all other triggers are the agent's, timers' and the engine's own.
-_OF_CALLERS: Final = frozenset(
-    {
-        Trigger.SUBMIT,
-        Trigger.PROVIDE_INPUT,
-        Trigger.DECLINE,
-        Trigger.APPROVE,
-        Trigger.DENY,
-        Trigger.CANCEL,
-    }
-)
+_OF_CALLERS: Final = ANSWERS | {Trigger.SUBMIT, Trigger.CANCEL}
 
 
 class EngineError(Exception):
@@ -134,7 +125,10 @@ class Refused(EngineError):
 
 
 class IllegalTrigger(Refused):
-    """The task's phase has no transition for that trigger."""
+    """The task's phase has no transition for that trigger.
+
+    `closed` is the key of the ask that it was for, if somebody or its deadline was first.
+    """
 
     code = "illegal_trigger"
 
@@ -146,8 +140,11 @@ class IllegalTrigger(Refused):
         *,
         allowed: Iterable[Trigger] = (),
         shown: Phase | None = None,
+        closed: str | None = None,
     ) -> None:
-        why = f"{trigger} is not accepted"
+        self.closed = closed
+        late = "" if closed is None else f", since ask {closed!r} is closed: it was answered, or expired"
+        why = f"{trigger} is not accepted{late}"
         super().__init__(task_id, phase, trigger, why, allowed=allowed, shown=shown)
 
 

@@ -1,8 +1,9 @@
 """What a store of one's own is made of, and the checks that it must pass.
 
-A store is found by the scheme of a URL (`Engine(store="postgresql://...")`) when its package
-declares it as an entry point of the group `interlock.stores`: a callable that is given the URL
-and returns a `Store`.  `interlock.testing.STORE_CHECKS` say what it has to keep.
+`store_at` gives the store that a URL names.  That of another package is found by the scheme
+(`Engine(store="postgresql://...")`) when the package declares it as an entry point of the group
+`interlock.stores`: a callable that is given the URL and returns a `Store`.
+`interlock.testing.STORE_CHECKS` say what it has to keep.
 """
 
 from interlock._shared import FiringStore, RunTurn, SharedStore, Turns, shared
@@ -20,6 +21,7 @@ from interlock._store import (
     served,
     whole_log,
 )
+from interlock._store_at import store_at
 
 __all__ = [
     "Claim",
@@ -38,5 +40,6 @@ __all__ = [
     "findings",
     "served",
     "shared",
+    "store_at",
     "whole_log",
 ]

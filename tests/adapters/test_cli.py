@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -313,8 +314,8 @@ async def test_the_doctor_looks_beside_a_running_server(
         code, out, _ = await asyncio.to_thread(run, ["doctor", f"sqlite:///{path}"], capsys)
         assert code == cli.OK
         assert "tasks: 1 waiting_input" in out
-        assert f"  {handle.task_id}  ask-1, for " in out
-        assert f"  {handle.task_id}  ask-1, in 24.0 h" in out or "ask-1, in 1.0 d" in out
+        assert f"  {handle.task_id}  of ada: ask-1, for " in out
+        assert f"  {handle.task_id}  of ada: ask-1, in 24.0 h" in out or "ask-1, in 1.0 d" in out
         await handle.answer("ask-1", "Oslo")
         assert await handle.result() == "Oslo"
 
@@ -333,7 +334,7 @@ def test_what_needs_a_person_is_said_first_and_is_an_exit_code(
         "waiting for an operator (interlock resume TASK_ID --again, --skip or --from-scratch): 1"
         in out
     )
-    assert f"  {task_id}  for " in out
+    assert f"  {task_id}  of ada, for " in out
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE task SET snapshot = '{}'")
         db.commit()
@@ -403,6 +404,7 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"ended with a turn that would not stop: 1\n  {stuck}" in out
     assert f"  {calling}  running: wait-1" in out
     assert "waiting, the longest first: 25" in out
+    assert len(re.findall(r"^  \w+  of ada: ask-1, for \d+ s$", out, re.MULTILINE)) == 20
     assert "  and 5 more" in out
     assert "sk-canary" not in out + run(["doctor", url, "--json"], capsys)[1]
 
@@ -447,7 +449,7 @@ def test_an_interrupted_call_is_for_a_person(
     task_id = asyncio.run(crash())
     code, out, _ = run(["doctor", url], capsys)
     assert code == cli.FAILED
-    assert f"whether an interrupted call was done: 1\n  {task_id}  interlock:in-doubt-" in out
+    assert f"whether an interrupted call was done: 1\n  {task_id}  of ada: interlock:in-doubt-" in out
 
 
 def test_a_bad_page_does_not_stop_the_doctor(

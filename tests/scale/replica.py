@@ -28,11 +28,10 @@ from faults import world
 from faults.agent import take
 from faults.failpoints import forget_doubts
 from interlock import Engine, Limits
-from interlock._engine import store_at
 from interlock._replica import Replica
 from interlock._store import Commit
 from interlock.errors import Conflict
-from interlock.stores import SharedStore, shared
+from interlock.stores import SharedStore, shared, store_at
 from interlock_adapters.a2a import A2ASettings, a2a_routes
 from interlock_adapters.postgres import PostgresStore
 from scale.agents import AGENTS

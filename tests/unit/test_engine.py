@@ -37,7 +37,7 @@ from interlock import (
 )
 from interlock._cell import EVENTS_KEPT_MAX
 from interlock._edge import NAME_CHARS_MAX
-from interlock._engine import EVENTS_PAGE, store_at
+from interlock._engine import EVENTS_PAGE
 from interlock.errors import (
     AnswerInvalid,
     Conflict,
@@ -53,6 +53,7 @@ from interlock.errors import (
     UnknownTask,
 )
 from interlock.models import JsonObject
+from interlock.stores import store_at
 from interlock.testing import ManualClock
 from support import OWNER, FlakyStore, World, log_of, opened, pause, soon, triggers, until
 

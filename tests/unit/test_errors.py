@@ -74,6 +74,12 @@ def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> Non
     assert str(IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL)) == (
         "task 't' is finalized: cancel is not accepted"
     )
+    late = IllegalTrigger("t", Phase.RUNNING, Trigger.APPROVE, closed="pay-1")
+    assert (late.closed, error.closed) == ("pay-1", None)
+    assert str(late) == (
+        "task 't' is running: approve is not accepted, since ask 'pay-1' is closed: "
+        "it was answered, or expired"
+    )
     assert error.shown is Phase.SUBMITTED
     over = IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL, shown=Phase.FAILED)
     assert (over.phase, over.shown) == (Phase.FINALIZED, Phase.FAILED)

@@ -13,7 +13,7 @@ from interlock._machine import fire
 from interlock._phases import Phase, Trigger
 from interlock._record import Active, AskKind, Queued, StopCause, Stopping, TaskRecord
 from interlock._transitions import TABLE
-from interlock.errors import AnswerInvalid, GuardRefused, Refused
+from interlock.errors import AnswerInvalid, GuardRefused, IllegalTrigger, Refused
 from lives import (
     ASK_DUE,
     EARLY,
@@ -395,6 +395,11 @@ def test_the_second_answer_to_an_ask_is_refused_whoever_gives_it() -> None:
     with pytest.raises(Refused) as caught:
         fire(running, last)
     assert caught.value.code == "illegal_trigger"
+    # Whoever comes late is told so, and not only what the task accepts now.
+    assert "is closed: it was answered, or expired" in str(caught.value)
+    with pytest.raises(IllegalTrigger) as caught:
+        fire(running, last._replace(data={**last.data, "key": "never-asked"}))
+    assert (caught.value.closed, "closed" in str(caught.value)) == (None, False)
 
 
 def test_at_the_due_instant_the_expiry_wins_and_the_answer_loses() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from interlock import Examination
+from interlock import Examination, OpenQuestion
 from interlock_adapters.cli._words import clean, left, span
 
 
@@ -44,12 +44,12 @@ def _for_a_person(found: Examination, now: float) -> Iterator[str]:
     yield from _listed(
         "waiting for an operator (interlock resume TASK_ID --again, --skip or --from-scratch)",
         found.for_operator.count,
-        (f"{q.task_id}  for {span(now - q.asked_at)}" for q in found.for_operator.named),
+        (f"{_whose(q)}, for {span(now - q.asked_at)}" for q in found.for_operator.named),
     )
     yield from _listed(
         "asking a person whether an interrupted call was done",
         found.in_doubt.count,
-        (f"{q.task_id}  {q.key}, until {_time(q.due)}" for q in found.in_doubt.named),
+        (f"{_whose(q)}: {q.key}, until {_time(q.due)}" for q in found.in_doubt.named),
     )
     yield from _listed(
         "not readable, and left out",
@@ -62,12 +62,12 @@ def _to_know(found: Examination, now: float) -> Iterator[str]:
     yield from _listed(
         "waiting, the longest first",
         found.waiting,
-        (f"{q.task_id}  {q.key}, for {span(now - q.asked_at)}" for q in found.oldest_asks),
+        (f"{_whose(q)}: {q.key}, for {span(now - q.asked_at)}" for q in found.oldest_asks),
     )
     yield from _listed(
         "asks that run out next",
         len(found.nearest_deadlines),
-        (f"{q.task_id}  {q.key}, {left(q.due - now)}" for q in found.nearest_deadlines),
+        (f"{_whose(q)}: {q.key}, {left(q.due - now)}" for q in found.nearest_deadlines),
     )
     yield from _listed(
         "with calls in flight, or in doubt if nothing runs them",
@@ -102,6 +102,10 @@ def _listed(title: str, count: int, lines: Iterable[str]) -> Iterator[str]:
     yield from (f"  {clean(line)}" for line in shown)
     if count > len(shown):
         yield f"  and {count - len(shown)} more"
+
+
+def _whose(question: OpenQuestion) -> str:
+    return f"{question.task_id}  of {question.owner}"
 
 
 def _time(at: float) -> str:

@@ -11,9 +11,8 @@ from typing import Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from interlock import Clock, Lifecycle, Store, TaskPage, TaskQuery, TaskView
-from interlock._engine import store_at
 from interlock.errors import UnknownTask
-from interlock.stores import SharedStore, shared, whole_log
+from interlock.stores import SharedStore, shared, store_at, whole_log
 from interlock_adapters._shown.config import without_secrets
 from interlock_adapters.cli._tasks_desk import DeskError
 from interlock_adapters.cli._tasks_file import OwnDesk, Told, is_whole

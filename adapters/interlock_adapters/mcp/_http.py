@@ -1,6 +1,8 @@
 """The MCP face over streamable HTTP, both eras on one URL, and what stands in front of it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -17,10 +19,11 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http import EventStore
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import CLIENT_CAPABILITIES_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 from starlette.types import Receive as StarletteReceive
 from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
@@ -37,7 +40,9 @@ from interlock_adapters.mcp._auth import (
     resource_routes,
     sdk_settings,
 )
+from interlock_adapters.mcp._errors import TASKS
 from interlock_adapters.mcp._principal import Adopt
+from interlock_adapters.mcp._server import gives_handles
 from interlock_adapters.mcp._settings import McpSettings
 
 #: Milliseconds after which a client takes up a stream again that broke off.
@@ -47,6 +52,9 @@ _METHOD: Final = MCP_METHOD_HEADER.encode()
 _MODERN: Final = frozenset(version.encode() for version in MODERN_PROTOCOL_VERSIONS)
 #: Methods that notify of nothing on their way.
 _PLAIN: Final = frozenset({b"tasks/get", b"tasks/update", b"tasks/cancel"})
+_CALL: Final = b"tools/call"
+#: Bytes of a call that is looked into before it is served: more takes longer than it saves.
+_LOOKED_INTO_MAX: Final = 64 * 1024
 
 
 class McpAuth(NamedTuple):
@@ -105,8 +113,9 @@ class McpFace:
         plain, plain_manager = build(json_response=True), server.session_manager
         inner, manager = build(), server.session_manager
         self._managers: Final = (plain_manager, manager)
+        is_handle = partial(gives_handles, server)
         self.routes: Sequence[BaseRoute] = [
-            _either(route, other, settings.path)
+            _either(route, other, settings.path, is_handle)
             for route, other in zip(inner.routes, plain.routes, strict=True)
         ]
         guards = [Middleware(Trim), *front(settings)]
@@ -149,28 +158,88 @@ def _going_on(state: object, _server: Server[Any]) -> AbstractAsyncContextManage
     return nullcontext(state)
 
 
-def _either(route: BaseRoute, plain: BaseRoute, path: str) -> BaseRoute:
+def _either(
+    route: BaseRoute, plain: BaseRoute, path: str, is_handle: Callable[[object], bool]
+) -> BaseRoute:
     """The endpoint, which answers some methods without a stream; other routes are as they are."""
     if not isinstance(route, Route) or not isinstance(plain, Route) or route.path != path:
         return route
-    return Route(path, endpoint=_Endpoint(route.app, plain.app))
+    return Route(path, endpoint=_Endpoint(route.app, plain.app, is_handle))
 
 
 class _Endpoint:
     """Serves what is answered at once as plain JSON: to prepare a stream takes as long again."""
 
-    def __init__(self, streaming: ASGIApp, plain: ASGIApp) -> None:
+    def __init__(
+        self, streaming: ASGIApp, plain: ASGIApp, is_handle: Callable[[object], bool]
+    ) -> None:
+        """`is_handle` tells by its name whether a tool gives a handle to whoever can take one."""
         self._streaming: Final = streaming
         self._plain: Final = plain
+        self._is_handle: Final = is_handle
 
     async def __call__(
         self, scope: StarletteScope, receive: StarletteReceive, send: StarletteSend
     ) -> None:
         """Serve one request."""
         headers = dict(scope["headers"])
-        modern = headers.get(_VERSION) in _MODERN
-        app = self._plain if modern and headers.get(_METHOD) in _PLAIN else self._streaming
-        await app(scope, receive, send)
+        method = headers.get(_METHOD) if headers.get(_VERSION) in _MODERN else None
+        if method in _PLAIN:
+            await self._plain(scope, receive, send)
+        elif method == _CALL:
+            await self._call(scope, receive, send)
+        else:
+            await self._streaming(scope, receive, send)
+
+    async def _call(
+        self, scope: StarletteScope, receive: StarletteReceive, send: StarletteSend
+    ) -> None:
+        """Serve `tools/call`: who gets a handle gets it at once."""
+        first = await receive()
+        waiting = [first]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        body = b"" if first.get("more_body") else first.get("body", b"")
+        if len(body) <= _LOOKED_INTO_MAX and self._is_handle(_called_as_task(body)):
+            await _unless_gone(self._plain(scope, replay, send), receive)
+        else:
+            await self._streaming(scope, replay, send)
+
+
+def _called_as_task(body: bytes) -> object:
+    """The name of the tool, if its caller speaks the Tasks extension and begins a call."""
+    try:
+        params = json.loads(body)["params"]
+        said = params["_meta"][CLIENT_CAPABILITIES_META_KEY]["extensions"]
+        # With a state it goes on with a call, and waits for what that comes to.
+        return params["name"] if TASKS in said and params.get("requestState") is None else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # Whoever serves it says what is wrong.
+
+
+async def _unless_gone(served: Awaitable[None], receive: StarletteReceive) -> None:
+    """Serve a request, and stop when its client hangs up before it has the answer."""
+    serving = asyncio.current_task()
+    assert serving is not None
+    is_gone = False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_gone = True
+        serving.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await served
+    except asyncio.CancelledError:
+        if not is_gone or serving.uncancel():
+            raise
+    finally:
+        watching.cancel()
 
 
 class Trim:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import mcp_types as wire
 from mcp.server.caching import CacheHint
@@ -21,11 +22,14 @@ from interlock_adapters.mcp._experimental import Experimental
 from interlock_adapters.mcp._listen import Listen
 from interlock_adapters.mcp._settings import McpSettings, Request
 from interlock_adapters.mcp._tasks import Tasks
+from interlock_adapters.mcp._tools import Catalog
 from interlock_adapters.mcp_tools._task import TaskParams, UpdateParams
 
 Handler: TypeAlias = Callable[[Request, Any], Awaitable[Any]]
 #: Milliseconds that a client may keep the list of tools: it does not change while we run.
 LIST_TTL_MS: Final = 60_000
+#: What was added to each server, the last first: the SDK's servers have no place for it.
+_CATALOGS: Final[WeakKeyDictionary[Server[Any], list[Catalog]]] = WeakKeyDictionary()
 
 
 def mcp_server(
@@ -88,9 +92,19 @@ def _added(
     for method, (params_type, handler) in methods.items():
         _add(server, method, params_type, _modern(handler))
     server.extensions[TASKS] = {}
+    _CATALOGS.setdefault(server, []).insert(0, desk.catalog)
     if settings.experimental_tasks:
         server.middleware.append(Experimental(desk))
     return desk
+
+
+def gives_handles(server: Server[Any], name: object) -> bool:
+    """Whether a tool of that name is an agent's, and a call of it may become a task."""
+    for catalog in _CATALOGS.get(server, ()):
+        tool = catalog.get(name)
+        if tool is not None:
+            return tool.settings.tasks != "never"
+    return False
 
 
 def _there(server: Server[Any], method: str) -> Handler | None:

@@ -30,7 +30,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from interlock import Clock, Phase, SystemClock
-from interlock._engine import store_at
 from interlock.errors import Conflict, StoreError, Unstorable
 from interlock.lifecycle import LIFECYCLE, Event, Lifecycle, TaskRecord
 from interlock.stores import (
@@ -43,6 +42,7 @@ from interlock.stores import (
     Turns,
     Watch,
     shared,
+    store_at,
 )
 
 try:

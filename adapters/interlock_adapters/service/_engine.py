@@ -16,9 +16,8 @@ from interlock import (
     Toolbox,
     ToolSource,
 )
-from interlock._engine import store_at
 from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
-from interlock.stores import Store, shared
+from interlock.stores import Store, shared, store_at
 from interlock_adapters.config import Config
 from interlock_adapters.config._parts import McpSourceConfig
 from interlock_adapters.policies import load_policies

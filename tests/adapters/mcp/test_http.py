@@ -1,5 +1,6 @@
 """The MCP face over HTTP: who is let in, what headers must say, and what a stop leaves."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -16,13 +17,23 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
 
-from interlock import Engine, SqliteStore, TaskContext, TaskQuery
-from interlock_adapters.mcp import McpAuth, McpSettings, mcp_app, owner_by_token
+from interlock import (
+    Agent,
+    Engine,
+    MemoryStore,
+    Phase,
+    SqliteStore,
+    Store,
+    TaskContext,
+    TaskQuery,
+    TaskRecord,
+)
+from interlock_adapters.mcp import McpAuth, McpSettings, McpTool, mcp_app, owner_by_token
 from interlock_adapters.mcp._http import Trim
 from interlock_adapters.mcp._settings import Request
 from mcp_face import ERAS, Era, accept, connected, text
 from mcp_servers import listening, serving
-from support import soon
+from support import FlakyStore, pause, soon, until
 
 VERSION = "2026-07-28"
 
@@ -56,6 +67,35 @@ AUTH = McpAuth(
 )
 
 
+def as_sent(
+    method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of a request of the modern era, of who speaks of tasks."""
+    meta: dict[str, Any] = {
+        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {
+            "extensions": {"io.modelcontextprotocol/tasks": {}}
+        },
+    }
+    body: dict[str, Any] = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": method,
+        "params": {**params, "_meta": {**meta, **params.get("_meta", {})}},
+    }
+    sent = {
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+        "mcp-protocol-version": VERSION,
+        "mcp-method": method,
+        **(headers or {}),
+    }
+    if method == "tools/call":
+        sent.setdefault("mcp-name", str(params["name"]))
+    return sent, json.dumps(body).encode()
+
+
 class Site:
     """An application on the loopback."""
 
@@ -68,37 +108,23 @@ class Site:
         self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """One request of the modern era, as it is on the wire."""
-        meta: dict[str, Any] = {
-            "io.modelcontextprotocol/protocolVersion": VERSION,
-            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
-            "io.modelcontextprotocol/clientCapabilities": {
-                "extensions": {"io.modelcontextprotocol/tasks": {}}
-            },
-        }
-        body: dict[str, Any] = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": method,
-            "params": {**params, "_meta": meta},
-        }
-        sent = {
-            "accept": "application/json, text/event-stream",
-            "content-type": "application/json",
-            "mcp-protocol-version": VERSION,
-            "mcp-method": method,
-            **(headers or {}),
-        }
-        if method == "tools/call":
-            sent.setdefault("mcp-name", str(params["name"]))
+        sent, body = as_sent(method, params, headers)
         async with httpx.AsyncClient(timeout=5) as http:
-            return await http.post(self.url, content=json.dumps(body), headers=sent)
+            return await http.post(self.url, content=body, headers=sent)
 
 
 @asynccontextmanager
-async def site(auth: McpAuth | None = None, **settings: Any) -> AsyncGenerator[Site]:  # noqa: ANN401
+async def site(
+    auth: McpAuth | None = None,
+    *,
+    agent: Agent = asks,
+    store: Store | None = None,
+    server: Server[Any] | None = None,
+    **settings: Any,  # noqa: ANN401
+) -> AsyncGenerator[Site]:
     """The face, served."""
-    engine = Engine(asks, store="memory:")
-    app = mcp_app(engine, McpSettings(name="Tests", **settings), auth=auth)
+    engine = Engine(agent, store=store or MemoryStore())
+    app = mcp_app(engine, McpSettings(name="Tests", **settings), server=server, auth=auth)
     async with listening() as found, serving(app, found) as url:
         yield Site(engine, app, url)
 
@@ -128,6 +154,97 @@ async def test_the_name_header_must_name_the_task_and_may_be_absent() -> None:
         wrong = await here.post("tasks/get", params, {"mcp-name": "another"})
     assert absent.json()["result"]["taskId"] == right.json()["result"]["taskId"] == task_id
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, wire.HEADER_MISMATCH)
+
+
+async def only(here: Site) -> TaskRecord:
+    """The one task."""
+    (record,) = (await here.engine.page(TaskQuery())).records
+    return record
+
+
+async def test_who_hangs_up_before_the_handle_is_out_has_made_a_task_that_is_cancelled() -> None:
+    """The connection was closed while the task was written down."""
+    store, gone, sent = FlakyStore(), asyncio.Event(), list[Any]()
+    engine = Engine(asks, store=store)
+    app = mcp_app(engine, McpSettings(name="Tests"))
+    headers, body = as_sent("tools/call", {"name": "agent", "arguments": {"message": "x"}})
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:  # noqa: ANN401
+        if waiting:
+            return waiting.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/mcp",
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    async with app.router.lifespan_context(app):
+        held = store.hold("commit, after")
+        serving_it = asyncio.ensure_future(app(scope, receive, send))
+        await held.reached()
+        gone.set()
+        await soon(serving_it)
+        held.open()
+        await until(lambda: engine.statistics().live)
+        (record,) = (await engine.page(TaskQuery())).records
+        ended = await soon(engine.over(record.task_id, owner=None))
+    assert (ended.record.shown, sent) == (Phase.CANCELLED, [])
+
+
+async def test_a_call_with_a_handle_that_is_answered_is_nobodys_to_hang_up() -> None:
+    """The connection is closed by the client after each request."""
+    async with site() as here:
+        call = {"name": "agent", "arguments": {"message": "x"}}
+        assert (await here.post("tools/call", call)).json()["result"]["resultType"] == "task"
+        await until(lambda: not here.engine.statistics().running)
+        await pause(100)
+        assert (await only(here)).phase is Phase.WAITING_INPUT
+
+
+async def tells(task: TaskContext) -> str:
+    """Say how it goes."""
+    await task.progress("half way")
+    return "done"
+
+
+async def _foreign(context: Any, params: Any) -> wire.CallToolResult:  # noqa: ANN401
+    await context.session.report_progress(0.5, message=f"half way with {params.name}")
+    return wire.CallToolResult(content=[wire.TextContent(text="done")])
+
+
+@pytest.mark.parametrize("tool", ["agent", "foreign"])
+async def test_a_call_that_is_waited_for_tells_its_progress(tool: str) -> None:
+    """Also to a client that speaks the Tasks extension, of a tool that gives no handles."""
+    server: Server[Any] = Server("Theirs", on_call_tool=_foreign)
+    never = McpTool(name="agent", description="Tells.", tasks="never")
+    async with site(agent=tells, server=server, tools=(never,)) as here:
+        call = {"name": tool, "arguments": {"message": "x"}, "_meta": {"progressToken": 1}}
+        told = await here.post("tools/call", call)
+    assert told.headers["content-type"].startswith("text/event-stream")
+    assert "half way" in told.text
+    assert "done" in told.text
+
+
+async def test_a_call_that_goes_on_with_a_state_is_waited_for() -> None:
+    """Its client speaks the Tasks extension now, and did not when it began."""
+    plain = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
+    call = {"name": "agent", "arguments": {"message": "x"}}
+    async with site() as here:
+        asked = (await here.post("tools/call", {**call, **plain})).json()["result"]
+        (key,) = asked["inputRequests"]
+        said = {key: {"action": "accept", "content": {"value": "Ada"}}}
+        more = {"requestState": asked["requestState"], "inputResponses": said}
+        ended = await here.post("tools/call", {**call, **more})
+    assert ended.json()["result"]["content"][0]["text"] == "hello Ada"
 
 
 async def test_blanks_around_the_value_of_a_header_are_none_of_it() -> None:

@@ -13,13 +13,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final, cast
 
-from interlock._engine import store_at
 from interlock._event import AGENT, ENGINE, Event, Signal
 from interlock._machine import Lifecycle
 from interlock._phases import Phase, Trigger
 from interlock._record import TaskRecord
 from interlock._store import Claim, Commit, Store, TaskPage, TaskQuery, Watch
 from interlock.errors import InvalidInput, Refused, StoreError
+from interlock.stores import store_at
 from interlock.testing.fuzz._faults import Disk
 
 #: Seconds that the process has to end by itself.
