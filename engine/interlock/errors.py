@@ -143,7 +143,11 @@ class IllegalTrigger(Refused):
         closed: str | None = None,
     ) -> None:
         self.closed = closed
-        late = "" if closed is None else f", since ask {closed!r} is closed: it was answered, or expired"
+        late = (
+            ""
+            if closed is None
+            else f", since ask {closed!r} is closed: it was answered, or expired"
+        )
         why = f"{trigger} is not accepted{late}"
         super().__init__(task_id, phase, trigger, why, allowed=allowed, shown=shown)
 

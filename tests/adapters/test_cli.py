@@ -449,7 +449,9 @@ def test_an_interrupted_call_is_for_a_person(
     task_id = asyncio.run(crash())
     code, out, _ = run(["doctor", url], capsys)
     assert code == cli.FAILED
-    assert f"whether an interrupted call was done: 1\n  {task_id}  of ada: interlock:in-doubt-" in out
+    assert (
+        f"whether an interrupted call was done: 1\n  {task_id}  of ada: interlock:in-doubt-" in out
+    )
 
 
 def test_a_bad_page_does_not_stop_the_doctor(
