@@ -194,7 +194,7 @@ async def test_who_hangs_up_before_the_handle_is_out_has_made_a_task_that_is_can
         gone.set()
         await soon(serving_it)
         held.open()
-        await until(lambda: engine.statistics().live)
+        await until(lambda: engine.statistics().live > 0)
         (record,) = (await engine.page(TaskQuery())).records
         ended = await soon(engine.over(record.task_id, owner=None))
     assert (ended.record.shown, sent) == (Phase.CANCELLED, [])
@@ -236,7 +236,7 @@ async def test_a_call_that_is_waited_for_tells_its_progress(tool: str) -> None:
 
 async def test_a_call_that_goes_on_with_a_state_is_waited_for() -> None:
     """Its client speaks the Tasks extension now, and did not when it began."""
-    plain = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
+    plain: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
     call = {"name": "agent", "arguments": {"message": "x"}}
     async with site() as here:
         asked = (await here.post("tools/call", {**call, **plain})).json()["result"]
