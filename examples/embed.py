@@ -7,7 +7,7 @@ from interlock import Engine, TaskContext
 
 async def agent(task: TaskContext) -> str:
     city = await task.ask("Which city?")  # parks the task until somebody answers
-    return f"A flight to {city}, as you wish."
+    return f"{task.input.text} To {city}, as you wish."
 
 
 async def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 from interlock import Engine, Policies, Policy, TaskContext, Toolbox, When
+from interlock.errors import Denied
 
 
 def book(flight: str, price: int) -> str:
@@ -11,7 +12,10 @@ def book(flight: str, price: int) -> str:
 
 
 async def agent(task: TaskContext) -> str:
-    result = await task.call_tool("book", {"flight": "TP1", "price": 430})
+    try:
+        result = await task.call_tool("book", {"flight": "TP1", "price": 430})
+    except Denied as no:  # by on_deny="tell_agent"; as it comes, a no stops the task
+        return f"Not booked: {no.reason}"
     return result.text
 
 

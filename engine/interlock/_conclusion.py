@@ -16,7 +16,7 @@ from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
 from interlock._record import AskKind, TaskRecord
 from interlock._threaded import Raised, TurnEnd
-from interlock.errors import EngineError, Rejected, ReplayDiverged, ResultInvalid, Retryable
+from interlock.errors import Denied, EngineError, Rejected, ReplayDiverged, ResultInvalid, Retryable
 from interlock.models import JsonValue, Limits
 
 #: Who may answer what an operator is asked.
@@ -95,7 +95,12 @@ def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None =
 def log_failure(record: TaskRecord, end: TurnEnd) -> None:
     """The traceback of an agent's failure: it goes to the log and nowhere else."""
     stopped = record.phase is Phase.CANCELLING
-    if isinstance(end, Raised) and not stopped and not isinstance(end.error, Rejected):
+    if not isinstance(end, Raised) or stopped or isinstance(end.error, Rejected):
+        return
+    if isinstance(end.error, Denied):
+        # Nothing is broken: a person said no, and the agent had nothing to say to that.
+        _log.warning("task %s: the agent lets Denied through: %r", record.task_id, end.error.key)
+    else:
         _log.error("task %s: the agent failed", record.task_id, exc_info=end.error)
 
 

@@ -63,6 +63,10 @@ class TaskHandle:
         #: False when an earlier request with the same token made it.
         self.created: Final = created
 
+    def __repr__(self) -> str:
+        """The id; of the phase it knows only what was."""
+        return f"<TaskHandle {self.task_id!r} of {self.record.owner!r}>"
+
     @property
     def task_id(self) -> str:
         """The id of the task."""

@@ -195,6 +195,15 @@ def test_the_traceback_of_a_failure_goes_to_the_log(caplog: pytest.LogCaptureFix
     assert "ValueError: the cause" in caplog.text
 
 
+def test_an_agent_that_has_nothing_to_say_to_a_no_is_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is broken: no traceback, and none of the person's words."""
+    (line,) = logged(caplog, Raised(Denied("pay-1", "sk-canary")), task())
+    assert line.getMessage() == "task t: the agent lets Denied through: 'pay-1'"
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+
+
 @pytest.mark.parametrize(
     ("end", "record"),
     [

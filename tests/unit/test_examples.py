@@ -59,7 +59,7 @@ def test_the_embed_example_asks_and_completes(tmp_path: Path) -> None:
         timeout=RUN_S,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("A flight to Lisbon, as you wish.\n", "")
+    assert (done.stdout, done.stderr) == ("A flight, please. To Lisbon, as you wish.\n", "")
     assert done.returncode == 0
 
 

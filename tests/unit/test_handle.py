@@ -84,6 +84,7 @@ async def test_a_handle_follows_its_task_to_its_result() -> None:
         handle = await world.submit()
         assert handle.created
         assert (handle.record.phase, handle.task_id) == (Phase.SUBMITTED, handle.record.task_id)
+        assert repr(handle) == f"<TaskHandle {handle.task_id!r} of {OWNER!r}>"
         assert (await handle.rest()).phase is Phase.WAITING_INPUT
         await handle.answer("ask-1", "Rome", token="m1")  # noqa: S106  not a password
         ask = (await handle.rest()).asks[0]

@@ -1,6 +1,8 @@
 """What the README shows is what is there."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,23 @@ def test_an_example_is_the_file_that_a_test_runs(name: str) -> None:
     program = (ROOT / f"examples/{name}.py").read_text(encoding="utf-8")
     code = re.sub(r'\A"""[^"]*"""\n+', "", program)
     assert _between(name, "python") == code
+
+
+def test_the_fuzzed_agent_passes_its_own_test(tmp_path: Path) -> None:
+    """As somebody pastes it into a file, and without another line."""
+    (tmp_path / "test_mine.py").write_text(_between("fuzz", "python"), encoding="utf-8")
+    for command in (["pytest", "-q", "test_mine.py"], ["interlock_adapters.cli", "fuzz"]):
+        what = [] if command[0] == "pytest" else ["test_mine:target", "--runs", "5"]
+        done = subprocess.run(
+            [sys.executable, "-m", *command, *what],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "invariants of yours: nobody_pays_twice\n" in done.stdout
 
 
 def test_the_picture_is_drawn_from_the_table() -> None:

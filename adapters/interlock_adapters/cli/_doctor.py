@@ -24,7 +24,8 @@ def _head(found: Examination) -> Iterator[str]:
     yield f"SQLite {found.sqlite}" + (
         ""
         if found.sqlite_is_sound
-        else ": older than 3.51.3, so let no second program write to the file"
+        else ", in which two programs that write to one file can break it (mended in 3.51.3): "
+        "let nobody but the engine write"
     )
     if found.opened_by is not None:
         yield f"opened last by process {found.opened_by}"

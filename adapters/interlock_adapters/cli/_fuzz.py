@@ -22,7 +22,7 @@ from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import BRIEFLY, html_of, json_of, junit_of, svg_of, text_of
 from interlock.testing.fuzz._replicas_moves import REPLICA_FAULTS
-from interlock.testing.fuzz._report import Invariant, Report, invariants_of
+from interlock.testing.fuzz._report import Invariant, Report, invariants_of, name_of_check
 from interlock.testing.fuzz._reproduction import About, hash_seed
 from interlock.testing.fuzz._run import fuzz
 from interlock.testing.fuzz._target import Target
@@ -170,6 +170,7 @@ def run(options: argparse.Namespace) -> int:
         options.faults,
         module.__name__ if invariants else "",
         hash_seed=hash_seed(),
+        checked=[name_of_check(check) for check in invariants],
         threaded=bool(target.lines_of),
         replicas=options.replicas,
     )

@@ -348,7 +348,7 @@ def _acted(desk: Desk, options: argparse.Namespace, action: str, body: Json) -> 
     task = desk.act(options.task, action, body)
     if options.json:
         return _json(task)
-    then = "" if desk.when == "now" else f", and what follows happens {desk.when}"
+    then = "" if desk.when == "now" else f"; the engine goes on with it {desk.when}"
     return _text(f"task {clean(task['task_id'])} is {task['phase']}{then}")
 
 

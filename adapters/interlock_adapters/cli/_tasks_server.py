@@ -165,13 +165,15 @@ class ServerDesk:
             if self._has_token:
                 return f"{self._where} does not accept the token; a valid one is needed"
             return f"{self._where} wants a token; it is taken from {TOKEN} or --token-file"
-        said = _json_of(answer) or {}
-        detail = said.get("detail")
-        if isinstance(detail, str) and detail:
+        # Others say {"detail": "Not Found"} as plain JSON.
+        is_ours = answer.headers.get("content-type", "").startswith("application/problem+json")
+        detail = (_json_of(answer) or {}).get("detail")
+        if is_ours and isinstance(detail, str) and detail:
             return detail
         return (
             f"{self._where} answered {answer.status_code}, and is no management API of Interlock; "
-            f"the address of a service is accepted, or with the path to its {MANAGE}"
+            "the address of `interlock serve` or of a Service is accepted, or with the path to "
+            f"its {MANAGE}"
         )
 
 

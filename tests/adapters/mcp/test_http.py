@@ -236,7 +236,9 @@ async def test_a_call_that_is_waited_for_tells_its_progress(tool: str) -> None:
 
 async def test_a_call_that_goes_on_with_a_state_is_waited_for() -> None:
     """Its client speaks the Tasks extension now, and did not when it began."""
-    plain: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
+    plain: dict[str, Any] = {
+        "_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    }
     call = {"name": "agent", "arguments": {"message": "x"}}
     async with site() as here:
         asked = (await here.post("tools/call", {**call, **plain})).json()["result"]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from interlock import Engine, Limits, Phase, TaskRecord
@@ -346,6 +347,12 @@ def test_a_server_that_is_not_there_or_another(
     assert (code, "is it running?" in err, len(err.splitlines())) == (FAILED, True, 1)
     code, _, err = run(capsys, "tasks", "--server", f"{served.url}/elsewhere")
     assert (code, "no management API" in err) == (FAILED, True)
+    # As an application of FastAPI says it: its words are no problem of ours.
+    desk = ServerDesk("http://127.0.0.1:9/manage", None)
+    assert "no management API" in desk._problem_of(
+        httpx.Response(404, json={"detail": "Not Found"})
+    )
+    desk.close()
     code, _, err = run(capsys, "tasks", "--server", "nowhere")
     assert (code, "as http://127.0.0.1:8000" in err) == (MISUSED, True)
     code, _, err = run(capsys, "cancel", "t", *where, "--as", "ada")
@@ -386,7 +393,7 @@ def test_an_answer_in_a_file_is_acted_on_at_the_next_start(
     record = filed.task("ask")
     at = ["answer", record.task_id, "Lisbon", *filed.where, "--as", "ada"]
     code, out, err = run(capsys, *at)
-    then = "and what follows happens at the next start"
+    then = "; the engine goes on with it at its next start"
     assert (code, out, err) == (OK, f"task {record.task_id} is running, {then}\n", "")
     assert filed.ended(record.task_id).phase is Phase.COMPLETED
     _, out, _ = run(capsys, "show", record.task_id, *filed.where, "--json", "--events")

@@ -16,7 +16,7 @@ from interlock.errors import InvalidInput
 from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import text_of
-from interlock.testing.fuzz._report import Invariant, Report, invariants_of
+from interlock.testing.fuzz._report import Invariant, Report, invariants_of, name_of_check
 from interlock.testing.fuzz._reproduction import About, hash_seed, name_in
 from interlock.testing.fuzz._run import fuzz
 from interlock.testing.fuzz._target import Target
@@ -125,6 +125,7 @@ def _fuzzed(
         "" if source is None else source.__name__,
         () if source is not None else [_name(check, module, "your_invariant") for check in checks],
         hash_seed(),
+        checked=[name_of_check(check) for check in checks],
         threaded=bool(target.lines_of),
         replicas=options.get("replicas", 1),
     )

@@ -88,6 +88,8 @@ def text_of(
 
 def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> Iterator[str]:
     yield f"{about.where}: {_counted(report)}"
+    if report.failures:  # First, since the rest may be long.
+        yield f"  FAILED: {', '.join(failure.kind for failure in report.failures)}; see below"
     yield f"  outcomes: {_outcomes(report) or 'none'}"
     raised = sorted(report.errors.items(), key=lambda entry: -entry[1])
     yield from _some([f"    agents raised: {what} ({n:,} times)" for what, n in raised], named_max)
@@ -98,8 +100,7 @@ def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> I
     yield f"  guards: {covered.guards} both held and refused"
     one_sided = [f"    never {' or '.join(w)}: {name}" for name, w in covered.one_sided.items()]
     yield from _some(one_sided, named_max)
-    if not (about.invariants or about.given):
-        yield "  invariants of yours: none (a function marked @invariant, beside what is fuzzed)"
+    yield f"  invariants of yours: {_yours(about)}"
     if about.threaded:
         yield f"  plain functions on threads: interrupted {INTERRUPTED}"
     for failure in report.failures:
@@ -108,7 +109,24 @@ def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> I
     yield ""
     yield from about.under
     count = len(report.failures)
-    yield f"{count} kind{'s' * (count != 1)} of failure" if count else "no failure"
+    if count:
+        yield f"{count} kind{'s' * (count != 1)} of failure"
+    else:
+        yield f"no failure{_in_vain(report)}"
+
+
+def _yours(about: About) -> str:
+    return ", ".join(about.checked) or "none (a function marked @invariant, beside what is fuzzed)"
+
+
+def _in_vain(report: Report) -> str:
+    """That it says little, where no life came to its end."""
+    if not report.lives or Phase.COMPLETED.value in report.outcomes:
+        return ""
+    return (
+        "; but no life completed, so most of the agent was not reached: give it inputs that it "
+        "takes (Target.of(..., inputs=[...])), or see what it raised"
+    )
 
 
 def _outcomes(report: Report) -> str:
@@ -136,7 +154,8 @@ def _some(lines: Sequence[str], named_max: int) -> list[str]:
 def told(failure: Failure, about: About) -> Iterator[str]:
     """One failure in lines: what, how it came to it, and the test."""
     yield f"FAILED {failure.kind}: {failure.message}"
-    yield f"  seed {failure.seed}, {len(failure.steps)} steps:"
+    steps = f"{len(failure.steps)} step{'s' * (len(failure.steps) != 1)}"
+    yield f"  seed {failure.seed}, {steps}:"
     yield from (f"  {number:3} {step}" for number, step in enumerate(failure.steps, start=1))
     yield "  reproduce it with this test:"
     yield ""

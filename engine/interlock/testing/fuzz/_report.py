@@ -1,6 +1,7 @@
 """What came of fuzzing: the runs, what they covered, and every failure with what replays it."""
 
 import inspect
+import linecache
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,16 +50,29 @@ def check_invariants(checks: Iterable[Invariant]) -> None:
     """Refuse what could not be broken.
 
     Raises:
-        InvalidInput: one cannot be called, or nobody would await it.
+        InvalidInput: one cannot be called with a record and a log, or nobody would await it.
     """
     for check in checks:
         if not callable(check):
             said = f"an invariant is of type {type(check).__name__}"
         elif inspect.iscoroutinefunction(check) or inspect.isgeneratorfunction(check):
             said = f"the invariant {name_of_check(check)} is no plain function"
+        elif not _takes_both(check):
+            said = f"the invariant {name_of_check(check)} takes other arguments"
         else:
             continue
         raise InvalidInput([f"{said}; a plain function of a record and a log is accepted"])
+
+
+def _takes_both(check: Invariant) -> bool:
+    """Whether it can be called with a record and a log, as far as it tells."""
+    try:
+        inspect.signature(check).bind(None, ())
+    except TypeError:
+        return False
+    except ValueError:  # It tells nothing.
+        return True
+    return True
 
 
 def name_of_check(check: Invariant) -> str:
@@ -73,22 +87,29 @@ def invariants_of(module: ModuleType) -> tuple[Invariant, ...]:
 
 
 def broken(check: Invariant, record: TaskRecord, log: Sequence[Event]) -> str | None:
-    """How the invariant is broken, as a sentence that begins with its name; None if it holds.
+    """How the invariant is broken, in words; None if it holds.
 
     One that raises something else than AssertionError is broken, too: nobody knows if it holds.
     """
-    name = name_of_check(check)
     try:
         held = check(record, log)
     except AssertionError as error:
-        words = str(error).partition("\n")[0]
-        return f"{name}: {words or 'an assertion of it does not hold'}"
+        return str(error).partition("\n")[0] or f"{_asserted(error)} does not hold"
     except Exception as error:  # noqa: BLE001  whatever the user's own code raises
-        return f"{name}: it raises {raised(error)}"
+        return f"it raises {raised(error)}"
     if inspect.iscoroutine(held):
         held.close()
-        return f"{name}: it is no plain function, and nobody awaits it"
-    return f"{name} does not hold" if held is False else None
+        return "it is no plain function, and nobody awaits it"
+    return "it does not hold" if held is False else None
+
+
+def _asserted(error: AssertionError) -> str:
+    """The line of the assertion, and where it is."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    file = frame.f_code.co_filename
+    code = linecache.getline(file, line).strip()[:_WORDS_MAX]
+    what = code if code.startswith("assert") else "an assertion of it"
+    return f"{what} ({Path(file).name}:{line})"
 
 
 def raised(error: BaseException, *, says: bool = True) -> str:

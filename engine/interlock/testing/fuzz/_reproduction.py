@@ -43,6 +43,8 @@ class About:
     threaded: bool = False
     #: How many engines shared a store.
     replicas: int = 1
+    #: The names of all invariants that were checked.
+    checked: Sequence[str] = ()
 
 
 def pasted(failure: Failure, about: About) -> str:

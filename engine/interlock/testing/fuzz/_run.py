@@ -18,7 +18,14 @@ from interlock.testing.fuzz._drive_world import Plan
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._replicas import kind_of_run
 from interlock.testing.fuzz._replicas_moves import REPLICA_FAULTS
-from interlock.testing.fuzz._report import Failure, Invariant, Report, check_invariants
+from interlock.testing.fuzz._report import (
+    USER,
+    Failure,
+    Invariant,
+    Report,
+    check_invariants,
+    name_of_check,
+)
 from interlock.testing.fuzz._shrink import shrunk
 from interlock.testing.fuzz._target import Target
 
@@ -56,7 +63,8 @@ def fuzz(
 ) -> Report:
     """Run the target with the seeds `seed`, `seed + 1`, ...: `runs` of them, or for some seconds.
 
-    It ends before that once `failures_max` kinds of failures were found.  Each is shrunk: to the
+    It ends before that once `failures_max` kinds of failures were found; until then an invariant
+    of yours that was found broken is not looked at any more.  Each failure is shrunk: to the
     same tape wherever it is, unless `for_s` was given and is over by `SHRINKS_S`.  A run that
     does not come back ends all at once, and is not shrunk.
     `on_run` is told what each run came to, in the order of the seeds.  `jobs` is how many
@@ -71,32 +79,35 @@ def fuzz(
     """
     _check(faults, runs, for_s, jobs, replicas, store)
     check_invariants(invariants)
-    plan = _planned(target, faults, invariants, replicas, store)
     began = time.monotonic()
     until = math.inf if for_s is None else began + for_s
     most = RUNS if runs is None and for_s is None else runs
     reports: list[Report] = []
-    found: dict[str, Ran] = {}
-    with closing(plan), _runner(plan, jobs) as runner:
-        while most is None or len(reports) < most:
-            count = ROUND if most is None else min(ROUND, most - len(reports))
-            first = seed + len(reports)
-            for one in runner(range(first, first + count)):
-                report = _report_of(one)
-                reports.append(report)
-                if one.failure is not None:
-                    found.setdefault(one.failure.kind, one)
-                if on_run is not None:
-                    on_run(report)
-                if time.monotonic() >= until or STUCK in found:
-                    break
-            if time.monotonic() >= until or STUCK in found or len(found) >= failures_max:
-                break
+    found: dict[str, tuple[Plan, Ran]] = {}
+    is_over = False
+    while not is_over:
+        # Of what is known to be broken no more is said: it would hide what else a run breaks.
+        left = [c for c in invariants if f"{USER}:{name_of_check(c)}" not in found]
+        plan, known = _planned(target, faults, left, replicas, store), len(found)
+        with closing(plan), _runner(plan, jobs) as runner:
+            while not is_over and len(found) == known:
+                count = ROUND if most is None else min(ROUND, most - len(reports))
+                first = seed + len(reports)
+                for one in runner(range(first, first + count)):
+                    report = _report_of(one)
+                    reports.append(report)
+                    if one.failure is not None:
+                        found.setdefault(one.failure.kind, (plan, one))
+                    if on_run is not None:
+                        on_run(report)
+                    if is_over := (time.monotonic() >= until or STUCK in found):
+                        break
+                is_over = is_over or len(found) >= failures_max or len(reports) == most
     failures: dict[str, Failure] = {}
-    with closing(plan):
-        for one in found.values():
+    for plan, one in found.values():
+        with closing(plan):
             failure = _shrunk(plan, one, max(until, time.monotonic()) + SHRINKS_S)
-            failures.setdefault(failure.kind, failure)
+        failures.setdefault(failure.kind, failure)
     seconds = time.monotonic() - began
     return replace(Report.merged(reports), seconds=seconds, failures=tuple(failures.values()))
 
