@@ -100,9 +100,10 @@ def fuzz(
                         found.setdefault(one.failure.kind, (plan, one))
                     if on_run is not None:
                         on_run(report)
-                    if is_over := (time.monotonic() >= until or STUCK in found):
+                    if time.monotonic() >= until or STUCK in found:
+                        is_over = True
                         break
-                is_over = is_over or len(found) >= failures_max or len(reports) == most
+                is_over |= len(found) >= failures_max or len(reports) == most
     failures: dict[str, Failure] = {}
     for plan, one in found.values():
         with closing(plan):
