@@ -92,14 +92,17 @@ def main() -> None:
     parser.add_argument("--without-growth", action="store_true")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
+    target = RESULTS / "quick" if options.quick else RESULTS
     if options.again:
-        print(Compared.kept(RESULTS).finish(RESULTS))
+        print(Compared.kept(target).finish(target))
         return
     sizes = QUICK if options.quick else Sizes()
     found = Found()
     arms = [arm for arm in ARMS if arm.kind in options.only and there(arm, found)]
     began, load = time.perf_counter(), os.getloadavg()[0]
-    target = RESULTS / "quick" if options.quick else RESULTS
+    if options.quick:
+        target.mkdir(exist_ok=True)
+        (target / ".gitignore").write_text("*\n", encoding="utf-8")
 
     def report() -> str:
         took_s = time.perf_counter() - began
@@ -116,8 +119,6 @@ def main() -> None:
         if not options.without_growth:
             growths(arms, folder, sizes, found)
     print(report())
-    if options.quick:
-        (target / ".gitignore").write_text("*\n", encoding="utf-8")
     print(f"kept in {target.relative_to(ROOT)}/report.md, .json and .svg")
 
 

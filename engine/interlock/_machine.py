@@ -340,7 +340,7 @@ def _readable(event: Event, expected: int) -> "Generator[None]":
 
 
 def _closed_ask(record: TaskRecord, signal: Signal) -> str | None:
-    """The ask that an answer is for, if it is closed: then somebody or a deadline was first."""
+    """The ask that an answer is for, if it is closed: then something else was first."""
     key = signal.data.get("key") if signal.trigger in ANSWERS else None
     return key if key in record.closed else None
 

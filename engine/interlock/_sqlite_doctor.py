@@ -61,10 +61,10 @@ class OpenQuestion:
     """What a task waits for.  Times are seconds since 1970."""
 
     task_id: str
-    owner: str
     key: str
     asked_at: float
     due: float
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ def _look_at(db: sqlite3.Connection, record: TaskRecord, found: Examination) -> 
 
 
 def _look_at_ask(record: TaskRecord, ask: Ask, found: Examination) -> None:
-    question = OpenQuestion(record.task_id, record.owner, ask.key, ask.asked_at, ask.due)
+    question = OpenQuestion(record.task_id, ask.key, ask.asked_at, ask.due, record.owner)
     if ask.key.startswith(OPERATOR):
         found.for_operator.add(question)
     elif ask.key.startswith(IN_DOUBT):

@@ -127,7 +127,7 @@ class Refused(EngineError):
 class IllegalTrigger(Refused):
     """The task's phase has no transition for that trigger.
 
-    `closed` is the key of the ask that it was for, if somebody or its deadline was first.
+    `closed` is the key of the ask that it was for, if something else closed that before.
     """
 
     code = "illegal_trigger"
@@ -143,11 +143,10 @@ class IllegalTrigger(Refused):
         closed: str | None = None,
     ) -> None:
         self.closed = closed
-        late = (
-            ""
-            if closed is None
-            else f", since ask {closed!r} is closed: it was answered, or expired"
-        )
+        late = ""
+        if closed is not None:
+            how = "it was answered, it expired, or the task was stopped"
+            late = f", since ask {closed!r} is closed: {how}"
         why = f"{trigger} is not accepted{late}"
         super().__init__(task_id, phase, trigger, why, allowed=allowed, shown=shown)
 

@@ -78,7 +78,7 @@ def test_a_refusal_says_what_was_tried_where_and_what_would_be_accepted() -> Non
     assert (late.closed, error.closed) == ("pay-1", None)
     assert str(late) == (
         "task 't' is running: approve is not accepted, since ask 'pay-1' is closed: "
-        "it was answered, or expired"
+        "it was answered, it expired, or the task was stopped"
     )
     assert error.shown is Phase.SUBMITTED
     over = IllegalTrigger("t", Phase.FINALIZED, Trigger.CANCEL, shown=Phase.FAILED)

@@ -5,14 +5,19 @@ R-FUZZ-23 (what the user's own functions raise ends in a failure).
 """
 
 import random
+import sys
+import types
 from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 
 from interlock import Engine, Event, SyncTaskContext, TaskContext, TaskRecord
 from interlock.errors import InvalidInput, Rejected
 from interlock.testing.fuzz._again import REPLAY
+from interlock.testing.fuzz._report import invariant
+from interlock.testing.fuzz._reproduction import About, pasted
 from interlock.testing.fuzz._run import ROUND, fuzz, replay
 from interlock.testing.fuzz._target import Target
 
@@ -145,7 +150,9 @@ def test_each_invariant_is_a_kind_of_its_own() -> None:
         assert (failure.kind, failure.message) == (name, "it does not hold")
 
 
-def test_an_invariant_that_is_always_broken_hides_no_other() -> None:
+def test_an_invariant_that_is_always_broken_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What is known is not looked at any more.  Source: R-FUZZ-35."""
 
     def first(_record: TaskRecord, _log: Sequence[Event]) -> bool:
@@ -160,6 +167,18 @@ def test_an_invariant_that_is_always_broken_hides_no_other() -> None:
     report = fuzz(Target.of(works), runs=64, invariants=[first, later], failures_max=2)
     assert [failure.kind for failure in report.failures] == ["user:first", "user:later"]
     assert report.runs == 64
+    # The test to paste goes the second's way, which the first would end at once.
+    module = types.ModuleType("shop_of_two")
+    vars(module).update(target=Target.of(works), first=invariant(first), later=invariant(later))
+    monkeypatch.setitem(sys.modules, "shop_of_two", module)
+    for failure in report.failures:
+        source = pasted(failure, About("shop_of_two:target", invariants="shop_of_two"))
+        assert ('not in {"first"}' in source) == (failure.kind == "user:later")
+        tests: dict[str, Any] = {}
+        exec(source.replace("found.message", "found.kind"), tests)  # noqa: S102  our own
+        (test,) = (value for name, value in tests.items() if name.startswith("test_"))
+        with pytest.raises(AssertionError, match=failure.kind):
+            test()
     alone = fuzz(Target.of(works), runs=64, invariants=[first, later])
     assert ([failure.kind for failure in alone.failures], alone.runs) == (["user:first"], 32)
 

@@ -208,11 +208,13 @@ def test_on_a_screen_the_text_is_short() -> None:
 def test_outcomes_and_errors_are_told() -> None:
     """R-FUZZ-33.  That nothing completed, too."""
     raised = {"AttributeError at shop.py:7": 3, "KeyError at shop.py:9": 2_000}
-    report = Report(lives=5, outcomes={"failed": 3, "cancelled": 2}, errors=raised)
+    report = Report(runs=5, lives=5, outcomes={"failed": 3, "cancelled": 2}, errors=raised)
     text = text_of(report, LIFECYCLE, About("shop:engine"))
     assert "  outcomes: 0 completed, 3 failed, 2 cancelled\n" in text
     # An agent that fails at once breaks no promise: whoever is content with that is warned.
-    assert text.splitlines()[-1].startswith("no failure; but no life completed, so most of the")
+    assert text.splitlines()[-1].startswith("no failure; but no life completed, so much of the")
+    once = Report(runs=1, lives=5, outcomes={"failed": 5})
+    assert text_of(once, LIFECYCLE, About("shop:engine")).endswith("\nno failure\n")
     checked = About("shop:engine", checked=["nobody_pays_twice", "all_is_said"])
     mine = text_of(report, LIFECYCLE, checked)
     assert "  invariants of yours: nobody_pays_twice, all_is_said\n" in mine

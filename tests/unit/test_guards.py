@@ -396,7 +396,7 @@ def test_the_second_answer_to_an_ask_is_refused_whoever_gives_it() -> None:
         fire(running, last)
     assert caught.value.code == "illegal_trigger"
     # Whoever comes late is told so, and not only what the task accepts now.
-    assert "is closed: it was answered, or expired" in str(caught.value)
+    assert "is closed: it was answered, it expired, or the task" in str(caught.value)
     with pytest.raises(IllegalTrigger) as caught:
         fire(running, last._replace(data={**last.data, "key": "never-asked"}))
     assert (caught.value.closed, "closed" in str(caught.value)) == (None, False)

@@ -236,10 +236,12 @@ async def _unless_gone(served: Awaitable[None], receive: StarletteReceive) -> No
     try:
         await served
     except asyncio.CancelledError:
-        if not is_gone or serving.uncancel():
-            raise
+        if not is_gone or serving.cancelling() > 1:
+            raise  # Somebody else's, who waits for it.
     finally:
         watching.cancel()
+        if is_gone:
+            serving.uncancel()
 
 
 class Trim:

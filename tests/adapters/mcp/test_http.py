@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from interlock import (
     TaskRecord,
 )
 from interlock_adapters.mcp import McpAuth, McpSettings, McpTool, mcp_app, owner_by_token
-from interlock_adapters.mcp._http import Trim
+from interlock_adapters.mcp._http import Trim, _Endpoint, _unless_gone
 from interlock_adapters.mcp._settings import Request
 from mcp_face import ERAS, Era, accept, connected, text
 from mcp_servers import listening, serving
@@ -424,3 +424,70 @@ async def test_a_servers_own_life_is_begun_and_ended_once() -> None:
         await host.get(task_id)
         assert lives == ["begun"]
     assert lives == ["begun", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "more", "served"),
+    [
+        ({}, {}, False, "plain"),
+        ({"requestState": "s"}, {}, False, "streaming"),
+        ({"name": "foreign"}, {}, False, "streaming"),
+        ({"arguments": {"message": "x" * 70_000}}, {}, False, "streaming"),
+        ({}, {}, True, "streaming"),
+        ({}, {"mcp-protocol-version": "2025-11-25"}, False, "streaming"),
+        ({}, {"mcp-method": "tools/list"}, False, "streaming"),
+        ({}, {"mcp-method": "tasks/get"}, False, "plain"),
+    ],
+)
+async def test_what_is_over_at_once_prepares_no_stream(
+    body: dict[str, Any], changes: dict[str, str], served: str, *, more: bool
+) -> None:
+    """And whoever serves it gets the request whole."""
+    told: list[tuple[str, bytes]] = []
+
+    def app(name: str) -> Any:  # noqa: ANN401
+        async def serve(_scope: Any, receive: Any, _send: Any) -> None:  # noqa: ANN401
+            told.append((name, (await receive())["body"]))
+
+        return serve
+
+    async def receive() -> Any:  # noqa: ANN401
+        if waiting:
+            return waiting.pop()
+        await asyncio.Event().wait()
+        return None
+
+    endpoint = _Endpoint(app("streaming"), app("plain"), lambda name: name == "agent")
+    headers, content = as_sent("tools/call", {"name": "agent", "arguments": {}, **body}, changes)
+    waiting = [{"type": "http.request", "body": content, "more_body": more}]
+    found = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await endpoint({"type": "http", "headers": found}, receive, receive)
+    assert told == [(served, content)]
+
+
+async def test_a_hang_up_leaves_no_cancellation_behind() -> None:
+    """Also where whoever serves takes the cancellation for an answer."""
+    hung_up = asyncio.Event()
+
+    async def serves() -> None:
+        hung_up.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:  # noqa: ANN401
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    await soon(_unless_gone(serves(), receive))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    ended = asyncio.ensure_future(_unless_gone(asyncio.Event().wait(), _silent))
+    await pause(1)
+    ended.cancel()  # By somebody else, who is told.
+    with pytest.raises(asyncio.CancelledError):
+        await ended
+
+
+async def _silent() -> Any:  # noqa: ANN401
+    await asyncio.Event().wait()

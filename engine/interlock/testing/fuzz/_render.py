@@ -73,6 +73,8 @@ CHECKS: Final[Mapping[str, str]] = {
 #: Of rows, guards and errors so many are named one by one; and on a screen.
 _NAMED_MAX: Final = 100
 BRIEFLY: Final = 5
+#: So many runs should have brought a life to its end.
+_MANY_RUNS: Final = 5
 
 
 def text_of(
@@ -120,12 +122,12 @@ def _yours(about: About) -> str:
 
 
 def _in_vain(report: Report) -> str:
-    """That it says little, where no life came to its end."""
-    if not report.lives or Phase.COMPLETED.value in report.outcomes:
+    """That it may say little, where no life of many came to its end."""
+    if report.runs < _MANY_RUNS or not report.lives or Phase.COMPLETED.value in report.outcomes:
         return ""
     return (
-        "; but no life completed, so most of the agent was not reached: give it inputs that it "
-        "takes (Target.of(..., inputs=[...])), or see what it raised"
+        "; but no life completed, so much of the agent may not have been reached: give it inputs "
+        "that it takes (Target.of(..., inputs=[...])), or see what it raised"
     )
 
 

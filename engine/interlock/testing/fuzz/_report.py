@@ -39,7 +39,7 @@ def invariant(check: F) -> F:
     returns False.
 
     Raises:
-        InvalidInput: it is an async function, which nobody would await.
+        InvalidInput: it is an async function, which nobody would await, or takes other arguments.
     """
     check_invariants([check])
     setattr(check, _MARK, True)
@@ -138,6 +138,8 @@ class Failure:
     tape: tuple[int, ...]
     #: The trace: one line a move.
     steps: tuple[str, ...]
+    #: The invariants of yours that were known to be broken by then, and not looked at.
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

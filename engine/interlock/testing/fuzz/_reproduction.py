@@ -57,10 +57,20 @@ def pasted(failure: Failure, about: About) -> str:
     if about.faults != ALL_FAULTS:
         named = ", ".join(f'"{fault}"' for fault in sorted(about.faults))
         options += f", faults={{{named}}}" if named else ", faults=frozenset()"
-    if about.invariants:
+    known: list[str] = []
+    if about.invariants and failure.without:
+        names = ", ".join(f'"{name}"' for name in failure.without)
+        known = [
+            "    # Those that were found broken before would hide it.",
+            f"    checks = invariants_of({about.invariants})",
+            f"    checks = [check for check in checks if check.__name__ not in {{{names}}}]",
+        ]
+        options += ", invariants=checks"
+    elif about.invariants:
         options += f", invariants=invariants_of({about.invariants})"
     elif checks:
-        named = ", ".join(f"{place}.{check}" for place, _, check in checks)
+        left = [(place, check) for place, _, check in checks if check not in failure.without]
+        named = ", ".join(f"{place}.{check}" for place, check in left)
         options += f", invariants=[{named}]"
     if about.replicas > 1:
         options += f", replicas={about.replicas}"
@@ -82,6 +92,7 @@ def pasted(failure: Failure, about: About) -> str:
             *_salted(about),
             f"    tape = {tape}",
             f"    target = Target.of({module}.{name})",
+            *known,
             f"    found = replay(target, {failure.seed}, tape{options})",
             "    assert found is None, found.message",
             "",

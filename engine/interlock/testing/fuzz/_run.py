@@ -108,7 +108,8 @@ def fuzz(
     for plan, one in found.values():
         with closing(plan):
             failure = _shrunk(plan, one, max(until, time.monotonic()) + SHRINKS_S)
-        failures.setdefault(failure.kind, failure)
+        without = tuple(name_of_check(c) for c in invariants if c not in plan.invariants)
+        failures.setdefault(failure.kind, replace(failure, without=without))
     seconds = time.monotonic() - began
     return replace(Report.merged(reports), seconds=seconds, failures=tuple(failures.values()))
 
