@@ -11,7 +11,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,12 @@ async def call(method: str, url: str, body: object = None) -> Any:  # noqa: ANN4
 async def seen(url: str, fact: Callable[[Any], bool]) -> Any:  # noqa: ANN401  JSON
     """What is there, once it is so."""
     async with asyncio.timeout(PATIENCE_S):
-        while not fact(found := await call("GET", url)):  # noqa: ASYNC110  it is elsewhere
+        while True:
+            # Whoever is asked may be killed before the answer: to look once more is no harm.
+            with suppress(httpx.TransportError):
+                if fact(found := await call("GET", url)):
+                    return found
             await asyncio.sleep(0.05)
-    return found
 
 
 def steps(log: Any) -> list[str]:  # noqa: ANN401  JSON

@@ -120,7 +120,7 @@ class OwnDesk(ABC):
 class FileDesk(OwnDesk):
     """Does it with the file."""
 
-    when = "at its next start"
+    when = "at the next start"
 
     def __init__(self, path: Path, lifecycle: Lifecycle, actor: str) -> None:
         """Tasks of the file at `path`; see `OwnDesk`."""

@@ -393,8 +393,8 @@ def test_an_answer_in_a_file_is_acted_on_at_the_next_start(
     record = filed.task("ask")
     at = ["answer", record.task_id, "Lisbon", *filed.where, "--as", "ada"]
     code, out, err = run(capsys, *at)
-    then = "; the engine goes on with it at its next start"
-    assert (code, out, err) == (OK, f"task {record.task_id} is running, {then}\n", "")
+    then = "; the engine goes on with it at the next start"
+    assert (code, out, err) == (OK, f"task {record.task_id} is running{then}\n", "")
     assert filed.ended(record.task_id).phase is Phase.COMPLETED
     _, out, _ = run(capsys, "show", record.task_id, *filed.where, "--json", "--events")
     said = json.loads(out)
