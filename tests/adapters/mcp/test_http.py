@@ -461,7 +461,7 @@ async def test_what_is_over_at_once_prepares_no_stream(
     headers, content = as_sent("tools/call", {"name": "agent", "arguments": {}, **body}, changes)
     waiting = [{"type": "http.request", "body": content, "more_body": more}]
     found = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await endpoint({"type": "http", "headers": found}, receive, receive)
+    await endpoint({"type": "http", "headers": found}, receive, nothing_sent)
     assert told == [(served, content)]
 
 
@@ -482,11 +482,16 @@ async def test_a_hang_up_leaves_no_cancellation_behind() -> None:
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
-    ended = asyncio.ensure_future(_unless_gone(asyncio.Event().wait(), _silent))
+    ended = asyncio.ensure_future(_unless_gone(_silent(), _silent))
     await pause(1)
     ended.cancel()  # By somebody else, who is told.
     with pytest.raises(asyncio.CancelledError):
         await ended
+
+
+async def nothing_sent(message: Any) -> None:  # noqa: ANN401
+    """Whoever serves sends nothing."""
+    raise AssertionError(message)
 
 
 async def _silent() -> Any:  # noqa: ANN401
