@@ -26,7 +26,7 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 from interlock_adapters._callers.principal import Principal, Role
-from interlock_adapters._http.asgi import Receive, Scope, Send
+from interlock_adapters._http.asgi import PROBLEM_JSON, Receive, Scope, Send
 
 __all__ = ["Prometheus"]
 
@@ -79,7 +79,7 @@ def _may_see(scope: Scope) -> bool:
 
 async def _problem(send: Send, status: HTTPStatus, detail: str) -> None:
     said = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    await _answer(send, status, "application/problem+json", json.dumps(said).encode())
+    await _answer(send, status, PROBLEM_JSON, json.dumps(said).encode())
 
 
 async def _answer(send: Send, status: HTTPStatus, content_type: str, body: bytes) -> None:

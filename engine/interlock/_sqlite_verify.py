@@ -14,7 +14,7 @@ from typing import Final
 from interlock._event import Event
 from interlock._json import digest
 from interlock._machine import Lifecycle
-from interlock._phases import Trigger
+from interlock._phases import ANSWERS, Trigger
 from interlock._record import TaskRecord
 from interlock._sqlite_rows import (
     EVENT_COLUMNS,
@@ -154,9 +154,7 @@ def claim_findings(
 
 
 #: What comes with a token, if the client gave one.
-_CLAIMING: Final = frozenset(
-    {Trigger.SUBMIT, Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY}
-)
+_CLAIMING: Final = ANSWERS | {Trigger.SUBMIT}
 
 
 def _bodies(task_id: str, event: Event) -> list[JsonValue]:

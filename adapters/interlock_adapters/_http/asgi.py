@@ -32,6 +32,8 @@ DEPTH_MAX: Final = 100
 #: else is served meanwhile: 0.2 s at worst over JSON-RPC, 0.3 s over REST, 0.5 s over gRPC of
 #: version 0.3, measured for this many; without a bound, 4 MiB of `[0,0,…` took 8 s.
 VALUES_MAX: Final = 20_000
+#: How a refusal is written (RFC 9457).
+PROBLEM_JSON: Final = "application/problem+json"
 
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 #: One level up, one level down, as signed bytes.
@@ -176,7 +178,7 @@ async def refuse(
     problem = {"type": "about:blank", "title": code.phrase, "status": code.value, "detail": why}
     body = json.dumps(problem).encode()
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", PROBLEM_JSON.encode()),
         (b"content-length", str(len(body)).encode()),
         # What is left of the request is not worth reading.
         (b"connection", b"close"),

@@ -16,6 +16,7 @@ from a2a.types import Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 from google.protobuf.json_format import ParseDict
 
 from interlock import OVER, WAITING, Event, Phase, StopCause, Trigger
+from interlock._phases import ANSWERS
 from interlock_adapters._stops import STOPS
 from interlock_adapters.a2a._json import (
     Json,
@@ -42,7 +43,6 @@ Update: TypeAlias = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 
 #: The artifact that holds what a completed task comes to.
 RESULT: Final = "result"
-_ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY})
 _CAUSES: Final = {
     Trigger.CANCEL: StopCause.CLIENT,
     Trigger.DENY: StopCause.DENIED,
@@ -50,9 +50,9 @@ _CAUSES: Final = {
     Trigger.EXPIRE: StopCause.ASK_EXPIRED,
 }
 #: Triggers in which somebody says something; they make the history.
-_SAID: Final = _ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
+_SAID: Final = ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
 #: Triggers that close the ask whose key they name.
-_CLOSING: Final = _ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
+_CLOSING: Final = ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 #: Triggers after which the status is what it was.
 _QUIET: Final = frozenset(
     {

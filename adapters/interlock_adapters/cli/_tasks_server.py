@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 from interlock_adapters._callers.access import PAGE_MAX
+from interlock_adapters._http.asgi import PROBLEM_JSON
 from interlock_adapters._http.origin import LOOPBACK
 from interlock_adapters._http.paths import MANAGE
 from interlock_adapters.cli._tasks_desk import DeskError, Json, Tell, Wanted
@@ -166,7 +167,7 @@ class ServerDesk:
                 return f"{self._where} does not accept the token; a valid one is needed"
             return f"{self._where} wants a token; it is taken from {TOKEN} or --token-file"
         # Others say {"detail": "Not Found"} as plain JSON.
-        is_ours = answer.headers.get("content-type", "").startswith("application/problem+json")
+        is_ours = answer.headers.get("content-type", "").startswith(PROBLEM_JSON)
         detail = (_json_of(answer) or {}).get("detail")
         if is_ours and isinstance(detail, str) and detail:
             return detail

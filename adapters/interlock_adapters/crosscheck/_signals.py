@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from interlock import AskKind, OpenAsk, Phase, Signal, StopCause, TaskRecord, Trigger
 from interlock._event import AGENT, TIMER
+from interlock._phases import ANSWERS
 from interlock._record import TIMER_TRIGGER
 
 _BEGAN: Final = 1000.0
@@ -24,9 +25,7 @@ _WRONG: Final = 0.2
 _UNTIMELY: Final = 0.4
 
 _BY_TIMER: Final = frozenset(TIMER_TRIGGER.values()) - {Trigger.START}
-_BY_CLIENT: Final = frozenset(
-    {Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY, Trigger.CANCEL}
-)
+_BY_CLIENT: Final = ANSWERS | {Trigger.CANCEL}
 
 
 def begun() -> Signal:

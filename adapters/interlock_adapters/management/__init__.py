@@ -22,10 +22,11 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 from interlock import Engine, JsonObject
+from interlock_adapters._http.asgi import PROBLEM_JSON
 from interlock_adapters._http.shutdown import Stopping
 from interlock_adapters.management._caller import serve
 from interlock_adapters.management._pictures import pictures_router
-from interlock_adapters.management._problems import MEDIA_TYPE, add_handlers, problems
+from interlock_adapters.management._problems import add_handlers, problems
 from interlock_adapters.management._service import Instructions, service_router
 from interlock_adapters.management._tasks import tasks_router
 
@@ -105,7 +106,7 @@ def _set_problems(operation: dict[str, Any]) -> None:
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for status, answer in operation["responses"].items():
         if status.isdigit() and int(status) >= HTTPStatus.BAD_REQUEST:
-            answer["content"] = {MEDIA_TYPE: problem}
+            answer["content"] = {PROBLEM_JSON: problem}
             if status in {"429", "503"}:
                 answer["headers"] = {
                     "Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}

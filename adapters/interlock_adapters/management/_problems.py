@@ -30,10 +30,10 @@ from interlock.errors import (
 )
 from interlock_adapters._callers.access import NotAllowed
 from interlock_adapters._callers.base import AuthenticationFailed
+from interlock_adapters._http.asgi import PROBLEM_JSON
 
 #: The type of a problem is this and its code.
 URN: Final = "urn:interlock:problem:"
-MEDIA_TYPE: Final = "application/problem+json"
 
 #: Seconds after which a store that failed may be tried again.
 STORE_AGAIN_S: Final = 5.0
@@ -114,7 +114,7 @@ def problem_response(
     sent = dict(headers or {})
     if retry_after is not None:
         sent["retry-after"] = str(math.ceil(retry_after))
-    return JSONResponse(body.model_dump(), status.value, sent, MEDIA_TYPE)
+    return JSONResponse(body.model_dump(), status.value, sent, PROBLEM_JSON)
 
 
 def of_engine(error: EngineError) -> JSONResponse:
@@ -197,7 +197,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": HTTPStatus(status).phrase,
             "model": Problem,
-            "content": {MEDIA_TYPE: {}},
+            "content": {PROBLEM_JSON: {}},
         }
         for status in statuses
     }

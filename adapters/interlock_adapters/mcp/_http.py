@@ -32,7 +32,7 @@ from interlock_adapters._callers.asgi import ELSEWHERE, is_here
 from interlock_adapters._callers.base import Authenticator
 from interlock_adapters._http.asgi import App, Receive, Scope, Send, refuse
 from interlock_adapters._http.front import front
-from interlock_adapters._http.shutdown import Stopping
+from interlock_adapters._http.shutdown import HangUp, Stopping
 from interlock_adapters.mcp._auth import (
     Verifier,
     metadata_url,
@@ -227,10 +227,9 @@ async def _unless_gone(served: Awaitable[None], receive: StarletteReceive) -> No
 
     async def watch() -> None:
         nonlocal is_gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        is_gone = True
-        serving.cancel()
+        if await HangUp(receive).heard():
+            is_gone = True
+            serving.cancel()
 
     watching = asyncio.create_task(watch())
     try:

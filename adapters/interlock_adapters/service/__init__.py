@@ -33,6 +33,7 @@ try:
 
     from interlock_adapters._callers.open import refuse_called
     from interlock_adapters._callers.quota import Quotas
+    from interlock_adapters._http.asgi import PROBLEM_JSON
     from interlock_adapters._http.paths import HEALTH, READY
     from interlock_adapters._http.shutdown import Stopping
     from interlock_adapters.auth import Authenticator, refuse_open
@@ -252,7 +253,7 @@ class Service:
             problem,
             HTTPStatus.SERVICE_UNAVAILABLE,
             headers=_FRESH,
-            media_type="application/problem+json",
+            media_type=PROBLEM_JSON,
         )
 
     def not_ready(self) -> str | None:
