@@ -213,6 +213,21 @@ class CallShown(Shown):
     error: JsonObject | None
 
 
+class ClosedAskShown(Shown):
+    """A question of a task that is closed, and how.  Times are seconds since 1970."""
+
+    key: str
+    kind: Literal["input", "auth"]
+    prompt: str
+    tool: str | None
+    arguments: JsonObject | None = Field(description="what the decision was about")
+    asked_at: float
+    trigger: str = Field(description="what closed it: an answer, its time, or the task's end")
+    closed_at: float
+    actor: str
+    reason: str | None
+
+
 class TaskDetail(TaskShown):
     """A task with what it was told, did and came to, as of one commit."""
 
@@ -221,6 +236,7 @@ class TaskDetail(TaskShown):
     agent: str | None
     result: list[JsonObject] | None
     can: list[PossibleShown]
+    closed: list[ClosedAskShown]
     artifacts: list[ArtifactShown]
     journal: list[CallShown]
     in_doubt: list[str] = Field(description="keys of calls of which nobody knows whether they ran")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from interlock import (
+    WAITING,
     Ended,
     Event,
     OpenAsk,
@@ -15,11 +16,13 @@ from interlock import (
     can,
 )
 from interlock._memory import IN_DOUBT
+from interlock._phases import ANSWERS
 from interlock_adapters._callers.access import is_for_operator
 from interlock_adapters._shown.models import (
     ArtifactShown,
     AskShown,
     CallShown,
+    ClosedAskShown,
     PossibleShown,
     TaskDetail,
     TaskShown,
@@ -27,6 +30,8 @@ from interlock_adapters._shown.models import (
 
 #: What an operator may do besides what a client may: `Access.resume`.
 RESUME: Final = "resume"
+#: Closes the ask that it names.
+_CLOSES: Final = ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 
 
 class Rights(Protocol):
@@ -116,6 +121,7 @@ def task_detail(access: Rights, view: TaskView) -> TaskDetail:
         agent=asked.get("agent", asked.get("default_agent")),
         result=None if ended is None else ended.data["parts"],
         can=list(_possible(access, record)),
+        closed=closed_of(events),
         artifacts=artifacts_of(events),
         journal=journal,
         in_doubt=[call.key for call in journal if call.state == "in_doubt"],
@@ -133,6 +139,40 @@ def _possible(access: Rights, record: TaskRecord) -> Iterator[PossibleShown]:
     for ask in record.asks:
         if is_for_operator(ask) and access.may_resume(record):
             yield PossibleShown(trigger=RESUME, ask=ask.key)
+
+
+def closed_of(events: Sequence[Event]) -> list[ClosedAskShown]:
+    """The asks that are closed and how each was, in the order in which they were asked.
+
+    One that nothing was said to was closed by what took the task out of its wait.
+    """
+    asked: dict[str, Event] = {}
+    by: dict[str, Event] = {}
+    for event in events:
+        key: str = event.data.get("key", "")
+        if event.trigger is Trigger.ASK:
+            asked[key] = event
+        elif event.trigger in _CLOSES:
+            by[key] = event
+        elif event.dest.kin not in WAITING:
+            by |= dict.fromkeys(asked.keys() - by.keys(), event)
+    return [_closed(asked[key], by[key]) for key in asked if key in by]
+
+
+def _closed(asked: Event, by: Event) -> ClosedAskShown:
+    data = asked.data
+    return ClosedAskShown(
+        key=data["key"],
+        kind=data["kind"],
+        prompt=data["prompt"],
+        tool=data.get("tool"),
+        arguments=data.get("arguments"),
+        asked_at=asked.at,
+        trigger=by.trigger.value,
+        closed_at=by.at,
+        actor=by.actor,
+        reason=by.data.get("reason"),
+    )
 
 
 def artifacts_of(events: Sequence[Event]) -> list[ArtifactShown]:

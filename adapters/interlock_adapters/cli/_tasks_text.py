@@ -149,6 +149,13 @@ def ask_lines(ask: Json, *, now: float) -> Iterator[str]:
 
 
 def _made(task: Json) -> Iterator[str]:
+    if task["closed"]:
+        yield ""
+        yield "asked"
+    for ask in task["closed"]:
+        why = "" if ask["reason"] is None else f": {clean(ask['reason'])}"
+        yield f"  {ask['trigger']:13}  {clean(ask['key'])}  by {clean(ask['actor'])}{why}"
+        yield f"{'':17}{clean(_question(ask))}"
     if task["journal"]:
         yield ""
         yield "journal"
@@ -164,6 +171,13 @@ def _made(task: Json) -> Iterator[str]:
     if task["result"] is not None:
         yield ""
         yield f"result    {_parts(task['result'])}"
+
+
+def _question(ask: Json) -> str:
+    said: str = ask["prompt"]
+    if ask["arguments"] is None:
+        return said
+    return f"{said} {json.dumps(ask['arguments'], ensure_ascii=False)}"
 
 
 def _log(events: Sequence[Json]) -> Iterator[str]:

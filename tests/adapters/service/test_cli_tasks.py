@@ -424,8 +424,12 @@ def test_decisions_and_orders_in_a_file(filed: Filed, capsys: pytest.CaptureFixt
     assert filed.ended(declined.task_id).shown is Phase.CANCELLED
     _, out, _ = run(capsys, "show", approved.task_id, *filed.where)
     assert "result    7" in out
+    assert "approve        ask-1  by cli:" in out
     _, out, _ = run(capsys, "show", approved.task_id, *filed.where, "--events")
     assert 'ask-1: with {"euro": 7}, edited\n' in out
+    _, out, _ = run(capsys, "show", denied.task_id, *filed.where)
+    assert "deny           ask-1  by cli:" in out
+    assert ": no\n" in out
     _, out, _ = run(capsys, "show", denied.task_id, *filed.where, "--events")
     assert "ask-1; no\n" in out
     assert "by cli:" in out
