@@ -16,10 +16,15 @@ What is timed, by one client of raw bytes, one request at a time:
   turn, which completed hundreds of tasks ago, and of one that works;
 - create -> completed: `tools/call`, then `tasks/get` without a pause until it says completed.
 
-The servers take turns after each sample (A B C, C B A), so that a neighbour's load falls on
-all alike.  With eight clients at once, where one server at a time is loaded, it is lives a
-second, and the CPU time of the server for each.  The same through the SDK's client, which
-costs as much as a server, is there to say what a user of it sees.
+The servers take turns after each run of 25 samples (A B C, C B A), so that a neighbour's load
+falls on all alike.  The same **in turn**, a server after each sample, is there to say what a
+request costs that comes to a server whose memory two others have just driven out of the
+caches: it adds the same to all of them, and so brings every ratio nearer to 1.  No bar is
+about it: who asks a server once, asks it again.
+
+With eight clients at once, where one server at a time is loaded, it is lives a second, and
+the CPU time of the server for each.  The same through the SDK's client, which costs as much
+as a server, is there to say what a user of it sees.
 
 A bar is a ratio of medians within a round, and of these the median over the rounds.  The
 peer's environment, `.venv-mcp-peer`, is made on the first run.  `--quick` keeps nothing.
@@ -63,6 +68,9 @@ GET_COMPLETED: Final = "get, completed"
 GET_OLD: Final = "get, completed long ago"
 GET_WORKING: Final = "get, working"
 LIFE: Final = "create -> completed"
+CREATE_IN_TURN: Final = "create, in turn"
+GET_IN_TURN: Final = "get, working, in turn"
+LIFE_IN_TURN: Final = "create -> completed, in turn"
 POLLS: Final = "polls of a life"
 SDK_CREATE: Final = "create, SDK client"
 SDK_LIFE: Final = "create -> completed, SDK client"
@@ -73,9 +81,15 @@ CPU: Final = "CPU ms of the server for a life, 8 clients"
 #: What the issue promises: ours over the peer's.
 LIMIT: Final = 0.6
 AT_ONCE: Final = 8
-TIMED: Final = (CREATE, GET_COMPLETED, GET_OLD, GET_WORKING, LIFE, SDK_CREATE, SDK_LIFE)
+IN_TURN: Final = (CREATE_IN_TURN, GET_IN_TURN, LIFE_IN_TURN)
+TIMED: Final = (
+    *(CREATE, GET_COMPLETED, GET_OLD, GET_WORKING, LIFE),
+    *(*IN_TURN, SDK_CREATE, SDK_LIFE),
+)
 BARS: Final = (CREATE, GET_COMPLETED, GET_WORKING, LIFE)
 WARM_UP: Final = 150
+#: Samples of one server before it is the next one's turn.
+RUN: Final = 25
 SYNCS: Final = 100
 
 #: By arm and metric.
@@ -111,11 +125,12 @@ def running(folder: str) -> Generator[dict[str, Server]]:
         yield {PEER: peer, OURS: durable, FLOOR: floor}
 
 
-async def in_turn(count: int, sample: Callable[[str], Awaitable[None]]) -> None:
-    """Take so many samples of each arm: A B C, C B A, and so on."""
-    for number in range(count):
+async def in_turn(count: int, sample: Callable[[str], Awaitable[None]], *, run: int = RUN) -> None:
+    """Take so many samples of each arm, in runs: A B C, C B A, and so on."""
+    for number in range(count // run):
         for arm in ARMS if number % 2 == 0 else ARMS[::-1]:
-            await sample(arm)
+            for _ in range(run):
+                await sample(arm)
 
 
 async def one_client(servers: dict[str, Server], counts: Counts, found: Samples) -> None:
@@ -137,8 +152,14 @@ async def one_client(servers: dict[str, Server], counts: Counts, found: Samples)
             found[arm][LIFE].append(lived.completed)
             found[arm][POLLS].append(lived.polls)
 
+        async def life_in_turn(arm: str) -> None:
+            lived = await clients[arm].life()
+            found[arm][CREATE_IN_TURN].append(lived.create)
+            found[arm][LIFE_IN_TURN].append(lived.completed)
+
         await in_turn(WARM_UP, warm_up)
         await in_turn(counts.lives, life)
+        await in_turn(counts.lives, life_in_turn, run=1)
         completed = {arm: await client.add() for arm, client in clients.items()}
         working = {arm: await client.hold() for arm, client in clients.items()}
 
@@ -154,9 +175,12 @@ async def one_client(servers: dict[str, Server], counts: Counts, found: Samples)
         async def get_working(arm: str) -> None:
             found[arm][GET_WORKING].append(await clients[arm].get(working[arm], WORKING))
 
-        # Not in one: who is asked twice in a row answers the second time from warm caches.
+        async def get_in_turn(arm: str) -> None:
+            found[arm][GET_IN_TURN].append(await clients[arm].get(working[arm], WORKING))
+
         for get in (get_completed, get_old, get_working):
             await in_turn(counts.gets, get)
+        await in_turn(counts.gets, get_in_turn, run=1)
         for arm, client in clients.items():
             await client.cancel(working[arm])
 
@@ -188,7 +212,7 @@ async def sdk_client(servers: dict[str, Server], counts: Counts, found: Samples)
             found[arm][SDK_CREATE].append((created - begun) * 1e3)
             found[arm][SDK_LIFE].append((over - begun) * 1e3)
 
-        await in_turn(20, life)
+        await in_turn(RUN, life)
         for arm in ARMS:
             del found[arm][SDK_CREATE], found[arm][SDK_LIFE]
         await in_turn(counts.sdk, life)
