@@ -56,7 +56,14 @@ from interlock_adapters.a2a._card import card_of
 from interlock_adapters.a2a._carried import carried_by
 from interlock_adapters.a2a._json import Json
 from interlock_adapters.a2a._list import page_json
-from interlock_adapters.a2a._map import EVENT, error_of, invalid, nothing_wanted, unsupported
+from interlock_adapters.a2a._map import (
+    EVENT,
+    STATE_NAME_OF,
+    error_of,
+    invalid,
+    nothing_wanted,
+    unsupported,
+)
 from interlock_adapters.a2a._push import PushDeliverer
 from interlock_adapters.a2a._push_configs import PushConfigs
 from interlock_adapters.a2a._request import (
@@ -112,6 +119,15 @@ class _Border:
 
 
 BORDER: Final = _Border()
+
+
+def _wants_input(update: Json) -> bool:
+    """Whether a client that is shown this knows that it is to answer.
+
+    By what it is shown: `Projection` may be behind, where another reader made the update.
+    """
+    shown: Json = update.get("task") or update.get("statusUpdate") or {}
+    return bool(shown.get("status", {}).get("state") == STATE_NAME_OF[Phase.WAITING_INPUT])
 
 
 class Operations:
@@ -173,7 +189,7 @@ class Operations:
                     yield update
                     # A decision may come by another way, so a stream stays for it; what
                     # wants input wants it from this client, whose turn it is now.
-                    if shown.phase.kin is Phase.WAITING_INPUT:
+                    if _wants_input(update):
                         return
 
     async def _take(

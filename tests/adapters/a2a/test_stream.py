@@ -1,5 +1,6 @@
 """Streams: the task first, everything after it in order, and on from where a reader was."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -22,7 +23,7 @@ from a2a_faces import (
     shown_of,
     travel,
 )
-from interlock import JsonObject, Limits
+from interlock import JsonObject, Limits, TaskContext
 
 OSLO: Final[JsonObject] = {"name": "Oslo", "days": 2}
 
@@ -75,6 +76,38 @@ async def test_a_sent_message_is_followed_until_it_is_the_clients_turn(
         "result. 1 to Oslo",
         "completed",
     ]
+
+
+async def asks_twice(task: TaskContext) -> str:
+    """One question, and another."""
+    await task.ask("One?")
+    await task.ask("Two?")
+    return "done"
+
+
+@pytest.mark.parametrize(("binding", "version"), FACES)
+async def test_a_stream_ends_for_input_however_many_follow_the_task(
+    binding: str, version: str
+) -> None:
+    """Also where another reader was shown first what wants it, and the update is theirs.
+
+    Source: R-SVC-45; A2A 1.0 §3.1.2.
+    """
+    async with faced(asks_twice) as faces:
+        ada = faces.peer(binding, version=version)
+        task = await ada.send(message("go"))
+        async with ada.subscribe(task.id) as first:
+            await until(first, "task input_required")
+
+            async def followed() -> list[str]:
+                return [shown_of(answer) async for answer in first]
+
+            following = asyncio.create_task(followed())
+            async with ada.stream(message(data("x"), task=task)) as stream, asyncio.timeout(10):
+                seen = [shown_of(answer) async for answer in stream]
+            assert seen == ["task working", "input_required Two?"]
+            await ada.cancel(task.id)
+            assert "input_required Two?" in await following
 
 
 @pytest.mark.parametrize(("binding", "version"), FACES)
