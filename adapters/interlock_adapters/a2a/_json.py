@@ -8,11 +8,11 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from interlock import Event, Trigger
 from interlock.models import JsonValue
+from interlock_adapters._shown.times import utc
 from interlock_adapters.a2a._map import FRACTION
 
 #: A message of the protocol in its JSON form.
@@ -33,7 +33,6 @@ CAN: Final[dict[str, list[str]]] = {
 #: Bits of an integer that every double can hold, if not to the last digit.
 INTEGER_BITS_MAX: Final = 1_023
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: The log's names for the fields of a part that JSON names otherwise.
 _PART_NAMES: Final = {"media_type": "mediaType"}
 
@@ -48,8 +47,7 @@ def rfc3339(at: float) -> str:
 
     Down to whole microseconds, so that whoever filters by a time they were shown finds it.
     """
-    shown = (_EPOCH + timedelta(microseconds=int(at * 1_000_000))).isoformat()
-    return f"{shown[:-6]}Z"
+    return f"{utc(at).isoformat()[:-6]}Z"
 
 
 def part_shown(kept: Mapping[str, Any]) -> Json:
@@ -115,8 +113,12 @@ def put_kept(message: Json, metadata: Mapping[str, Any]) -> None:
     if not isinstance(kept, dict):
         return  # Not from us: another face lets its callers name their metadata as they like.
     for name, shown in (("extensions", "extensions"), ("reference_task_ids", "referenceTaskIds")):
-        if name in kept:
+        if _are_texts(kept.get(name)):
             message[shown] = kept[name]
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def answer_part(event: Event) -> Json:

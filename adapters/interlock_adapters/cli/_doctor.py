@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from interlock import Examination, OpenQuestion
+from interlock_adapters._shown.times import utc
 from interlock_adapters.cli._words import clean, left, span
 
 
@@ -110,4 +110,4 @@ def _whose(question: OpenQuestion) -> str:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return utc(at).strftime("%Y-%m-%d %H:%M UTC")

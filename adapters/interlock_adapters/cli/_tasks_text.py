@@ -8,9 +8,9 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Self, TextIO
 
+from interlock_adapters._shown.times import utc
 from interlock_adapters.cli._tasks_desk import Json
 from interlock_adapters.cli._words import clean, left, span
 
@@ -227,7 +227,7 @@ def _pretty(value: Any) -> list[str]:  # noqa: ANN401  JSON
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc(at).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 class Bar:

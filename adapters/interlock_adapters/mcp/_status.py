@@ -5,7 +5,6 @@ MCP says *status*, and has five.  What is shown how is decided in specs/mcp.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import mcp_types as wire
@@ -24,6 +23,7 @@ from interlock import (
 )
 from interlock._guards import is_approver
 from interlock.forms import problems_of
+from interlock_adapters._shown.times import utc
 from interlock_adapters._stops import STOPS
 from interlock_adapters.mcp._content import result_of
 from interlock_adapters.mcp._forms import elicitation_of, is_secret
@@ -53,7 +53,7 @@ def answerable(record: TaskRecord) -> tuple[OpenAsk, ...]:
 
 def time_of(at: float) -> str:
     """A time as MCP writes it (ISO 8601)."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return utc(at).isoformat(timespec="milliseconds")
 
 
 def ttl_ms(limits: Limits) -> int | None:

@@ -8,7 +8,7 @@ from a2a.server.context import ServerCallContext
 from a2a.types import InvalidParamsError, ListTasksRequest, Task, TaskState
 
 from a2a_faces import BINDINGS, JSONRPC, Faces, asks_of, data, faced, message, refused, travel
-from interlock import Event, TaskContext
+from interlock import Event, JsonValue, Limits, TaskContext
 from interlock.errors import StoreCorrupt
 from interlock_adapters.a2a._list import PAGE_BYTES_MAX
 from interlock_adapters.a2a._operations import Operations
@@ -221,6 +221,34 @@ async def test_a_task_that_cannot_be_read_hides_no_other(error: StoreCorrupt | N
             store.fail("events", error)
             page = await ada.list(ListTasksRequest())
         assert [task.id for task in page.tasks] == [made[1], made[0]]
+
+
+async def patient(task: TaskContext) -> str:
+    """Asks what may be answered in any age."""
+    return await task.ask("When?", expires_s=1e12)
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_task_that_no_calendar_ends_hides_no_other(binding: str) -> None:
+    """It is shown as well, with the last second that there is.  Source: I37; a stranger's review."""
+    async with faced(patient, limits=Limits(task_s=1e13)) as faces:
+        ada = faces.peer(binding)
+        asked = await ada.send(message("now"))
+        (ask,) = asks_of(asked)
+        assert ask["due"] == "9999-12-31T23:59:59Z"
+        assert asked.metadata.fields["interlock/due"].string_value == ask["due"]
+        assert [task.id for task in (await ada.list(ListTasksRequest())).tasks] == [asked.id]
+
+
+@pytest.mark.parametrize("kept", [{"extensions": 5}, {"reference_task_ids": [1]}, 5, None])
+async def test_what_another_face_kept_under_our_name_is_no_harm(kept: JsonValue) -> None:
+    """Callers of the engine name their metadata as they like.  Source: a stranger's review."""
+    async with faced(echo) as faces:
+        handle = await faces.world.engine.submit("x", owner="ada", metadata={"a2a": kept})
+        for binding in BINDINGS:
+            ada = faces.peer(binding)
+            assert (await ada.get(handle.task_id)).id == handle.task_id
+            assert len((await ada.list(ListTasksRequest())).tasks) == 1
 
 
 async def test_a_task_that_is_purged_while_its_log_is_read_is_not_listed() -> None:

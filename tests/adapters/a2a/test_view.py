@@ -254,6 +254,8 @@ def test_a_part_is_shown_as_it_was_kept(kept: Json, shown: Json) -> None:
         (0.0, "1970-01-01T00:00:00Z"),
         (1_700_000_000.123_456_7, "2023-11-14T22:13:20.123456Z"),
         (1_000_000.5, "1970-01-12T13:46:40.500000Z"),
+        (1e12, "9999-12-31T23:59:59Z"),
+        (1.7e308, "9999-12-31T23:59:59Z"),
     ],
 )
 def test_a_time_is_never_shown_later_than_it_was(at: float, shown: str) -> None:
