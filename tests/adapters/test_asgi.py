@@ -173,6 +173,19 @@ async def test_json_that_nests_too_deep_is_refused() -> None:
     assert app.scopes == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_no_encoding_hides_how_much_there_is(encoding: str) -> None:
+    """U+2200 has the byte of a quote in UTF-16, and parsers take that for JSON.
+
+    Source: INVARIANTS T22; a stranger's review.
+    """
+    text = json.dumps(["\u2200", *([[0]] * VALUES_MAX)], ensure_ascii=False)
+    app, peer = Echo(), Peer(part(text.encode(encoding)))
+    await peer.call(BodyLimit(app))
+    check_problem(peer, 400, "the body is not UTF-8, as JSON is")
+    assert app.scopes == []
+
+
 @pytest.mark.parametrize(
     ("body", "deeper"),
     [

@@ -58,7 +58,8 @@ class BodyLimit:
     """Reads each body before the application is called, within bounds.
 
     A refusal is a `application/problem+json` (RFC 9457): 413 over `max_bytes` or
-    `values_max`, 408 after `read_s` seconds, 400 over `depth_max` levels of JSON.
+    `values_max`, 408 after `read_s` seconds, 400 over `depth_max` levels of JSON, or where
+    there is much of it in another encoding than UTF-8 (RFC 8259 §8.1).
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class BodyLimit:
             case Excess.VALUES:
                 why = f"the JSON has more than {self._values_max} values"
                 raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
+            case Excess.ENCODING:
+                raise _RefusedError(HTTPStatus.BAD_REQUEST, "the body is not UTF-8, as JSON is")
             case None:
                 return body
 
@@ -143,6 +146,8 @@ class Excess(Enum):
 
     DEPTH = "depth"
     VALUES = "values"
+    #: Which nobody counts through.
+    ENCODING = "encoding"
 
 
 def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
@@ -151,10 +156,12 @@ def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
     Of broken JSON it says how deep a parser would go into it, and how much it would find
     there, or less.  The time is linear, 20 ms at most for 4 MiB.
     """
-    # Three scans settle nearly every body.
+    # Three scans settle nearly every body, of any encoding that a parser would take.
     opened = body.count(b"[") + body.count(b"{")
     if opened <= depth_max and opened + body.count(b",") < values_max:
         return None
+    if 0 in body:
+        return Excess.ENCODING  # UTF-16 or UTF-32, where a quote may be half of another letter.
     # Two backslashes are none of the quote's; what is left before a quote escapes it.
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if bare.count(b'"') > 4 * values_max:  # A value has at most a name and itself to quote.
