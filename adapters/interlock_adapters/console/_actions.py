@@ -71,7 +71,7 @@ async def ask_posted(visit: Visit) -> Response:
             return HTMLResponse("", HTTPStatus.GONE)
         return visit.see(await _back(visit, task_id), _GONE)
     if what == "preview":
-        return _preview(visit, ask)
+        return _preview(visit, record, ask)
     try:
         flash = await _done(visit, record, ask, what)
     except _NotYetError as not_yet:
@@ -151,8 +151,14 @@ def _seen(value: JsonValue) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _preview(visit: Visit, ask: OpenAsk) -> Response:
-    """What would run, beside what was asked."""
+def _preview(visit: Visit, record: TaskRecord, ask: OpenAsk) -> Response:
+    """What would run, beside what was asked.
+
+    Raises:
+        Turned: there is nothing that they may run instead.
+    """
+    if ask.digest is None or not ask.allow_edit or not visit.access.may_answer(record, ask):
+        raise Turned(HTTPStatus.UNPROCESSABLE_ENTITY, "there is nothing here to edit")
     made = _filled(ask, visit.posted)
     return HTMLResponse(visit.part("_difference", **_compared(ask, made)))
 

@@ -49,7 +49,7 @@ async def inbox_parts(visit: Visit) -> dict[str, str]:
     cursor = _cursor_of(visit.request.query_params.get("cursor"))
     page = await visit.access.inbox(limit=PAGE_SIZE, cursor=cursor)
     cards = [
-        ask_card(visit.access, entry.record, entry.ask, seed=visit.session.csrf)
+        ask_card(visit.access, entry.record, entry.ask, seed=visit.session.csrf, brief=True)
         for entry in page.entries
     ]
     more = _cursor_text(page.next_cursor)

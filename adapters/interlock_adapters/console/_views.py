@@ -21,7 +21,7 @@ from interlock.policy import Policies, Policy
 from interlock_adapters._callers.access import Access, is_for_operator
 from interlock_adapters._callers.principal import Principal
 from interlock_adapters.console._forms import FormView, form_view
-from interlock_adapters.console._text import shown, shown_json
+from interlock_adapters.console._text import SHOWN_CHARS_MAX, json_text, shown, shown_json, whole
 
 _OUTCOME_MARKS: Final = {"completed": "✓", "failed": "✗", "rejected": "✗", "timed_out": "!"}
 _MARKS: Final = {"submitted": "○", "running": "▶", "cancelling": "■", "cancelled": "■"}
@@ -64,6 +64,8 @@ class AskCard:
     on_expire: str
     tool: str
     arguments: str
+    #: Whether all of the arguments are there: otherwise it is decided where they are.
+    is_whole: bool
     digest: str
     allow_edit: bool
     on_deny: str
@@ -108,16 +110,21 @@ def ask_card(
     posted: Mapping[str, str] | None = None,
     problems: Mapping[str, str] | None = None,
     said: tuple[str, ...] = (),
+    brief: bool = False,
 ) -> AskCard:
     """The card of an ask; with what somebody posted, it is filled in as they left it.
+
+    A `brief` one, among many, has no more of long arguments than a text has elsewhere.
 
     `seed` is a secret of who looks: the same card has the same token for them, and others have
     another one.
     """
     operator = is_for_operator(ask)
     may = access.may_resume(record) if operator else access.may_answer(record, ask)
+    arguments = "" if ask.arguments is None else whole(json_text(ask.arguments))
+    is_whole = not brief or len(arguments) <= SHOWN_CHARS_MAX
     form: FormView | None = None
-    if not operator and may and (ask.kind is AskKind.INPUT or ask.allow_edit):
+    if is_whole and not operator and may and (ask.kind is AskKind.INPUT or ask.allow_edit):
         value, has_value = start_of(ask)
         form = form_view(ask.schema, value, has_value=has_value, posted=posted, problems=problems)
     choices = ask.schema.get("enum") if operator else None
@@ -134,7 +141,8 @@ def ask_card(
         asked_at=ask.asked_at,
         on_expire=ask.on_expire,
         tool=shown(ask.tool or ""),
-        arguments="" if ask.arguments is None else shown_json(ask.arguments),
+        arguments=arguments if is_whole else shown_json(ask.arguments),
+        is_whole=is_whole,
         digest=ask.digest or "",
         allow_edit=ask.allow_edit,
         on_deny=ask.on_deny,

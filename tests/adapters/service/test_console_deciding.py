@@ -260,3 +260,42 @@ async def test_an_operator_lets_a_task_go_on_that_went_astray() -> None:
         assert await soon(handle.result()) == "yes"
         late = await operator.post(f"{path}/resume", fields | {"do": "again"})
         assert late.status_code == WRONG
+
+
+async def test_a_call_is_decided_where_all_of_it_is() -> None:
+    """Whatever an agent puts in front of what matters.  Source: T6; a stranger's review."""
+    memo = "x" * 30_000
+
+    async def padded(task: TaskContext) -> str:
+        return str((await task.authorize("pay", {"a_memo": memo, "to": "mallory"}))["to"])
+
+    async with opened(padded) as world:
+        routes = console_routes(Looked(world.engine), sessions=Sessions(tokens()), url=HOST)
+        visitor = Visitor(Starlette(routes=routes))
+        await visitor.sign_in("ada")
+        handle, _ = await world.asking()
+        listed = (await visitor.get("/inbox")).text
+        assert "mallory" not in listed
+        assert 'value="approve"' not in listed
+        assert "See all of them and decide" in listed
+        alone = (await visitor.get(f"/tasks/{handle.task_id}")).text
+        fields = form_of(alone, "/ask")
+        assert alone.index("mallory") < alone.index('class="decide"')
+        assert (await do(visitor, handle, fields, do="approve")).status_code == SEE
+        assert await handle.result() == "mallory"
+
+
+async def test_there_is_a_difference_only_where_something_may_be_edited() -> None:
+    """To work one out is work.  Source: R-SVC-78; a stranger's review."""
+    async with shown() as here:
+        for name, text in (("eve", "pay"), ("ada", "form"), ("otto", "room")):
+            visitor = await here.visitor(name)
+            handle = await here.world.submit(text)
+            (ask,) = (await handle.rest()).asks
+            page = await visitor.get(f"/tasks/{handle.task_id}")
+            found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+            assert found is not None
+            fields = {"csrf": found[1], "ask": ask.key, "mode": "raw", "raw": "{}"}
+            answer = await do(visitor, handle, fields, do="preview")
+            assert answer.status_code == WRONG
+            assert "nothing here to edit" in words_of(answer.text)
