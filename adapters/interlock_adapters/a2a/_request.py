@@ -160,7 +160,7 @@ def check_input(parts: Iterable[JsonObject], modes: Iterable[str]) -> None:
         given = part.get("media_type") or _implied(part)
         if not any(_matches(str(given), mode) for mode in modes):
             raise ContentTypeNotSupportedError(
-                f"media type {given} is not accepted", {"accepts": ", ".join(modes)}
+                "the media type of a part is not accepted", {"accepts": ", ".join(modes)}
             )
 
 

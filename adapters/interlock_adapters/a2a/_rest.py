@@ -54,8 +54,16 @@ def _query(kind: type[Message]) -> Check:
     return check
 
 
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object; a name that is there twice is one that the dispatcher refuses."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name is there twice")
+    return made
+
+
 def _message(request: Request, body: bytes) -> None:
-    said: object = json.loads(body.decode())
+    said: object = json.loads(body.decode(), object_pairs_hook=_once)
     # Protobuf's parser costs as much as the rest of a request, and takes those as they are.
     if not isinstance(said, dict) or sent_of_json(cast("Json", said)) is None:
         _body(SendMessageRequest)(request, body)

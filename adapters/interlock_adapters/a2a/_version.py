@@ -16,5 +16,5 @@ def spoken(version: str, *, v0_3: bool) -> str:
         return known
     offered = [PROTOCOL_VERSION_1_0, *([PROTOCOL_VERSION_0_3] if v0_3 else [])]
     raise VersionNotSupportedError(
-        f"{VERSION_HEADER} {known[:20]} is not spoken here", {"speaks": ", ".join(offered)}
+        f"the version in {VERSION_HEADER} is not spoken here", {"speaks": ", ".join(offered)}
     )

@@ -133,7 +133,8 @@ class Calls:
         if client.modern:
             replied = (params.input_responses or {}).get(ARGUMENTS)
         else:
-            replied = await self._live.put(request, asked)
+            async with self._desk.waiting(task=False):
+                replied = await self._live.put(request, asked)
         if not isinstance(replied, wire.ElicitResult):
             return wire.InputRequiredResult(input_requests={ARGUMENTS: asked})
         try:
@@ -225,14 +226,14 @@ class Calls:
     ) -> TaskRecord | wire.InputRequiredResult:
         desk = self._desk
         try:
-            async with desk.stopping.patience():
+            async with desk.waiting():
                 if client.modern:
                     record = await self._rested(request, record, client)
                 else:
                     record = await self._live.over(request, record, client)
-        except (TimeoutError, NotAccepting):
+        except NotAccepting:
             if not client.modern:
-                raise NotAccepting("the server stops; the task goes on when it is back") from None
+                raise
             # The client comes again with it, and finds the task where it is then.
             round_ = wire.InputRequiredResult(request_state=str(_State(record.task_id, record.seq)))
         else:

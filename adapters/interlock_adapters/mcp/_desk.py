@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -31,6 +32,7 @@ from interlock.errors import (
     IllegalTrigger,
     InvalidInput,
     LimitReached,
+    NotAccepting,
     StoreError,
 )
 from interlock_adapters._http.shutdown import Stopping
@@ -249,6 +251,20 @@ class Desk:
             return ()
         found = await self.engine.problems_of(record.task_id, said, owner=record.owner)
         return tuple(found)
+
+    @asynccontextmanager
+    async def waiting(self, *, task: bool = True) -> AsyncGenerator[None]:
+        """A block that waits, for somebody or for a task, for as long as the server runs.
+
+        Raises:
+            NotAccepting: the server stops, or the engine closes.
+        """
+        try:
+            async with self.stopping.patience():
+                yield
+        except (TimeoutError, NotAccepting):
+            then = "the task goes on" if task else "call again"
+            raise NotAccepting(f"the server stops; {then} when it is back") from None
 
     # --- showing ------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class Experimental:
         record = await self._named(request)
         if record.phase not in OVER:
             client = self._desk.client(request)
-            async with self._desk.stopping.patience():
+            async with self._desk.waiting():
                 record = await self._live.over(request, record, client)
         if record.shown is Phase.CANCELLED:
             raise invalid("the task was cancelled", reason="cancelled")

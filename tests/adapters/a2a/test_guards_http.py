@@ -173,6 +173,38 @@ async def test_rest_does_not_quote_a_wrong_request(
         assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("way", ["send", "stream"])
+async def test_a_media_type_or_a_version_is_not_quoted_back(
+    faces: Faces, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """Both are the client's, and of any length.  Source: T20; a stranger's review."""
+    body = json.dumps(current({"text": "x", "mediaType": CANARY}))
+    wrong = f"1.1{CANARY}"
+    method = {"send": "SendMessage", "stream": "SendStreamingMessage"}[way]
+    call = json.dumps(rpc(method, json.loads(body)))
+    with caplog.at_level(logging.DEBUG):
+        answers = [
+            await faces.http.post(path, content=content, headers={**JSON, **CURRENT, **headers})
+            for path, content in ((f"/a2a/message:{way}", body), ("/a2a/rpc", call))
+            for headers in ({}, {"A2A-Version": wrong})
+        ]
+    for answer in answers:
+        assert "accept" in answer.text or "not spoken here" in answer.text
+        check_quiet(answer, caplog)
+
+
+@pytest.mark.parametrize("way", ["send", "stream"])
+async def test_rest_refuses_a_name_that_is_there_twice_in_our_words(
+    faces: Faces, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """The dispatcher would, in its own.  Source: R-A2A-17; a stranger's review."""
+    said = '{"message":{"messageId":"a","messageId":"b","role":"ROLE_USER","parts":[{"text":"x"}]}}'
+    with caplog.at_level(logging.WARNING):
+        answer = await faces.http.post(f"/a2a/message:{way}", content=said, headers=CURRENT | JSON)
+    assert answer.status_code == 400
+    assert "messageId" not in answer.text + caplog.text
+
+
 @pytest.mark.parametrize("parent", [None, "", CANARY, f"{CANARY}/tasks/t", "tasks/"])
 async def test_a_webhook_of_no_task_is_a_bad_request(
     faces: Faces, caplog: pytest.LogCaptureFixture, parent: str | None

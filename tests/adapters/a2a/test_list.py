@@ -230,7 +230,7 @@ async def patient(task: TaskContext) -> str:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_a_task_that_no_calendar_ends_hides_no_other(binding: str) -> None:
-    """It is shown as well, with the last second that there is.  Source: I37; a stranger's review."""
+    """It is shown as well, with the last second that there is.  Source: I37, a stranger."""
     async with faced(patient, limits=Limits(task_s=1e13)) as faces:
         ada = faces.peer(binding)
         asked = await ada.send(message("now"))

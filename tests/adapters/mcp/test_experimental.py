@@ -116,6 +116,20 @@ async def test_who_stops_waiting_for_a_result_stops_no_task() -> None:
     assert record.phase is Phase.RUNNING
 
 
+async def test_a_server_that_stops_says_when_a_result_can_be_fetched() -> None:
+    """As a call that waits is told.  Source: a stranger's review."""
+    async with scene(waits, experimental_tasks=True) as here, here.host("handshake") as host:
+        made = (await sent(host, "tools/call", CALL))["task"]
+        fetching = asyncio.ensure_future(sent(host, "tasks/result", {"taskId": made["taskId"]}))
+        await until(lambda: here.engine.statistics().running == 1)
+        await pause()
+        here.stopping.begin()
+        with pytest.raises(MCPError, match="goes on when it is back") as caught:
+            await soon(fetching)
+        assert (await here.record(made["taskId"])).phase is Phase.RUNNING
+    assert caught.value.data["reason"] == "not_accepting"
+
+
 @pytest.mark.parametrize(
     ("uses", "params", "said"),
     [

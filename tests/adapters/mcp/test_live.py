@@ -134,6 +134,23 @@ async def test_arguments_are_asked_for_before_there_is_a_task() -> None:
     assert text(result) == "Rome"
 
 
+async def test_a_server_that_stops_waits_for_no_argument() -> None:
+    """There is no task yet, and the caller hears when to come again.  Source: a stranger."""
+
+    async def goes(task: TaskContext) -> str:
+        return City.model_validate(task.input.data).city
+
+    declared = tool("agent", input=City, ask_first=("city",))
+    async with scene(goes, declared) as here, here.host("handshake", answers=[]) as host:
+        calling = asyncio.ensure_future(host.result("agent", {}))
+        await until(lambda: len(host.asked) == 1)
+        here.stopping.begin()
+        with pytest.raises(MCPError, match="call again when it is back") as caught:
+            await soon(calling)
+        assert here.engine.statistics().live == 0
+    assert caught.value.data["reason"] == "not_accepting"
+
+
 async def test_a_decision_that_decides_nothing_is_asked_for_again() -> None:
     """A form that comes back empty."""
 

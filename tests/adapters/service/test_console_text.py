@@ -1,10 +1,12 @@
 """What others wrote, made fit to be looked at.  R-SVC-78; T6, T22."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock import JsonObject, JsonValue
 from interlock_adapters.console._text import SHOWN_CHARS_MAX, difference, json_text, shown, whole
 
 #: Few different ones, so that there is much that might be the same.
@@ -13,10 +15,16 @@ DIGITS: Final = st.lists(st.integers(0, 3), max_size=40)
 MANY: Final = 20_000
 
 
+def numbers(given: Iterable[int]) -> JsonObject:
+    """An object with a list of them."""
+    listed: list[JsonValue] = [*given]
+    return {"x": listed}
+
+
 @given(DIGITS, DIGITS, st.integers(1, 20))
 def test_a_difference_has_all_of_both_sides(one: list[int], other: list[int], times: int) -> None:
     """In their order, nothing twice, also where it is too much to be compared in full."""
-    before, after = {"x": one * times}, {"x": other * times}
+    before, after = numbers(one * times), numbers(other * times)
     lines = difference(before, after)
     if before == after:
         assert lines == []
@@ -28,18 +36,16 @@ def test_a_difference_has_all_of_both_sides(one: list[int], other: list[int], ti
 
 def test_a_difference_of_very_much_is_worked_out_at_once() -> None:
     """Repeated lines took the cube of their number.  Source: T22; a stranger's review."""
-    before = {"x": [n % 7 for n in range(MANY)]}
-    after = {"x": [n * 3 % 7 for n in range(MANY)]}
+    before, after = numbers(n % 7 for n in range(MANY)), numbers(n * 3 % 7 for n in range(MANY))
     lines = difference(before, after)
     assert sum(line.change == "same" for line in lines) >= MANY // 7
-    other = difference(before, {"x": after["x"][:-1]})
+    other = difference(before, numbers(n * 3 % 7 for n in range(MANY - 1)))
     assert len(other) > MANY
 
 
 def test_values_that_are_edited_in_place_are_found_one_by_one() -> None:
     """Wherever they are, and however much is between them."""
-    before = {"x": [*range(MANY)]}
-    after = {"x": [-1, *range(1, MANY - 1), -2]}
+    before, after = numbers(range(MANY)), numbers([-1, *range(1, MANY - 1), -2])
     changed = [line for line in difference(before, after) if line.change != "same"]
     assert [(line.change, line.text.strip().rstrip(",")) for line in changed] == [
         ("gone", "0"),
