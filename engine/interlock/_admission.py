@@ -123,6 +123,11 @@ class Admission:
         self._running.discard(task_id)
         self._open[owner] -= 1
 
+    def gives_back(self, task_id: str, owner: str) -> None:
+        """A task that is being made does not want the slot that it took: it is coming again."""
+        self._running.discard(task_id)
+        self._coming[owner] += 1
+
     def _came(self, owner: str) -> None:
         self._coming[owner] -= 1
         if not self._coming[owner]:

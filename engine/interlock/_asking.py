@@ -7,7 +7,7 @@ from typing import Final, NoReturn, Protocol, cast, get_args
 from interlock._clock import Clock
 from interlock._event import Data
 from interlock._form import Form
-from interlock._json import copied, digest, encoded
+from interlock._json import digest, encoded, frozen
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
@@ -152,8 +152,8 @@ class Asking:
             )
         if key not in self._desk.memory.asked:
             encoded(asked, what="the ask", bytes_max=self._desk.limits.payload_bytes_max)
-            # Copies: what was asked, and is answered by default, is nobody's to change.
-            own = cast("JsonObject", copied(cast("JsonObject", asked)))
+            # What was asked, and is answered by default, is nobody's to change.
+            own = cast("JsonObject", frozen(cast("JsonObject", asked)))
             await self._desk.report(Trigger.ASK, own)
         reply = await self._desk.reply(key, form)
         if reply.denied:

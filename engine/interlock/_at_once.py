@@ -66,7 +66,15 @@ async def at_once(share: Callable[[], Share], works: Sequence[Coroutine[Any, Any
     now_waiting()
     if len(works) == 1:
         return [await _alone(shares[0], works[0])]
-    return await asyncio.gather(*map(_begun, shares, works))
+    begun = [*map(_begun, shares, works)]
+    try:
+        return await asyncio.gather(*begun)
+    except BaseException:
+        # Who goes on without them must not be overtaken by what they still do.
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+        raise
 
 
 async def _alone(share: Share, work: Coroutine[Any, Any, V]) -> V:

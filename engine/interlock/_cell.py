@@ -43,6 +43,8 @@ class Post:
     concludes: bool = False
     #: Fired in its place when it cannot be stored, however often it is tried.
     instead: Choice | None = None
+    #: Fired as of this time at the earliest: its sender knows that it has passed.
+    at_least: float = 0.0
 
     def signal(self, record: TaskRecord, at: float) -> Signal:
         """What is fired at a record; a turn reports in the epoch in which it lives."""

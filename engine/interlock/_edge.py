@@ -20,6 +20,8 @@ from interlock.models import Approval, Denial, JsonObject, JsonValue, Part, part
 
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
+#: The largest number of events or tasks that anybody asks for, or from which on.
+COUNT_MAX: Final = 2**31 - 1
 #: Characters of all that a request carries: a few headers.
 CARRIED_CHARS_MAX: Final = 16_384
 
@@ -235,8 +237,11 @@ def query_problems(query: TaskQuery) -> list[str]:
     }
     problems = text_problems(**names)
     limit = cast("object", query.limit)
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        problems.append(f"limit is {limit!r:.80}; 0 and more tasks are accepted")
+    if not _is_count(limit):
+        problems.append(f"limit is {limit!r:.80}; 0 to {COUNT_MAX} tasks are accepted")
+    since = cast("object", query.updated_since)
+    if since is not None and not _is_finite(since):
+        problems.append("updated_since is no time; seconds since 1970, and finite, are accepted")
     shown = cast("object", query.shown)
     if shown is not None and not _are_phases(shown):
         problems.append("shown is no set of phases; one as {Phase.WAITING_AUTH} is accepted")
@@ -267,8 +272,8 @@ def check_purge(older_than_s: object, limit: object) -> None:
     problems: list[str] = []
     if older_than_s != 0 and not is_time(older_than_s):
         problems.append("older_than_s is no number of seconds; 0 and more, and finite, is accepted")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        problems.append("limit is no number of tasks; 1 and more is accepted")
+    if not _is_count(limit) or limit == 0:
+        problems.append(f"limit is no number of tasks; 1 to {COUNT_MAX} is accepted")
     if problems:
         raise InvalidInput(problems)
 
@@ -279,5 +284,17 @@ def check_place(after: object) -> None:
     Raises:
         InvalidInput: it is none.
     """
-    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
-        raise InvalidInput([f"after is {after!r:.80}; 0 and more is accepted"])
+    if not _is_count(after):
+        raise InvalidInput([f"after is {after!r:.80}; 0 to {COUNT_MAX} is accepted"])
+
+
+def _is_count(value: object) -> bool:
+    """Whether it is a number of things that any store can count to."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole and 0 <= cast("int", value) <= COUNT_MAX
+
+
+def _is_finite(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A whole number may be beyond all floats, and NaN is not equal to itself.
+    return is_number and abs(cast("float", value)) <= sys.float_info.max

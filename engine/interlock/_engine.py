@@ -373,8 +373,7 @@ class Engine:
             await self._visible(task_id, owner) as cell,
             self._opened().carrying(cell.record, kept),
         ):
-            problems = _form_problems(cell, answer)
-            if problems and cell.record.ask(answer.ask) is not None:
+            if problems := _form_problems(cell, answer):
                 raise AnswerInvalid(
                     task_id, cell.record.phase, Trigger.PROVIDE_INPUT, "answer_fits", problems
                 )
@@ -558,11 +557,12 @@ class Engine:
         who = actor_of(actor, owner)
         data: Data = {"grace_s": self.limits.grace_s, "reason": reason}
         with await self._visible(task_id, owner) as cell:
+            who = named(who)
             if cell.record.phase is Phase.CANCELLING:
                 # The table takes a repeat; the log need not grow with each.
                 return cell.record
             choose = always(Trigger.CANCEL, data) if ask is None else _while_asked(ask, data)
-            return await self._opened().writer.fire(cell, choose, named(who))
+            return await self._opened().writer.fire(cell, choose, who)
 
     # --- what people see of a task ----------------------------------------------------
 
@@ -1008,8 +1008,14 @@ class Engine:
 
 
 def _form_problems(cell: Cell, answer: Answer) -> list[str]:
-    """What the agent's own form finds wrong with an answer, while the agent listens."""
-    return [] if cell.turn is None else cell.turn.problems_of(answer.ask, answer.value)
+    """What the agent's own form finds wrong with an answer, while the agent listens.
+
+    Of one that does not fit its schema nothing: that is said when it is given.
+    """
+    ask = cell.record.ask(answer.ask)
+    if cell.turn is None or ask is None or problems_of(answer.value, ask.schema):
+        return []
+    return cell.turn.problems_of(answer.ask, answer.value)
 
 
 def _while_asked(ask: str, data: Data) -> Choice:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from interlock._schema import check_schema
+from interlock._schema import check_schema, first_of
 from interlock.models import JsonObject, JsonValue
 
 _log: Final = logging.getLogger("interlock.form")
@@ -56,10 +56,12 @@ class Form:
 
 def faults_of(error: ValidationError) -> list[str]:
     """What pydantic found, each with its place and without the value."""
-    return [
-        f"at /{'/'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
+    return first_of(
+        [
+            f"at /{'/'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+    )
 
 
 def form_of(like: FormLike) -> Form:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from pydantic import BaseModel
 
@@ -81,6 +81,55 @@ def copied(value: JsonValue) -> JsonValue:
     return value
 
 
+def _refused(value: object, *_given: object, **_named: object) -> NoReturn:
+    kind = "object" if isinstance(value, dict) else "array"
+    raise TypeError(f"this {kind} is a task's own and cannot be changed: copy.deepcopy() it first")
+
+
+def _thawed(value: "_FrozenDict | _FrozenList") -> tuple[object, ...]:
+    """How `copy` and `pickle` make another one: an ordinary one, which is somebody's own."""
+    return (dict if isinstance(value, dict) else list), (_plain(value),)
+
+
+def _plain(value: "_FrozenDict | _FrozenList") -> object:
+    return dict(value) if isinstance(value, dict) else [*value]
+
+
+#: The type checkers would want each of these with the signature of what cannot be called.
+_CANNOT: Final[Any] = _refused
+_COPIED: Final[Any] = _thawed
+
+
+class _FrozenDict(dict[str, JsonValue]):
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _CANNOT
+    __reduce__ = _COPIED
+
+
+class _FrozenList(list[JsonValue]):
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _CANNOT
+    insert = pop = remove = reverse = sort = _CANNOT
+    __reduce__ = _COPIED
+
+
+def frozen(value: JsonValue) -> JsonValue:
+    """The same JSON, which raises TypeError when anybody changes it.  A deep copy of it can be.
+
+    Of what is shown to many and acted on later: who masks a field of it for a page would
+    change what runs.
+    """
+    match value:
+        case _FrozenDict() | _FrozenList():
+            return value
+        case dict():
+            return _FrozenDict({name: frozen(inner) for name, inner in value.items()})
+        case list():
+            return _FrozenList([frozen(inner) for inner in value])
+        case _:
+            return value
+
+
 def dumped(value: Any) -> Any:
     """The value with every model in it as JSON; what else has no JSON is left to be refused.
 
@@ -130,12 +179,12 @@ def storable(text: str, chars_max: int) -> str:
 
 def same(one: JsonValue, other: JsonValue) -> bool:
     """Whether two JSON values have the same digest: to Python True is 1, to a tool it is not."""
-    if type(one) is not type(other):
-        return False
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
+    if type(one) is not type(other):
+        return False
     # A float as it is written: 0.0 is not -0.0.
     return repr(one) == repr(other) if isinstance(one, float) else one == other
 

@@ -1,14 +1,15 @@
 """What each keyword of a JSON schema asks of a value: the table `KEYWORDS`, row by row.
 
 A check sees one value under one schema and returns its faults.  It knows nothing of how the
-schema was reached, of bounds or of references: `_schema.py` walks.
+schema was reached, of bounds or of references: `_schema.py` walks.  The module is long because
+the table is: a row and its check stand together.
 
 Equality is JSON's: 1 and 1.0 are one number, 3.0 is an integer, true is not 1.  Faults never
 quote a text of the value: it may be a secret, and its sender knows it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import ge, gt, le, lt
@@ -19,6 +20,9 @@ from interlock.models import JsonObject, JsonValue
 
 #: Characters of a name, path or number that a fault quotes.
 QUOTED_CHARS_MAX: Final = 80
+#: Faults of one value that are looked for: whoever sent it mends these first, and to find all
+#: that is wrong in a long list would keep everybody else waiting.
+FAULTS_MAX: Final = 50
 #: Alternatives of an `anyOf` or `oneOf` whose first fault is quoted.
 ALTERNATIVES_QUOTED_MAX: Final = 3
 
@@ -56,6 +60,15 @@ class Here(NamedTuple):
     def within(self, name: str | int, value: JsonValue, schema: JsonValue) -> list[str]:
         """The faults of a part of the value."""
         return self.walk.faults(value, schema, inside(self.at, name))
+
+    def each(self, judged: Iterable[list[str]]) -> list[str]:
+        """The faults of several parts, as they are judged, until there are more than enough."""
+        faults: list[str] = []
+        for of_one in judged:
+            faults += of_one
+            if len(faults) > FAULTS_MAX:
+                break
+        return faults
 
     def unless(self, fits: bool, what: str) -> list[str]:  # noqa: FBT001  (a fact, no option)
         """One fault, or none."""
@@ -209,17 +222,16 @@ def _format(here: Here, wanted: JsonValue) -> list[str]:
 def _properties(here: Here, wanted: JsonValue) -> list[str]:
     schemas = as_fields(wanted)
     named = ((name, value) for name, value in as_fields(here.value).items() if name in schemas)
-    return [bad for name, value in named for bad in here.within(name, value, schemas[name])]
+    return here.each(here.within(name, value, schemas[name]) for name, value in named)
 
 
 def _pattern_properties(here: Here, wanted: JsonValue) -> list[str]:
-    return [
-        bad
+    return here.each(
+        here.within(name, value, schema)
         for pattern, schema in as_fields(wanted).items()
         for name, value in as_fields(here.value).items()
         if _found(pattern, name, here.at)
-        for bad in here.within(name, value, schema)
-    ]
+    )
 
 
 def _additional_properties(here: Here, wanted: JsonValue) -> list[str]:
@@ -231,14 +243,14 @@ def _additional_properties(here: Here, wanted: JsonValue) -> list[str]:
         if name not in named and not any(_found(pattern, name, here.at) for pattern in patterns)
     }
     if wanted is False:
-        return [fault(here.at, f"unknown field {quote(name)}") for name in others]
-    return [bad for name, value in others.items() for bad in here.within(name, value, wanted)]
+        return here.each([fault(here.at, f"unknown field {quote(name)}")] for name in others)
+    return here.each(here.within(name, value, wanted) for name, value in others.items())
 
 
 def _property_names(here: Here, wanted: JsonValue) -> list[str]:
     # No path begins with these words, so a name is never taken for the value under it.
     names = ((name, f"the name {inside(here.at, name)}") for name in as_fields(here.value))
-    return [bad for name, at in names for bad in here.walk.faults(name, wanted, at)]
+    return here.each(here.walk.faults(name, wanted, at) for name, at in names)
 
 
 def _required(here: Here, wanted: JsonValue) -> list[str]:
@@ -251,12 +263,12 @@ def _required(here: Here, wanted: JsonValue) -> list[str]:
 def _items(here: Here, wanted: JsonValue) -> list[str]:
     first = len(as_list(here.schema.get("prefixItems")))
     rest = enumerate(as_list(here.value)[first:], first)
-    return [bad for index, value in rest for bad in here.within(index, value, wanted)]
+    return here.each(here.within(index, value, wanted) for index, value in rest)
 
 
 def _prefix_items(here: Here, wanted: JsonValue) -> list[str]:
     pairs = enumerate(zip(as_list(here.value), as_list(wanted), strict=False))
-    return [bad for index, pair in pairs for bad in here.within(index, *pair)]
+    return here.each(here.within(index, *pair) for index, pair in pairs)
 
 
 def _unique_items(here: Here, wanted: JsonValue) -> list[str]:
@@ -265,7 +277,7 @@ def _unique_items(here: Here, wanted: JsonValue) -> list[str]:
 
 
 def _all_of(here: Here, wanted: JsonValue) -> list[str]:
-    return [bad for schema in as_list(wanted) for bad in here.under(schema)]
+    return here.each(here.under(schema) for schema in as_list(wanted))
 
 
 def _any_of(here: Here, wanted: JsonValue) -> list[str]:

@@ -312,11 +312,14 @@ class Lifecycle:
         """Which guard said no; the first of the first row names the reason."""
         for row in self._by_source[record.phase, signal.trigger]:
             for guard in row.requires:
+                at = (record.task_id, record.phase, signal.trigger, guard.name)
+                # Of what judges an answer the faults say it all, and are work to find.
+                if guard.problems is not None:
+                    if problems := guard.problems(record, signal):
+                        return AnswerInvalid(*at, problems)
+                    continue
                 if guard.holds(record, signal):
                     continue
-                at = (record.task_id, record.phase, signal.trigger, guard.name)
-                if guard.problems is not None:
-                    return AnswerInvalid(*at, guard.problems(record, signal))
                 return GuardRefused(*at, guard.explain(signal), allowed=self.allowed(record.phase))
         raise EngineBug(f"no row of {signal.trigger} from {record.phase} holds, and none says why")
 

@@ -11,6 +11,7 @@ The module is long because the port for deliverers stands beside its one user.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import traceback
 from collections import Counter, deque
@@ -153,6 +154,9 @@ class Courier:
         self._deliverers: Final = dict(deliverers)
         self._on_served: Final = on_served
         self._limits: Final = limits or DeliveryLimits()
+        #: A delivery is nobody's request: the variables of whose request woke us, tenant or
+        #: trace, are none of the receivers' of others.
+        self._context: Final = contextvars.copy_context()
         self._open = False
         #: Tasks to look at, in the order of asking; a dict because a set has no order.
         self._asked: dict[str, None] = {}
@@ -225,7 +229,8 @@ class Courier:
         self._asked[task_id] = None
         if self._looker is None:
             loop = asyncio.get_running_loop()
-            self._looker = loop.create_task(self._look(), name="courier")
+            own = self._context.copy()
+            self._looker = loop.create_task(self._look(), name="courier", context=own)
 
     def pending(self, task_id: str) -> int:
         """How much is, or may be, owed for a task; 0 only when nothing is.
@@ -333,7 +338,9 @@ class Courier:
             line = self._ready.popleft()
             if self._is_current(line):
                 loop = asyncio.get_running_loop()
-                line.job = loop.create_task(self._run(line), name=f"watch {line.watch_id}")
+                line.job = loop.create_task(
+                    self._run(line), name=f"watch {line.watch_id}", context=self._context.copy()
+                )
                 self._jobs.add(line.job)
                 line.job.add_done_callback(self._free_slot)
 

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from pydantic import TypeAdapter
 
 from interlock._effects import TimerKind
+from interlock._json import frozen
 from interlock._phases import Phase, Trigger
 from interlock.models import JsonObject, JsonValue
 
@@ -74,6 +75,11 @@ class Ask:
     by_text: bool = False
     #: The phase of an extended lifecycle in which the task waits for it.
     phase: Phase | None = None
+
+    def __post_init__(self) -> None:
+        """Nobody to whom it is shown changes what is decided by it (I13)."""
+        for name in ("schema", "default", "arguments"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

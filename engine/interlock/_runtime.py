@@ -39,7 +39,7 @@ from interlock._observer import Told, TurnOutcome, TurnSeen, TurnWatch, committe
 from interlock._outbox import Courier, Deliverer, DeliveryLimits
 from interlock._payload import NothingLeft, Recovered, Started
 from interlock._phases import OUTCOMES, OVER, WAITING, Phase, Trigger
-from interlock._record import TIMER_TRIGGER, Active, TaskRecord
+from interlock._record import TIMER_TRIGGER, Active, Stopping, TaskRecord
 from interlock._replica import DEADLINES_S, TIDY_S, Replica, turn_after
 from interlock._retention import Sweeper
 from interlock._shared import shared
@@ -49,6 +49,7 @@ from interlock._toolbox import Toolbox
 from interlock._turn import Turn
 from interlock._writer import STORE_RETRY_S, Writer
 from interlock.errors import (
+    Refused,
     ResultInvalid,
     StoreCorrupt,
     StoreError,
@@ -296,10 +297,15 @@ class Runtime:
         if self._closing or not self.admission.takes(record.task_id, record.owner):
             return ()
         started: Started = {"run_s": self.limits.run_s}
-        at = submitted.event.at
-        return (
-            self.lifecycle.fire(submitted.record, Signal(Trigger.START, dict(started), ENGINE, at)),
-        )
+        signal = Signal(Trigger.START, dict(started), ENGINE, submitted.event.at)
+        try:
+            return (self.lifecycle.fire(record, signal),)
+        except Exception as error:  # noqa: BLE001  a guard of somebody's own may do anything
+            # It is queued as if there were no slot, and its start is tried like any other.
+            if not isinstance(error, Refused):
+                _log.exception("task %s: it could not be started at once", record.task_id)
+            self.admission.gives_back(record.task_id, record.owner)
+            return ()
 
     async def _recover(self) -> None:
         """Bring back to life what was not finished when the engine last closed or died."""
@@ -471,6 +477,24 @@ class Runtime:
 
         self.clock.call_later(self.limits.grace_s, give_up)
 
+    def _abandon_later(self, cell: Cell, turn: Turn) -> None:
+        """Its grace time ends by a clock that nobody sets, too.
+
+        The wall clock may be set back meanwhile, and then the alarm of the store is that late.
+        """
+
+        def end_grace() -> None:
+            stopping = cell.record.details
+            if cell.turn is not turn or self._closing or not isinstance(stopping, Stopping):
+                return
+            if self.clock.now() < stopping.grace_due:
+                data = self._overdue(cell.record, TimerKind.GRACE, "")
+                choose = always(Trigger.ABANDON, data)
+                due = stopping.grace_due
+                self.writer.post(cell, Post(choose, TIMER, insists=True, at_least=due))
+
+        self.clock.call_later(self.limits.grace_s, end_grace)
+
     def _cell_of(self, turn: Turn) -> Cell:
         # A cell with a turn is never let go, and a turn that was cut off does not ask.
         cell = self.writer.at_hand(turn.task_id)
@@ -637,6 +661,7 @@ class Runtime:
             return
         if cell.turn is not None:
             cell.turn.stop()
+            self._abandon_later(cell, cell.turn)
         elif self._has(cell):
             self.writer.post(cell, Post(_stopped, ENGINE, insists=True))
 
@@ -719,18 +744,22 @@ class Runtime:
                     self.admission.enqueue(stored.task_id)
                 self._time_out_later(cell.record)
                 continue
-            data: Data = {
-                "key": timer.key,
-                "timer": timer.kind.value,
-                "grace_s": self.limits.grace_s,
-                "epoch": cell.record.epoch,
-            }
+            data = self._overdue(cell.record, timer.kind, timer.key)
             choose = always(TIMER_TRIGGER[timer.kind], data)
             done: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
             done.add_done_callback(partial(self._timer_fired, cell))
             self.writer.post(cell, Post(choose, TIMER, done, insists=True))
         self._admit()
         self.writer.release(cell)
+
+    def _overdue(self, record: TaskRecord, kind: TimerKind, key: str) -> Data:
+        """What a timer says that fires."""
+        return {
+            "key": key,
+            "timer": kind.value,
+            "grace_s": self.limits.grace_s,
+            "epoch": record.epoch,
+        }
 
     def _timer_fired(self, cell: Cell, done: "asyncio.Future[TaskRecord]") -> None:
         due = cell.record.due

@@ -21,7 +21,16 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Final
 from urllib.parse import unquote
 
-from interlock._keywords import KEYWORDS, Here, Located, Unchecked, as_list, fault, quote
+from interlock._keywords import (
+    FAULTS_MAX,
+    KEYWORDS,
+    Here,
+    Located,
+    Unchecked,
+    as_list,
+    fault,
+    quote,
+)
 from interlock.errors import InvalidInput
 from interlock.models import JsonObject, JsonValue
 
@@ -31,8 +40,8 @@ NESTING_MAX: Final = 64
 CHECKS_DEEP_MAX: Final = 120
 #: Bits of an integer: the range of a double, which is what JSON's readers agree on.
 INTEGER_BITS_MAX: Final = 1024
-#: Faults that are spelt out; the last sentence counts the others.
-FAULTS_MAX: Final = 50
+#: Digits of a place in an array.
+_INDEX_DIGITS_MAX: Final = 9
 
 #: Keywords that say nothing about which values fit.
 ANNOTATIONS: Final = frozenset(
@@ -45,8 +54,9 @@ ANNOTATIONS: Final = frozenset(
 
 
 def problems_of(value: JsonValue, schema: JsonObject) -> list[str]:
-    """Every fault of a value under a schema that `check_schema` accepts; [] if it fits.
+    """The faults of a value under a schema that `check_schema` accepts; [] if it fits.
 
+    Of very many not all are looked for, and the last sentence says that there are more.
     Pure, and total: no JSON value makes it raise.
     """
     unfit = _unfit(value)
@@ -56,8 +66,12 @@ def problems_of(value: JsonValue, schema: JsonObject) -> list[str]:
         faults = _Walk(schema).faults(value, schema, "")
     except Unchecked as error:
         return [str(error)]
-    more = len(faults) - FAULTS_MAX
-    return faults if more <= 0 else [*faults[:FAULTS_MAX], f"and {more} faults more"]
+    return first_of(faults)
+
+
+def first_of(faults: list[str]) -> list[str]:
+    """As many faults as an error tells."""
+    return faults if len(faults) <= FAULTS_MAX else [*faults[:FAULTS_MAX], "and more faults"]
 
 
 def check_schema(schema: JsonObject) -> None:
@@ -134,11 +148,16 @@ def target_of(root: JsonValue, ref: str) -> JsonValue:
         name = step.replace("~1", "/").replace("~0", "~")
         if isinstance(node, dict):
             node = node.get(name)
-        elif isinstance(node, list) and name.isdecimal() and int(name) < len(node):
+        elif isinstance(node, list) and _is_index(name) and int(name) < len(node):
             node = node[int(name)]
         else:
             return None
     return node
+
+
+def _is_index(name: str) -> bool:
+    """Whether a step of a pointer is a place in an array; Python reads no longer numbers."""
+    return name.isascii() and name.isdecimal() and len(name) <= _INDEX_DIGITS_MAX
 
 
 # --- is a schema in the subset? ------------------------------------------------------

@@ -112,6 +112,12 @@ class _Session:
             self._gather()
 
 
+def _seen(done: asyncio.Future[None]) -> None:
+    """Nobody waits for what became of it any more."""
+    if not done.cancelled():
+        done.exception()
+
+
 class SqliteStore:
     """Keeps tasks in a SQLite file, durably.
 
@@ -135,12 +141,16 @@ class SqliteStore:
             StoreCorrupt: it is no database, or not one of ours.
             StoreError: it cannot be opened, or lies on a network file system.
         """
+        if self._closed is not None:
+            # Somebody was cut off while it was opened or closed, and it still holds the file.
+            await asyncio.shield(self._closed)
         session = _Session(self._path)
         session.writer.start()
         try:
             await asyncio.shield(session.writer.opened)
         except asyncio.CancelledError:
-            session.stop()
+            session.writer.opened.add_done_callback(_seen)
+            self._closed = session.stop()
             raise
         self._session = session
 

@@ -358,6 +358,7 @@ class Writer:
             if _claimed_by(accepted, cell.inbox[0]):
                 break  # Its token is used up by this batch: the store must say so.
             post = cell.inbox.popleft()
+            at = max(at, post.at_least)
             try:
                 move = self._fire(record, post.signal(record, at))
             except Refused as error:

@@ -618,6 +618,22 @@ async def test_an_answer_that_does_not_fit_leaves_the_ask_open() -> None:
         assert await handle.result() == "Rome"
 
 
+async def test_an_error_is_bounded_whatever_was_answered() -> None:
+    """Also where the turn waits with a type of its own.  Source: T22; a stranger's review."""
+
+    async def agent(task: TaskContext) -> int:
+        return len(await task.ask("Which?", list[str]))
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        with pytest.raises(AnswerInvalid) as caught:
+            await handle.answer(ask.key, [1] * 100_000)
+        assert len(caught.value.problems) <= 51
+        assert len(str(caught.value)) < 10_000
+        await handle.answer(ask.key, ["x"] * 100)
+        assert await handle.result() == 100
+
+
 async def test_the_first_valid_answer_wins() -> None:
     """Every later one is refused, whatever it says.  Source: I07, R-ENG-05."""
     async with opened(asks) as world:
@@ -1128,7 +1144,16 @@ async def test_phases_that_are_none_are_refused_by_a_list(shown: Any) -> None:  
             await engine.page(TaskQuery(shown=shown))
 
 
-@pytest.mark.parametrize("limit", [-1, 1.5, True, "10"])
+@pytest.mark.parametrize("since", ["x", float("nan"), float("inf"), True, 10**400])
+async def test_a_time_that_is_none_is_refused_by_a_list(since: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """A store found nothing for it, and said so.  Source: T9; a stranger's review."""
+    async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
+        with pytest.raises(InvalidInput, match="updated_since"):
+            await engine.page(TaskQuery(updated_since=since))
+        assert (await engine.page(TaskQuery(updated_since=-1))).total == 0
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "10", 2**31, 2**63 - 1, 10**30])
 async def test_a_number_of_tasks_that_is_none_is_refused(limit: Any, tmp_path: Path) -> None:  # noqa: ANN401
     """Stores would make different things of it.  Source: T9."""
     async with Engine(asks, store=SqliteStore(tmp_path / "tasks.db")) as engine:
@@ -1285,14 +1310,14 @@ async def test_those_who_only_wait_for_an_end_take_no_place_of_a_watcher() -> No
         await soon(asyncio.wait(waiting))
 
 
-@pytest.mark.parametrize("after", [-1, "1", None, 1.5])
+@pytest.mark.parametrize("after", [-1, "1", None, 1.5, 2**31, 10**30])
 async def test_a_place_in_the_log_is_a_number_from_zero(after: Any) -> None:  # noqa: ANN401
     """From the end of the log is no place: it moves."""
     async with opened(asks) as world:
         handle, _ = await world.asking()
-        with pytest.raises(InvalidInput, match="0 and more"):
+        with pytest.raises(InvalidInput, match="0 to 2147483647 is accepted"):
             await anext(handle.events(after))
-        with pytest.raises(InvalidInput, match="0 and more"):
+        with pytest.raises(InvalidInput, match="0 to 2147483647 is accepted"):
             await world.engine.events(handle.task_id, owner=OWNER, after=after)
 
 

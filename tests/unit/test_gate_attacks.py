@@ -30,6 +30,7 @@ from interlock import (
     ToolUse,
     Unfinished,
 )
+from interlock._at_once import Share, at_once
 from interlock.errors import AnswerInvalid, CallFailed, EngineError, Refused, Retryable, ToolRefused
 from support import OWNER, opened, pause, soon, until
 
@@ -61,6 +62,31 @@ async def test_a_plugin_that_changes_arguments_in_place_is_replayed() -> None:
         await soon(handle.over())
         assert world.stored(handle).shown is Phase.COMPLETED
         assert bank.paid == [7]
+
+
+@pytest.mark.parametrize("limits", [Limits(), AT_ONCE])
+async def test_who_is_shown_a_call_cannot_change_it(limits: Limits) -> None:
+    """A page that masks a field of what it shows would approve what is masked.
+
+    Source: I13; a stranger's review.
+    """
+    bank = Bank()
+    box = Toolbox([bank], policies=Policies({"pay": ALWAYS}))
+    async with opened(calling(pay(5)), tools=box, limits=limits) as world:
+        handle, ask = await world.asking()
+        await pause()
+        view = await world.engine.view(handle.task_id, owner=OWNER)
+        (found,) = (await world.engine.record(handle.task_id, owner=OWNER)).asks
+        asked = [event.data for event in view.events if event.trigger.value == "ask"]
+        for shown in (ask.arguments, found.arguments, asked[0]["arguments"]):
+            assert shown is not None
+            with pytest.raises(TypeError, match="cannot be changed"):
+                shown["amount"] = "***"
+        # A copy is anybody's.
+        assert {**(ask.arguments or {}), "amount": "***"} == {"amount": "***"}
+        await approve(world, handle, ask)
+        await soon(handle.over())
+    assert bank.paid == [5]
 
 
 class Auditor:
@@ -491,6 +517,28 @@ async def test_a_thread_that_never_ends_keeps_nothing_waiting_once_it_is_late() 
     left = asyncio.all_tasks() - before
     go_on.set()
     assert not left
+
+
+async def test_a_batch_of_which_one_breaks_leaves_nothing_running() -> None:
+    """The agent goes on, and is not overtaken.  Source: a stranger's review."""
+    ended: list[str] = []
+
+    async def works(begun: asyncio.Event) -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ended")
+        return "never"
+
+    async def breaks(begun: asyncio.Event) -> str:
+        await begun.wait()
+        raise ValueError("as no gate foresees")
+
+    begun = asyncio.Event()
+    with pytest.raises(ValueError, match="foresees"):
+        await at_once(lambda: Share(lambda: None, lambda: None), [works(begun), breaks(begun)])
+    assert ended == ["ended"]
 
 
 @pytest.mark.parametrize("rounds", range(1, 12))

@@ -1,13 +1,15 @@
 """JSON at the border: canonical, bounded, copied, and never quoted in an error."""
 
 import copy
-from typing import Final
+import pickle
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock._json import NESTING_MAX, digest, encoded, is_small, own_copy, same
+from interlock._json import NESTING_MAX, digest, encoded, frozen, is_small, own_copy, same
 from interlock.errors import ResultInvalid
 from interlock.models import JsonValue
 
@@ -164,3 +166,48 @@ def test_what_python_takes_for_equal_may_be_another_value(one: JsonValue, other:
 def test_what_is_small_is_so_in_every_way(value: object, small: bool) -> None:  # noqa: FBT001
     """Many empty lists, a long key and a long number are memory too."""
     assert is_small([value], 200) is small
+
+
+@given(JSON)
+def test_what_is_frozen_is_the_same_json(value: JsonValue) -> None:
+    """To everybody who only looks, and to whoever writes it down.  Source: I13."""
+    cold = frozen(value)
+    assert cold == value
+    assert same(cold, value)
+    assert frozen(cold) is cold
+    assert digest(cold) == digest(value)
+    assert repr(cold) == repr(value)
+    for thawed in (copy.deepcopy(cold), pickle.loads(pickle.dumps(cold))):  # noqa: S301  ours
+        assert type(thawed) is type(value)
+        assert same(thawed, value)
+
+
+CHANGES: Final[dict[str, Callable[[Any], object]]] = {
+    "a value": lambda it: it.__setitem__("a", 2),
+    "a value deep in it": lambda it: it["b"][1].update(c=4),
+    "one that goes": lambda it: it.pop("a"),
+    "one deleted": lambda it: it.__delitem__("a"),
+    "all of them": lambda it: it.clear(),
+    "one that is not there": lambda it: it.setdefault("x", 1),
+    "the last": lambda it: it.popitem(),
+    "merged": lambda it: it.__ior__({"a": 2}),
+    "an element": lambda it: it["b"].__setitem__(0, 2),
+    "one more": lambda it: it["b"].append(2),
+    "several": lambda it: it["b"].extend([2]),
+    "added": lambda it: it["b"].__iadd__([2]),
+    "in between": lambda it: it["b"].insert(0, 2),
+    "an order": lambda it: it["b"].reverse(),
+    "sorted": lambda it: it["b"].sort(key=str),
+    "taken out": lambda it: it["b"].remove(1),
+    "an element that goes": lambda it: it["b"].pop(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_frozen_cannot_be_changed(change: str) -> None:
+    """The error says what to do instead."""
+    cold = frozen({"a": 1, "b": [1, {"c": 3}]})
+    with pytest.raises(TypeError, match=r"copy\.deepcopy"):
+        CHANGES[change](cold)
+    assert cold == {"a": 1, "b": [1, {"c": 3}]}
+    CHANGES[change](copy.deepcopy(cold))

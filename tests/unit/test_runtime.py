@@ -17,6 +17,7 @@ from interlock import (
     DeliveryFailed,
     Emit,
     Ended,
+    Engine,
     Event,
     Limits,
     NewWatch,
@@ -47,6 +48,7 @@ from interlock.errors import (
     TaskNotCompleted,
     Unstorable,
 )
+from interlock.lifecycle import LIFECYCLE, Guard, Publish, Release, Row, Signal, changes
 from interlock.testing import ManualClock, violations
 from support import FlakyStore, World, opened, pause, soon, triggers, until
 
@@ -230,6 +232,26 @@ async def test_context_variables_of_a_submitter_do_not_reach_the_agent() -> None
             assert await handle.result() == "fr"
             LANGUAGE.reset(inner)
     LANGUAGE.reset(token)
+
+
+async def test_context_variables_of_a_request_do_not_reach_the_deliveries_of_another() -> None:
+    """A tenant, or a trace, is that of one request.  Source: T1; a stranger's review."""
+    seen: dict[str, set[str]] = {}
+
+    class Receiver:
+        async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+            assert (watch.watch_id, bool(events)) == ("w", True)
+            seen.setdefault(view.record.owner, set()).add(LANGUAGE.get())
+
+    async with opened(at_once, deliverers={"hook": Receiver()}) as world:
+        for owner in ("ada", "bob", "eve"):
+            inner = LANGUAGE.set(owner)
+            watches = (NewWatch("w", "hook", {}),)
+            await world.engine.submit("x", owner=owner, watches=watches)
+            LANGUAGE.reset(inner)
+        await until(lambda: len(seen) == 3)
+        await pause()
+    assert seen == {owner: {"none"} for owner in ("ada", "bob", "eve")}
 
 
 # --- how turns end ----------------------------------------------------------------------------
@@ -615,6 +637,34 @@ async def test_an_agent_that_swallows_its_cancellation_is_abandoned_after_the_gr
         await pause()
         assert world.engine.statistics().abandoned == 0
         assert await world.store.events(handle.task_id) == log
+
+
+class Wall(ManualClock):
+    """A wall clock that somebody sets while its alarms, as an event loop's, go on."""
+
+    set_by = 0.0
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return super().now() + self.set_by
+
+
+async def test_grace_ends_though_the_wall_clock_was_set_back() -> None:
+    """However far: a cancel is over within its grace time.  Source: I31; a stranger's review."""
+    slow, clock = Slow(swallows=5), Wall()
+    async with opened(slow, clock=clock, limits=Limits(grace_s=10)) as world:
+        handle = await world.submit()
+        await until(lambda: bool(slow.begun))
+        clock.set_by = -3_600.0
+        await handle.cancel()
+        await world.elapse(9.9)
+        assert world.stored(handle).phase is Phase.CANCELLING
+        await world.elapse(0.1)
+        end = await ended(handle)
+        assert (end.outcome, end.abandoned) == (Phase.CANCELLED, True)
+        await finalized(world, handle)
+        slow.go_on.set()
+        await pause()
 
 
 async def test_a_thread_that_waits_for_an_answer_is_cancelled_quickly() -> None:
@@ -1574,6 +1624,41 @@ async def test_an_ask_after_the_clock_was_set_back_can_be_answered() -> None:
         assert record.asks[0].due == record.asks[0].asked_at + 60.0
         await handle.answer(record.asks[0].key, "yes as well")
         assert await soon(handle.result()) == "yes as well"
+
+
+# --- slots of tasks that cannot be started -------------------------------------------------
+
+
+async def test_a_start_that_breaks_keeps_no_slot(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a lifecycle whose own condition raises for a while.  Source: a stranger's review."""
+    ill = True
+
+    def holds(_record: TaskRecord, _signal: Signal) -> bool:
+        if ill:
+            raise RuntimeError("boom")
+        return False
+
+    own = Row(
+        Trigger.START,
+        Phase.SUBMITTED,
+        Phase.CANCELLED,
+        changes.cancelled_unstarted,
+        (Publish(), Release()),
+        when=Guard("ill", holds, ""),
+    )
+    lifecycle = LIFECYCLE.extend(rows=[own])
+    limits = Limits(running_turns_max=2)
+    async with Engine(at_once, lifecycle=lifecycle, store="memory:", limits=limits) as engine:
+        for _ in range(5):
+            handle = await engine.submit("x", owner="ada")
+            assert handle.record.phase is Phase.SUBMITTED
+        await pause()
+        assert engine.statistics().running == 0
+        ill = False
+        well = await engine.submit("well", owner="ada")
+        assert await soon(well.result()) == "well"
+        assert engine.statistics().running == 0
+    assert "could not be started at once" in caplog.text
 
 
 # --- slots of tasks that came to nothing -----------------------------------------------------

@@ -3,14 +3,15 @@
 import copy
 import itertools
 import json
+from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from interlock._formats import PATTERN_CHARS_MAX
-from interlock._keywords import KEYWORDS, QUOTED_CHARS_MAX
+from interlock._keywords import FAULTS_MAX, KEYWORDS, QUOTED_CHARS_MAX, Here, Walk
 from interlock._schema import (
     CHECKS_DEEP_MAX,
-    FAULTS_MAX,
     INTEGER_BITS_MAX,
     NESTING_MAX,
     check_schema,
@@ -242,7 +243,38 @@ def test_a_fault_quotes_little_and_many_faults_are_counted() -> None:
     ones: JsonValue = [1 for _ in range(FAULTS_MAX + 7)]
     many = problems_of(ones, {"items": {"type": "null"}})
     assert len(many) == FAULTS_MAX + 1
-    assert many[-1] == "and 7 faults more"
+    assert many[-1] == "and more faults"
+
+
+def test_no_more_faults_are_looked_for_than_are_told() -> None:
+    """A long list of which everything is wrong kept everybody waiting.
+
+    Source: a stranger's review.
+    """
+    judged = 0
+
+    def judging() -> Iterator[list[str]]:
+        nonlocal judged
+        for _ in range(10 * FAULTS_MAX):
+            judged += 1
+            yield ["a fault"]
+
+    assert len(Here(cast("Walk", None), None, {}, "").each(judging())) == FAULTS_MAX + 1
+    assert judged == FAULTS_MAX + 1
+    ones: JsonValue = [1 for _ in range(300_000)]
+    for schema in (
+        {"items": {"type": "null"}},
+        {"items": {"items": {"type": "null"}, "type": "array"}},
+        {"anyOf": [{"items": {"type": name}} for name in ("null", "string", "object")]},
+    ):
+        assert problems_of(ones, cast("JsonObject", schema))
+
+
+def test_a_pointer_to_no_place_in_an_array_points_nowhere() -> None:
+    """A schema may come from another server: Python does not read numbers of 5,000 digits."""
+    schema: JsonObject = {"allOf": [{}], "properties": {"a": {"$ref": f"#/allOf/{'9' * 5_000}"}}}
+    with pytest.raises(InvalidInput, match="ref"):
+        check_schema(schema)
 
 
 def test_the_value_and_the_schema_are_left_as_they_were() -> None:

@@ -323,6 +323,33 @@ async def test_an_opening_that_is_given_up_lets_go(path: Path) -> None:
         await store.commit(commit_of(submitted("t")))
 
 
+@pytest.mark.parametrize("rounds", range(1, 6))
+async def test_a_store_whose_opening_or_closing_was_cut_off_is_opened_again(
+    path: Path, rounds: int
+) -> None:
+    """By the same object at once: it waits for what still holds the file.
+
+    Source: R-STO-02; a stranger's review.
+    """
+    store = SqliteStore(path)
+    for _ in range(5):
+        opening = asyncio.ensure_future(store.open())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        if opening.cancelled():
+            await store.open()
+        closing = asyncio.ensure_future(store.close())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+    await store.open()
+    await store.commit(commit_of(submitted("t")))
+    await store.close()
+
+
 def test_a_loop_that_is_gone_does_not_stop_the_writer(path: Path) -> None:
     """Who forgets to close has what was begun written all the same.  Source: ours."""
     store = SqliteStore(path)

@@ -8,7 +8,7 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from interlock import Event, Trigger
 from interlock.models import JsonValue
@@ -112,13 +112,16 @@ def put_kept(message: Json, metadata: Mapping[str, Any]) -> None:
     kept = metadata.get(KEPT)
     if not isinstance(kept, dict):
         return  # Not from us: another face lets its callers name their metadata as they like.
+    said = cast("Json", kept)
     for name, shown in (("extensions", "extensions"), ("reference_task_ids", "referenceTaskIds")):
-        if _are_texts(kept.get(name)):
-            message[shown] = kept[name]
+        if _are_texts(said.get(name)):
+            message[shown] = said[name]
 
 
 def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(item, str) for item in cast("list[object]", value))
 
 
 def answer_part(event: Event) -> Json:

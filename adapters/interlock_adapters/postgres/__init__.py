@@ -110,14 +110,16 @@ class _Session:
 
     async def stop(self) -> None:
         """Finish what was begun, then let go."""
-        await self.turns.stop()
-        if self.commits:
-            await asyncio.wait(list(self.commits))
-        for helper in self.helpers:
-            helper.cancel()
-        await asyncio.gather(*self.helpers, return_exceptions=True)
-        await self.pool.close()
-        self.turns.use(None)
+        try:
+            await self.turns.stop()
+            if self.commits:
+                await asyncio.wait(list(self.commits))
+        finally:
+            for helper in self.helpers:
+                helper.cancel()
+            await asyncio.gather(*self.helpers, return_exceptions=True)
+            await self.pool.close()
+            self.turns.use(None)
 
 
 class PostgresStore:
@@ -205,7 +207,9 @@ class PostgresStore:
         if self._session is not None:
             raise StoreError(f"{self._place.shown} is open already")
         if self._closing is not None:
-            await asyncio.shield(self._closing)
+            # Whoever closed it was told what was wrong.
+            await asyncio.wait([self._closing])
+            self._closing = None
         pool = Pool(self._place, self._connections)
         try:
             await migrate(pool, create=self._create)
