@@ -329,7 +329,7 @@ async def test_a_store_whose_opening_or_closing_was_cut_off_is_opened_again(
 ) -> None:
     """By the same object at once: it waits for what still holds the file.
 
-    Source: R-STO-02; a stranger's review.
+    Source: a stranger's review.
     """
     store = SqliteStore(path)
     for _ in range(5):
