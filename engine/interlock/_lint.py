@@ -1,13 +1,18 @@
 """What makes a transition table sound, checked when it is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from interlock._changes import unchanged
 from interlock._effects import ArmTimer, TimerKind
 from interlock._phases import LIVE, OUTCOMES, WAITING, Phase, Trigger
 from interlock._transitions import TABLE, Key, Row
 
+#: What a client, a deadline or the end of a turn stops a task by, or closes its ask.
+_STOPS: Final = frozenset(
+    {Trigger.CANCEL, Trigger.OVERRUN, Trigger.EXPIRE, Trigger.STOPPED, Trigger.ABANDON}
+)
 #: What every waiting phase must have, whatever it is like.
 _NAMED_ALREADY: Final = frozenset(
     {Trigger.CANCEL, Trigger.OVERRUN, Trigger.EXPIRE, Trigger.DECLINE}
@@ -22,11 +27,13 @@ def lint(table: Sequence[Row]) -> list[str]:
         *_endings(table),
         *_missing(table),
         *_unarmed(table),
+        *_unstopped(table),
     ]
 
 
 def _name(row: Row) -> str:
-    return f"{row.trigger} from {row.source or '(new)'} to {row.dest}"
+    when = "" if row.when is None else f" [{row.when.name}]"
+    return f"{row.trigger} from {row.source or '(new)'} to {row.dest}{when}"
 
 
 def _competing(table: Sequence[Row]) -> Iterator[str]:
@@ -118,6 +125,27 @@ def _unarmed(table: Sequence[Row]) -> Iterator[str]:
             enters = row.dest in phases and row.source not in phases
             if enters and ArmTimer(timer) not in row.effects:
                 yield f"{_name(row)}: enters {row.dest} without arming timer {timer}"
+
+
+def _unstopped(table: Sequence[Row]) -> Iterator[str]:
+    """A stop leads where it does in the shipped table: else one that was accepted is none."""
+    for row in table:
+        if row.trigger not in _STOPS or row.source is None:
+            continue
+        kin = row.source.kin
+        may = {r.dest: None for r in TABLE if (r.source, r.trigger) == (kin, row.trigger)}
+        if any(dest in WAITING for dest in may):  # Of several asks one is closed.
+            may = dict.fromkeys((Phase.CANCELLING, Phase.RUNNING, *WAITING))
+        if may and row.dest not in may:
+            yield f"{_name(row)}: {row.trigger} may lead from there to {_listed(may)} only"
+        if row.trigger is Trigger.EXPIRE and row.change is unchanged:
+            yield f"{_name(row)}: closes no ask, which would expire for ever"
+
+
+def _listed(phases: Iterable[Phase]) -> str:
+    names = dict.fromkeys("a wait" if phase in WAITING else phase.value for phase in phases)
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _reached(starts: set[Phase], after: dict[Phase, set[Phase]]) -> set[Phase]:

@@ -28,11 +28,12 @@ from interlock import Phase, Signal, Trigger, fire
 from interlock._record import Queued
 from lives import task
 
-def test_a_task_is_cancelled() -> None:
-    cancel = Signal(Trigger.CANCEL, {"grace_s": 5.0}, "ada", 1.0)
-    move = fire(task(Phase.SUBMITTED, Queued()), cancel)
-    assert move.record.phase is Phase.CANCELLED
+def test_a_task_is_rejected() -> None:
+    reject = Signal(Trigger.REJECT, {"epoch": 3, "code": "no", "message": "No."}, "engine", 1.0)
+    move = fire(task(Phase.SUBMITTED, Queued()), reject)
+    assert move.record.phase is Phase.REJECTED
 """
+REJECT: Final = (Phase.SUBMITTED, Trigger.REJECT, Phase.REJECTED)
 CANCEL: Final = (Phase.SUBMITTED, Trigger.CANCEL, Phase.CANCELLED)
 
 
@@ -78,10 +79,10 @@ def test_what_a_suite_misses_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     mutation = mutate(LIFECYCLE, "interlock:LIFECYCLE", ["test_weak.py"], jobs=2)
     assert any("it leads to" in mutant.text for mutant in mutation.killed)
     assert any("without Publish" in mutant.text for mutant in mutation.survived)
-    assert {mutant.row for mutant in (*mutation.killed, *mutation.survived)} == {CANCEL}
-    assert all(mutant.row != CANCEL for mutant in mutation.untaken)
+    assert {mutant.row for mutant in (*mutation.killed, *mutation.survived)} == {REJECT}
+    assert all(mutant.row != REJECT for mutant in mutation.untaken)
     text = text_of(mutation)
-    assert "missed: submitted --cancel--> cancelled: without Publish" in text
+    assert "missed: submitted --reject--> rejected: without Publish" in text
     assert "never taken: running --complete--> completed" in text
 
 
@@ -105,7 +106,7 @@ def test_the_command_says_what_is_missed(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     parser = argparse.ArgumentParser()
     cli_mutate.declare(parser)
-    options = parser.parse_args(["--limit", "1", "--", "test_weak.py", "-k", "cancelled"])
+    options = parser.parse_args(["--limit", "1", "--", "test_weak.py", "-k", "rejected"])
     assert cli_mutate.run(options) == 1
     out = capsys.readouterr().out
     assert "1 mutants tried" in out

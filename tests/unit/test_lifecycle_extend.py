@@ -43,6 +43,7 @@ from interlock._guards import Guard
 from interlock._lint import lint
 from interlock._record import AskKind
 from interlock.errors import IllegalTrigger, InvalidInput
+from interlock.lifecycle import Row, changes
 from interlock.testing import ManualClock, violations
 from lives import RECORDS, amended
 from support import OWNER, drained, soon, triggers
@@ -225,6 +226,28 @@ def test_a_row_that_competes_is_not_loaded() -> None:
     (row, *_) = [r for r in LIFECYCLE.table if r.trigger is Trigger.COMPLETE]
     with pytest.raises(ValueError, match="never reached"):
         LIFECYCLE.extend(rows=[amended(row, dest=Phase.FAILED)])
+
+
+@pytest.mark.parametrize(
+    ("trigger", "dest"),
+    [
+        (Trigger.CANCEL, PAYMENT),
+        (Trigger.CANCEL, Phase.WAITING_INPUT),
+        (Trigger.CANCEL, Phase.COMPLETED),
+        (Trigger.OVERRUN, PAYMENT),
+        (Trigger.EXPIRE, Phase.FAILED),
+        (Trigger.EXPIRE, Phase.WAITING_AUTH),
+    ],
+)
+def test_a_row_of_ones_own_takes_no_stop_away(trigger: Trigger, dest: Phase) -> None:
+    """A cancel that comes back as done, and after which the task goes on, would be a lie.
+
+    Source: R-LIFE-22.
+    """
+    always = Guard("is_paying", lambda _record, _signal: True, "")
+    row = Row(trigger, PAYMENT, dest, changes.unchanged, when=always)
+    with pytest.raises(ValueError, match=rf"{trigger} from {PAYMENT} to {dest} \[is_paying\]: "):
+        LIFECYCLE.extend(PAYMENT, rows=[row])
 
 
 # --- where a task waits -----------------------------------------------------------------------

@@ -5,10 +5,14 @@ from typing import Any, Final
 
 import pytest
 
+from interlock._changes import unchanged
 from interlock._effects import Publish
+from interlock._event import Signal
+from interlock._guards import guard
 from interlock._lint import lint
 from interlock._machine import Lifecycle
 from interlock._phases import OUTCOMES, Phase, Trigger
+from interlock._record import TaskRecord
 from interlock._transitions import TABLE, Row
 from lives import amended
 
@@ -33,6 +37,20 @@ def with_row(source: Phase, trigger: Trigger, dest: Phase, at: int | None = None
     return [*TABLE[:place], row, *TABLE[place:]]
 
 
+@guard("is paying")
+def is_paying(_record: TaskRecord, _signal: Signal) -> bool:
+    """Always so."""
+    return True
+
+
+def beside(source: Phase, trigger: Trigger, dest: Phase) -> Table:
+    """The table with a row before those of that pair."""
+    (first, *_) = where(source, trigger)
+    at = TABLE.index(first)
+    row = Row(trigger, source, dest, unchanged, when=is_paying)
+    return [*TABLE[:at], row, *TABLE[at:]]
+
+
 def changed(source: Phase | None, trigger: Trigger, **changes: Any) -> Table:  # noqa: ANN401
     """The table with the first row of that pair changed."""
     (row, *_) = where(source, trigger)
@@ -54,7 +72,7 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
     (
         "a pair whose last row is guarded",
         lambda: changed(P.RUNNING, T.CANCEL, when=where(P.RUNNING, T.ASK)[0].when),
-        "cancel from running to cancelling: the last row of a (source, trigger) has no `when`",
+        "cancel from running to cancelling [asks_for_a_decision]: the last row of a (source, ",
     ),
     ("no row that makes a task", lambda: without(None, T.SUBMIT), "exactly one row makes a task"),
     (
@@ -130,7 +148,36 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
     (
         "a wait without its timer",
         lambda: changed(P.RUNNING, T.ASK, effects=(Publish(),)),
-        "ask from running to waiting_auth: enters waiting_auth without arming timer ask",
+        "waiting_auth [asks_for_a_decision]: enters waiting_auth without arming timer ask",
+    ),
+    *(
+        (
+            f"{trigger} in {source} that leads to {dest}",
+            lambda source=source, trigger=trigger, dest=dest: beside(source, trigger, dest),
+            f"to {dest} [is_paying]: {trigger} may lead from there to {may} only",
+        )
+        for source, trigger, dest, may in (
+            (P.SUBMITTED, T.CANCEL, P.SUBMITTED, "cancelled"),
+            (P.SUBMITTED, T.CANCEL, P.RUNNING, "cancelled"),
+            (P.RUNNING, T.CANCEL, P.RUNNING, "cancelling"),
+            (P.WAITING_INPUT, T.CANCEL, P.WAITING_INPUT, "cancelling"),
+            (P.WAITING_AUTH, T.CANCEL, P.RUNNING, "cancelling"),
+            (P.WAITING_INPUT, T.CANCEL, P.COMPLETED, "cancelling"),
+            (P.WAITING_INPUT, T.CANCEL, P.CANCELLED, "cancelling"),
+            (P.CANCELLING, T.CANCEL, P.RUNNING, "cancelling"),
+            (P.SUBMITTED, T.OVERRUN, P.SUBMITTED, "timed_out"),
+            (P.RUNNING, T.OVERRUN, P.RUNNING, "cancelling"),
+            (P.WAITING_AUTH, T.OVERRUN, P.TIMED_OUT, "cancelling"),
+            (P.WAITING_INPUT, T.EXPIRE, P.COMPLETED, "cancelling, running or a wait"),
+            (P.WAITING_AUTH, T.EXPIRE, P.SUBMITTED, "cancelling, running or a wait"),
+            (P.CANCELLING, T.STOPPED, P.COMPLETED, "timed_out, failed or cancelled"),
+            (P.CANCELLING, T.ABANDON, P.CANCELLING, "timed_out, failed or cancelled"),
+        )
+    ),
+    (
+        "an expiry that closes no ask",
+        lambda: changed(P.WAITING_INPUT, T.EXPIRE, change=unchanged),
+        "to cancelling [expiry_stops_the_task]: closes no ask, which would expire for ever",
     ),
 ]
 
@@ -144,7 +191,10 @@ def test_the_shipped_table_has_no_finding() -> None:
     ("plant", "finding"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS]
 )
 def test_a_planted_fault_is_found_and_named(plant: Callable[[], Table], finding: str) -> None:
-    """A lint that never fires is none; and what it finds is never loaded.  Source: R-LIFE-03."""
+    """A lint that never fires is none; and what it finds is never loaded.
+
+    Sources: R-LIFE-03, R-LIFE-22 (what stops a task).
+    """
     findings = lint(plant())
     assert any(finding in said for said in findings), findings
     with pytest.raises(ValueError, match="not sound") as caught:

@@ -69,6 +69,71 @@ def test_what_a_lifecycle_of_ones_own_has_more_is_explained(
     assert "  left by ask, provide_input, decline, expire, withdraw, cancel, overrun\n" in said
 
 
+_OWN_ROWS: Final = (
+    _OWN
+    + """
+from interlock import Trigger
+from interlock.lifecycle import Row, changes, guard
+
+@guard("it is paid for")
+def is_paid(record, signal):
+    return False
+
+paid = Row(Trigger.RETRY, PAYMENT, Phase.WAITING_AUTH, changes.unchanged, when=is_paid)
+rest = Row(Trigger.RETRY, PAYMENT, PAYMENT, changes.unchanged)
+RICHER = interlock.LIFECYCLE.extend(PAYMENT, rows=[paid, rest])
+
+def eased(row):
+    if row.trigger is not Trigger.COMPLETE:
+        return row
+    return Row(row.trigger, row.source, row.dest, row.change, row.effects)
+
+EASED = interlock.Lifecycle([eased(row) for row in PAYING.table])
+
+ignored = Row(Trigger.CANCEL, PAYMENT, PAYMENT, changes.unchanged, when=is_paid)
+
+def deaf():
+    return interlock.LIFECYCLE.extend(PAYMENT, rows=[ignored])
+"""
+)
+
+
+def test_every_row_of_ones_own_is_listed_with_its_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those of further phases, and those that stand in for a shipped one: R-PIC-13."""
+    (tmp_path / "own_rows.py").write_text(_OWN_ROWS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert _run("own_rows:PAYING") == 0
+    assert "a row of yours" not in capsys.readouterr().out
+    assert _run("own_rows:RICHER") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("a row of")]
+    start = "a row of yours: retry from waiting_payment to"
+    assert said == [
+        f"{start} waiting_auth [is_paid], requires nothing",
+        f"{start} waiting_payment, requires nothing",
+    ]
+    assert _run("own_rows:EASED") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("a row of")]
+    eased = "complete from running to completed, requires nothing, instead of the shipped one"
+    assert said == [f"a row of yours: {eased}"]
+
+
+def test_a_lifecycle_that_ignores_a_cancel_is_not_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was, and the cancel came back as done.  Sources: R-PIC-13, R-LIFE-22."""
+    (tmp_path / "deaf_life.py").write_text(_OWN_ROWS + "\nDEAF = deaf()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert _run("deaf_life:DEAF") != 0
+    assert (
+        "cancel from waiting_payment to waiting_payment [is_paid]: cancel may lead from there to "
+        "cancelling only"
+    ) in capsys.readouterr().err
+
+
 def test_every_finding_of_an_unsound_lifecycle_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

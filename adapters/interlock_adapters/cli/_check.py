@@ -20,7 +20,7 @@ from interlock_adapters.cli._lifecycles import Unsound, lifecycle_named
 _FACTS: Final = (
     "every phase is reached, and an outcome from every phase",
     "an outcome leads to finalized, and nothing follows that",
-    "every live phase can be cancelled and runs out of time",
+    "every live phase can be cancelled and runs out of time, and no row turns that aside",
     "every wait expires and can be declined, and what is stopped has a grace time",
     "no two rows compete, and each (source, trigger) has a row for all the rest",
     "every phase has its words in A2A and MCP",
@@ -89,10 +89,21 @@ def _explained(lifecycle: Lifecycle) -> Iterator[str]:
         yield f"{phase}: a task waits there as in {phase.kin}, which protocols show"
         yield f"  entered by {ways_in}"
         yield f"  left by {ways_out}"
-    shipped = {row.key for row in LIFECYCLE.table}
+    # What those phases bring along by themselves is no row of anybody's own.
+    known = {row.key: _signature(row) for row in LIFECYCLE.extend(*further).table}
     for row in lifecycle.table:
-        if row.key not in shipped and not {row.source, row.dest} & set(further):
-            yield f"a row of its own: {row.trigger} from {row.source} to {row.dest}"
+        if known.get(row.key) != _signature(row):
+            instead = ", instead of the shipped one" if row.key in known else ""
+            requires = ", ".join(guard.name for guard in row.requires) or "nothing"
+            when = "" if row.when is None else f" [{row.when.name}]"
+            move = f"{row.trigger} from {row.source or '(new)'} to {row.dest}{when}"
+            yield f"a row of yours: {move}, requires {requires}{instead}"
+
+
+def _signature(row: Row) -> tuple[object, ...]:
+    """What it does, and on which conditions: guards of one name are the same."""
+    guards = (*row.requires, row.when)
+    return row.change, row.effects, tuple(guard and guard.name for guard in guards)
 
 
 def _triggers(rows: Iterable[Row]) -> str:
