@@ -39,18 +39,26 @@ def _name(row: Row) -> str:
 def _competing(table: Sequence[Row]) -> Iterator[str]:
     seen: set[Key] = set()
     open_end: dict[tuple[Phase | None, Trigger], Row] = {}
+    last: dict[tuple[Phase | None, Trigger], Row] = {}
     for row in table:
         if row.key in seen:
-            yield f"{_name(row)}: declared twice"
+            yield (
+                f"{_name(row)}: is there already; a row of yours may not have the same source, "
+                "trigger and dest"
+            )
         seen.add(row.key)
         earlier = open_end.get((row.source, row.trigger))
         if earlier is not None:
             yield f"{_name(row)}: never reached, {_name(earlier)} has no `when` and comes first"
         if row.when is None:
             open_end[row.source, row.trigger] = row
-    for row in table:
-        if (row.source, row.trigger) not in open_end:
-            yield f"{_name(row)}: the last row of a (source, trigger) has no `when`"
+        last[row.source, row.trigger] = row
+    for pair, row in last.items():
+        if pair not in open_end and row.when is not None:
+            yield (
+                f"{_name(row)}: is the last row of its (source, trigger), which must have no "
+                f"`when`; this one has [{row.when.name}]"
+            )
 
 
 def phases_of(table: Sequence[Row]) -> tuple[Phase, ...]:

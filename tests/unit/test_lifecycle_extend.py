@@ -213,7 +213,7 @@ def test_rows_of_ones_own_come_first() -> None:
     """Here a payment that was made before goes on although other asks are open."""
     (row, *_) = [r for r in PAYING.table if (r.source, r.trigger) == (PAYMENT, Trigger.DECLINE)]
     own = amended(row, dest=Phase.CANCELLING, when=Guard("nobody_pays_twice", _is_cheap, ""))
-    with pytest.raises(ValueError, match="declared twice"):
+    with pytest.raises(ValueError, match="may not have the same source"):
         LIFECYCLE.extend(PAYMENT, rows=[own])  # That way is there already.
     kept = [r for r in PAYING.table if r is not row]
     made = Lifecycle(kept).extend(rows=[own])

@@ -62,7 +62,7 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
     (
         "a row twice",
         lambda: [*TABLE, TABLE[-1]],
-        "finalize from timed_out to finalized: declared twice",
+        "finalized: is there already; a row of yours may not have the same source, trigger and",
     ),
     (
         "a row behind an unguarded one",
@@ -72,7 +72,7 @@ FAULTS: Final[list[tuple[str, Callable[[], Table], str]]] = [
     (
         "a pair whose last row is guarded",
         lambda: changed(P.RUNNING, T.CANCEL, when=where(P.RUNNING, T.ASK)[0].when),
-        "cancel from running to cancelling [asks_for_a_decision]: the last row of a (source, ",
+        "(source, trigger), which must have no `when`; this one has [asks_for_a_decision]",
     ),
     ("no row that makes a task", lambda: without(None, T.SUBMIT), "exactly one row makes a task"),
     (
@@ -208,6 +208,14 @@ def test_an_empty_table_has_everything_missing() -> None:
     assert sum("no way leads there" in said for said in findings) == len(Phase)
     assert sum("leads to finalized" in said for said in findings) == len(OUTCOMES)
     assert sum("no row for" in said for said in findings) == 2 * 4 + 2 * 2 + 2
+
+
+def test_of_several_guarded_rows_the_last_is_named_once() -> None:
+    """It is the one that a row for all the rest is missing behind."""
+    guarded = [amended(row, when=is_paying) for row in where(P.WAITING_AUTH, T.APPROVE)]
+    rest = without(P.WAITING_AUTH, T.APPROVE)
+    (finding,) = lint([*rest, *guarded])
+    assert finding.startswith("approve from waiting_auth to waiting_input [is_paying]: is the last")
 
 
 def test_the_order_of_guarded_rows_is_left_to_their_author() -> None:

@@ -196,7 +196,7 @@ def test_a_lifecycle_that_is_not_sound_is_refused_with_every_finding() -> None:
         Lifecycle(table)
     (_, *findings) = str(caught.value).splitlines()
     assert len(findings) == 4
-    assert any("declared twice" in finding for finding in findings)
+    assert any("is there already" in finding for finding in findings)
     assert sum("no row for expire" in finding for finding in findings) == 2
 
 
