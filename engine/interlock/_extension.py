@@ -22,9 +22,18 @@ def extended(table: Sequence[Row], phases: Iterable[Phase], rows: Sequence[Row])
     further phase before the last, which is for all the rest.
 
     Raises:
+        TypeError: a phase is no `Phase`, or a row no `Row`.
         ValueError: a phase is none that `Phase.further` made, or is there already.
     """
+    for row in rows:
+        if not isinstance(row, Row):  # pyright: ignore[reportUnnecessaryIsInstance]  as below
+            raise TypeError(f"{row!r:.60} is no row; interlock.lifecycle.Row makes one")
     for phase in phases:
+        # Who extends a lifecycle may not check types, and a name is as good as a phase elsewhere.
+        if not isinstance(phase, Phase):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"{phase!r:.60} is no phase; Phase.further({phase!r:.60}, like=...) makes one"
+            )
         there = [row.dest for row in table]
         if phase.kin is phase:
             raise ValueError(f"{phase} is no further phase; Phase.further makes one")

@@ -173,6 +173,7 @@ class Lifecycle:
         trigger), and so need a `when` where there are others.
 
         Raises:
+            TypeError: a phase is no `Phase`, or a row no `Row`.
             ValueError: what comes of it is not sound; the message lists every finding.
         """
         return Lifecycle(extended(self.table, phases, rows))

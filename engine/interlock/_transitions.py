@@ -15,7 +15,7 @@ Rule 4: what a guard needs to know of the world comes in with the signal; it nev
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from interlock import _changes as change
 from interlock import _guards as guards
@@ -38,9 +38,19 @@ from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
 Key: TypeAlias = tuple[Phase | None, Trigger, Phase]
 
 
+def _is(value: object, kind: type | tuple[type, ...], name: str, accepted: str) -> None:
+    """The types say it as well; rows are written by people who may not check them."""
+    if not isinstance(value, kind):
+        raise TypeError(f"Row: {name} is or has {value!r:.60}; {accepted}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One move.  `source` is None for the row that makes a task."""
+    """One move.  `source` is None for the row that makes a task.
+
+    Raises:
+        TypeError: something is not of its kind; says what is.
+    """
 
     trigger: Trigger
     source: Phase | None
@@ -49,6 +59,28 @@ class Row:
     effects: tuple[Effect, ...] = (Publish(),)
     requires: tuple[Guard, ...] = ()
     when: Guard | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would come out far from here: in a picture, or at the first move."""
+        _is(self.trigger, Trigger, "trigger", "a Trigger is accepted, as Trigger.CANCEL")
+        phase = "a Phase is accepted, as Phase.RUNNING or one that Phase.further made"
+        if self.source is not None:
+            _is(self.source, Phase, "source", f"{phase}, or None")
+        _is(self.dest, Phase, "dest", phase)
+        if not callable(self.change):
+            accepted = "a function of interlock.lifecycle.changes is accepted"
+            raise TypeError(f"Row: change is {self.change!r:.60}; {accepted}")
+        effects = "a tuple of effects of interlock.lifecycle is accepted, as (Publish(),)"
+        _is(self.effects, tuple, "effects", effects)
+        for effect in self.effects:
+            _is(effect, get_args(Effect), "effects", effects)
+        made = "what @guard('why it is refused') makes of a predicate"
+        requires = f"a tuple of guards is accepted, each {made}"
+        _is(self.requires, tuple, "requires", requires)
+        for guard in self.requires:
+            _is(guard, Guard, "requires", requires)
+        if self.when is not None:
+            _is(self.when, Guard, "when", f"a guard is accepted, {made}, or None")
 
     @property
     def key(self) -> Key:

@@ -5,6 +5,7 @@ Requirement: R-PIC-11.
 
 import asyncio
 import copy
+import inspect
 import os
 import pickle
 import subprocess
@@ -12,12 +13,13 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doc_blocks import blocks_on
 from interlock import (
     LIFECYCLE,
     WAITING,
@@ -25,6 +27,7 @@ from interlock import (
     Approval,
     Ask,
     Authorize,
+    Denial,
     Engine,
     Lifecycle,
     Phase,
@@ -41,9 +44,9 @@ from interlock._agent import Agent
 from interlock._event import AGENT, Data, Signal
 from interlock._guards import Guard
 from interlock._lint import lint
-from interlock._record import AskKind
+from interlock._record import AskKind, Ended
 from interlock.errors import IllegalTrigger, InvalidInput
-from interlock.lifecycle import Row, changes
+from interlock.lifecycle import Publish, Row, changes, guard
 from interlock.testing import ManualClock, violations
 from lives import RECORDS, amended
 from support import OWNER, drained, soon, triggers
@@ -53,6 +56,12 @@ MANAGER: Final = Phase.further("waiting_manager", like=Phase.WAITING_AUTH)
 PARCEL: Final = Phase.further("waiting_parcel", like=Phase.WAITING_INPUT)
 SHOP: Final = LIFECYCLE.extend(PAYMENT, MANAGER, PARCEL)
 PAYING: Final = LIFECYCLE.extend(PAYMENT)
+
+
+@guard("never refused")
+def always(_record: TaskRecord, _signal: Signal) -> bool:
+    """Whatever comes."""
+    return True
 
 
 # --- phases -----------------------------------------------------------------------------------
@@ -228,6 +237,45 @@ def test_a_row_that_competes_is_not_loaded() -> None:
         LIFECYCLE.extend(rows=[amended(row, dest=Phase.FAILED)])
 
 
+def _is_paid(_record: TaskRecord, _signal: Signal) -> bool:
+    return True
+
+
+#: What is wrong in a row, and what is said of it.
+_WRONG: Final[list[tuple[dict[str, Any], str]]] = [
+    ({"trigger": "cancel"}, "trigger is or has 'cancel'; a Trigger is accepted, as Trigger.CANCEL"),
+    ({"source": "waiting_payment"}, "source is or has 'waiting_payment'; a Phase is accepted"),
+    ({"dest": None}, "dest is or has None; a Phase is accepted"),
+    ({"change": "unchanged"}, "a function of interlock.lifecycle.changes is accepted"),
+    ({"effects": [Publish()]}, "a tuple of effects of interlock.lifecycle is accepted"),
+    ({"effects": (Publish,)}, "a tuple of effects of interlock.lifecycle is accepted"),
+    ({"requires": [always]}, "a tuple of guards is accepted, each what @guard"),
+    ({"requires": (_is_paid,)}, "a tuple of guards is accepted"),
+    ({"when": _is_paid}, "a guard is accepted, what @guard"),
+    ({"when": guard}, "a guard is accepted, what @guard"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), _WRONG, ids=[str(wrong) for wrong, _ in _WRONG])
+def test_a_row_of_what_is_not_of_its_kind_is_none(wrong: dict[str, Any], said: str) -> None:
+    """It loaded, and came out as an attribute that nobody has in a picture.  Source: R-PIC-19."""
+    given: dict[str, Any] = {
+        "trigger": Trigger.NOTE, "source": PAYMENT, "dest": PAYMENT, "change": changes.unchanged,
+    }  # fmt: skip
+    assert Row(**given, when=always).when is always
+    with pytest.raises(TypeError) as caught:
+        Row(**{**given, **wrong})
+    assert said in str(caught.value)
+
+
+def test_what_extends_a_lifecycle_is_of_its_kind() -> None:
+    """A name is no phase, and a tuple no row.  Source: R-PIC-19."""
+    with pytest.raises(TypeError, match=r"'waiting_x' is no phase; Phase.further\('waiting_x', "):
+        LIFECYCLE.extend(cast("Any", "waiting_x"))
+    with pytest.raises(TypeError, match=r"is no row; interlock\.lifecycle\.Row makes one"):
+        LIFECYCLE.extend(rows=cast("Any", [("cancel", PAYMENT, PAYMENT)]))
+
+
 @pytest.mark.parametrize(
     ("trigger", "dest"),
     [
@@ -244,10 +292,51 @@ def test_a_row_of_ones_own_takes_no_stop_away(trigger: Trigger, dest: Phase) -> 
 
     Source: R-LIFE-22.
     """
-    always = Guard("is_paying", lambda _record, _signal: True, "")
     row = Row(trigger, PAYMENT, dest, changes.unchanged, when=always)
-    with pytest.raises(ValueError, match=rf"{trigger} from {PAYMENT} to {dest} \[is_paying\]: "):
+    with pytest.raises(ValueError, match=rf"{trigger} from {PAYMENT} to {dest} \[always\]: "):
         LIFECYCLE.extend(PAYMENT, rows=[row])
+
+
+_PAGE: Final = Path(__file__).parents[2] / "docs/howto/lifecycle.md"
+
+
+async def test_the_row_that_the_page_shows_does_what_it_says() -> None:
+    """A denial that the agent lets through is a rejection; what else fails, fails: R-PIC-11."""
+    (block,) = [block for block in blocks_on(_PAGE) if "def was_denied" in block.text]
+    shown: dict[str, Any] = {}
+    exec(block.text, shown)  # noqa: S102  our own page
+
+    async def books(task: TaskContext) -> str:
+        await task.authorize("book", {"seats": 1}, key="leave", on_deny="tell_agent")
+        raise ValueError
+
+    async with (
+        asyncio.timeout(10),
+        Engine(books, store="memory:", lifecycle=shown["LIFECYCLE"]) as engine,
+    ):
+        outcomes: list[tuple[Phase, str | None]] = []
+        for denies in (True, False):
+            handle = await engine.submit("book", owner=OWNER)
+            (ask,) = (await handle.rest()).asks
+            no = Denial(ask=ask.key, digest=str(ask.digest), decision="deny")
+            yes = Approval(ask=ask.key, digest=str(ask.digest), decision="approve")
+            said = no if denies else yes
+            await engine.decide(handle.task_id, said, owner=OWNER)
+            details = (await handle.over()).details
+            assert isinstance(details, Ended)
+            outcomes.append((details.outcome, details.code))
+    assert outcomes == [(Phase.REJECTED, "denied"), (Phase.FAILED, "agent_error")]
+
+
+def test_the_page_names_every_change_that_a_row_may_make() -> None:
+    """There is no list of them elsewhere that a reader would find: R-PIC-11."""
+    made = {
+        name
+        for name, found in vars(changes).items()
+        if inspect.isfunction(found) and not name.startswith("_")
+    }
+    text = _PAGE.read_text(encoding="utf-8")
+    assert {name for name in made if f"`{name}`" not in text} == set()
 
 
 # --- where a task waits -----------------------------------------------------------------------
