@@ -44,6 +44,29 @@ def test_the_fuzzed_agent_passes_its_own_test(tmp_path: Path) -> None:
     assert "invariants of yours: nobody_pays_twice\n" in done.stdout
 
 
+def test_what_the_readmes_have_fuzzed_is_in_a_new_project(tmp_path: Path) -> None:
+    """The command as it is written there, and in the project's own README.  Source: R-SVC-42."""
+
+    def done(*words: str, folder: Path, code: int = 0) -> str:
+        command = [sys.executable, "-m", "interlock_adapters.cli", *words]
+        ran = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+    done("init", "demo", folder=tmp_path)
+    project = tmp_path / "demo"
+    made = (project / "README.md").read_text(encoding="utf-8")
+    written = re.compile(r"^(?:\$|   ) interlock (?:fuzz|record TASK_ID .* --agent) (\S+)", re.M)
+    names = written.findall(README), written.findall(made)
+    assert [len(each) for each in names] == [2, 1]
+    (name,) = {*names[0], *names[1]}
+    assert "\nno failure\n" in done("fuzz", name, "--runs", "3", folder=project)
+    # What somebody tries first has no engine without a network, and is told which has.
+    assert f"as {name} of `interlock init`" in done("fuzz", "app.yaml", folder=project, code=2)
+
+
 def test_the_picture_is_drawn_from_the_table() -> None:
     """The README's picture is specs/lifecycle.mmd, which a golden test redraws.  Source: ours."""
     assert _between("lifecycle", "mermaid") == (ROOT / "specs/lifecycle.mmd").read_text("utf-8")

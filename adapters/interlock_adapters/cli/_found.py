@@ -1,5 +1,6 @@
 """What a command line names as `MODULE:NAME`: an engine, an agent, a factory of one."""
 
+from pathlib import Path
 from types import ModuleType
 
 from interlock_adapters.cli._common import NotFound, placed
@@ -11,7 +12,13 @@ def module_and_object(where: str) -> tuple[ModuleType, object]:
     Raises:
         NotFound: there is none.
     """
-    name, load = placed(where, "write MODULE:NAME, for instance shop.service:engine")
+    hint = "write MODULE:NAME, for instance shop.service:engine"
+    if Path(where).suffix in {".yaml", ".yml"}:
+        hint = (
+            "a configuration names servers that a simulation has not; name a function that makes "
+            "its engine with fakes, as tests.test_agent:engine of `interlock init`"
+        )
+    name, load = placed(where, hint)
     module = where.partition(":")[0]
     try:
         imported = load()
