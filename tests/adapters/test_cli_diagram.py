@@ -282,3 +282,59 @@ def test_what_is_not_in_the_store_is_said(
         assert code in {cli.FAILED, cli.MISUSED}
         assert (out, err.count(b"\n")) == (b"", 1)
         assert said.encode() in err
+
+
+# --- less of it -------------------------------------------------------------------------------
+
+
+def test_a_simple_picture_has_a_title_of_its_own(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """In every format that has a place for one.  Source: R-PIC-20."""
+    simple = diagram.simplified(LIFECYCLE)
+    for name in ("svg", "dot", "plantuml", "html"):
+        code, out, err = run(["--format", name, "--simple", "--title", "An order"], capsysbinary)
+        assert (code, err) == (cli.OK, b"")
+        assert b"An order" in out
+        assert b"The life of a task" not in out
+    code, out, _ = run(["--simple"], capsysbinary)
+    assert (code, out) == (cli.OK, diagram.mermaid(simple).encode())
+    assert (
+        b"The life of a task, one ask at a time"
+        in run(["--simple", "--format", "svg"], capsysbinary)[1]
+    )
+
+
+def test_the_title_is_also_that_of_a_layer(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A path, a coverage, a difference.  Source: R-PIC-20."""
+    hits = tmp_path / "hits.json"
+    hits.write_text(diagram.hits_to_json({(None, Trigger.SUBMIT, Phase.SUBMITTED): 2}))
+    words = ["--coverage", str(hits), "--format", "svg", "--title", "Our tests"]
+    code, out, _ = run([*words, "--only-taken"], capsysbinary)
+    assert code == cli.OK
+    assert b"Our tests" in out
+    assert b"Coverage:" not in out
+    assert b'id="state-submitted"' in out
+    assert b'id="state-running"' not in out
+    assert b'id="state-running"' in run(words, capsysbinary)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only-taken"], b"--coverage says was never taken"),
+        (["--simple", "--format", "scxml"], b"scxml is the whole lifecycle: try html, svg"),
+        (["--title", "x", "--format", "json"], b"json has no title: try html, svg"),
+        (["--title", "x", "--format", "mermaid"], b"mermaid has no title: try html, svg"),
+        (["--against", "nope"], b"or `shipped` for the one that is shipped"),
+    ],
+)
+def test_less_of_what_cannot_be_less_is_a_misuse(
+    words: list[str], said: bytes, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """And a title that nothing shows is said to be none.  Source: R-PIC-20."""
+    code, out, err = run(words, capsysbinary)
+    assert (code, out) == (cli.MISUSED, b"")
+    assert said in err

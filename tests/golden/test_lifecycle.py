@@ -14,6 +14,7 @@ import pytest
 
 from interlock import diagram
 from interlock._machine import LIFECYCLE
+from interlock._phases import Phase
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
@@ -60,3 +61,14 @@ def test_the_picture_in_the_docs_says_what_the_table_says() -> None:
         PNG.write_bytes(diagram.png(LIFECYCLE))
     assert PLACE.sub("", SVG.read_text(encoding="utf-8")) == PLACE.sub("", drawn)
     assert PNG.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_simple_picture_in_the_docs_says_what_the_table_says() -> None:
+    """A lifecycle of one's own, as an agent sees it that asks one thing at a time: R-PIC-20."""
+    payment = Phase.further("waiting_payment", like=Phase.WAITING_INPUT)
+    simple = diagram.simplified(LIFECYCLE.extend(payment))
+    drawn = diagram.svg(simple, diagram.Look("The life of an order"))
+    path = ROOT / "docs/img/simple.svg"
+    if os.environ.get("REWRITE"):
+        path.write_text(drawn, encoding="utf-8")
+    assert PLACE.sub("", path.read_text(encoding="utf-8")) == PLACE.sub("", drawn)

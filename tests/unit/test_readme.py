@@ -58,7 +58,9 @@ def test_what_the_readmes_have_fuzzed_is_in_a_new_project(tmp_path: Path) -> Non
     done("init", "demo", folder=tmp_path)
     project = tmp_path / "demo"
     made = (project / "README.md").read_text(encoding="utf-8")
-    written = re.compile(r"^(?:\$|   ) interlock (?:fuzz|record TASK_ID .* --agent) (\S+)", re.M)
+    written = re.compile(
+        r"^(?:\$|   ) interlock (?:fuzz|record TASK_ID .* --agent) (\S+)", re.MULTILINE
+    )
     names = written.findall(README), written.findall(made)
     assert [len(each) for each in names] == [2, 1]
     (name,) = {*names[0], *names[1]}

@@ -6,8 +6,8 @@ is different in another lifecycle.  A page (`html`) has as many of them as are a
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -52,11 +52,15 @@ class Drawn:
     #: What a page can replay.
     events: Sequence[Event] = ()
     title: str = diagram.NEUTRAL.title
+    #: Whether less is shown than the lifecycle has.
+    simple: bool = False
+    #: Whether somebody said what it is called.
+    titled: bool = False
 
     @property
     def look(self) -> Look:
         """The one layer, where there is only one picture."""
-        return next(iter(self.layers.values()), diagram.NEUTRAL)
+        return next(iter(self.layers.values()), Look(self.title))
 
 
 def _board(_drawn: Drawn) -> str:
@@ -82,6 +86,9 @@ FORMATS: Final[dict[str, tuple[Callable[[Drawn], str | bytes], str]]] = {
 _BY_ENDING: Final = {ending: name for name, (_, ending) in FORMATS.items()}
 #: Formats that have no place for a layer.
 _PLAIN: Final = frozenset({"text", "table", "scxml", "json"})
+#: And those that have none for a title.
+_UNTITLED: Final = _PLAIN | {"mermaid"}
+_PICTURES: Final = "html, svg, png, dot, mermaid or plantuml"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +104,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write it there instead of printing it"
     )
+    parser.add_argument("--title", metavar="TEXT", help="what stands under the picture")
+    parser.add_argument(
+        "--simple",
+        action="store_true",
+        help="leave out effects, and the rows that only an agent with two open asks takes",
+    )
     layers = parser.add_argument_group("layers", "one of them; of html, any")
     layers.add_argument(
         "--task", metavar="TASK_ID", help="the path of a task of --store; html can replay it"
@@ -111,8 +124,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         f"({SQLITE}PATH)",
     )
     layers.add_argument(
+        "--only-taken",
+        action="store_true",
+        help="with --coverage: leave out the rows that were never taken",
+    )
+    layers.add_argument(
         "--against",
-        metavar="MODULE:LIFECYCLE",
+        metavar="MODULE:LIFECYCLE|shipped",
         help="what is different from that, an older version; `shipped` is the one that is shipped",
     )
     layers.add_argument(
@@ -133,6 +151,8 @@ def run(options: argparse.Namespace) -> int:
         return complain(str(error), FAILED)
     except KeyError as error:
         what = _move(error.args[0])
+        if options.simple and options.task is not None:
+            return complain(f"--simple leaves out {what}: draw it without", FAILED)
         return complain(f"the lifecycle does not have {what}: name the one that has", FAILED)
     return _draw(name, drawn, output)
 
@@ -164,10 +184,17 @@ def _drawn(options: argparse.Namespace, lifecycle: Lifecycle) -> Drawn:
         InvalidInput, StoreError, UnknownTask: what a layer shows cannot be read.
         KeyError: it is of another lifecycle.
     """
-    drawn = Drawn(lifecycle, diagram.picture_of(lifecycle))
+    hits = None if options.coverage is None else _hits_in(options.coverage)
+    shown = _shown(options, lifecycle, hits)
+    drawn = Drawn(
+        lifecycle, diagram.picture_of(shown), simple=bool(options.simple or options.only_taken)
+    )
+    if options.simple:
+        drawn.title += ", one ask at a time"
     if options.against is not None:
-        old = LIFECYCLE if options.against == "shipped" else lifecycle_named(options.against)
-        drawn.picture, drawn.layers["difference"] = diagram.difference(old, lifecycle)
+        old = _older(options.against)
+        before = diagram.simplified(old) if options.simple else old
+        drawn.picture, drawn.layers["difference"] = diagram.difference(before, shown)
     if options.task is not None:
         drawn.events = stored_log(_store_of(options), options.task)
         drawn.title = f"Task {options.task}"
@@ -175,9 +202,33 @@ def _drawn(options: argparse.Namespace, lifecycle: Lifecycle) -> Drawn:
     if options.population:
         counts = stored_phases(_store_of(options))
         drawn.layers["population"] = diagram.population(drawn.picture, counts)
-    if options.coverage is not None:
-        drawn.layers["coverage"] = diagram.coverage(drawn.picture, _hits_in(options.coverage))
+    if hits is not None:
+        drawn.layers["coverage"] = diagram.coverage(drawn.picture, hits)
+    if options.title is not None:
+        drawn.title, drawn.titled = options.title, True
+        drawn.layers = {
+            name: replace(look, title=options.title) for name, look in drawn.layers.items()
+        }
     return drawn
+
+
+def _shown(
+    options: argparse.Namespace, lifecycle: Lifecycle, hits: Mapping[diagram.Key, int] | None
+) -> diagram.Declared:
+    """The lifecycle, or what is left of it where less is to be shown."""
+    if options.only_taken and (hits is None or options.against is not None):
+        raise _Misused("--only-taken leaves out what --coverage says was never taken")
+    shown: diagram.Declared = diagram.simplified(lifecycle) if options.simple else lifecycle
+    return diagram.taken(shown, hits) if options.only_taken and hits is not None else shown
+
+
+def _older(where: str) -> Lifecycle:
+    if where == "shipped":
+        return LIFECYCLE
+    try:
+        return lifecycle_named(where)
+    except NotFound as error:
+        raise NotFound(f"{error}, or `shipped` for the one that is shipped") from None
 
 
 def _store_of(options: argparse.Namespace) -> Path:
@@ -205,10 +256,14 @@ def _check(name: str, drawn: Drawn) -> None:
     Raises:
         _Misused: it cannot.
     """
+    if name in _PLAIN and drawn.simple:
+        raise _Misused(f"{name} is the whole lifecycle: try {_PICTURES}")
+    if name in _UNTITLED and drawn.titled:
+        raise _Misused(f"{name} has no title: try html, svg, png, dot or plantuml")
     if name == "text" and drawn.lifecycle is not LIFECYCLE:
         raise _Misused("text has places for the shipped phases only: try svg")
     if drawn.layers and name in _PLAIN:
-        raise _Misused(f"{name} has no layers: try html, svg, png, dot, mermaid or plantuml")
+        raise _Misused(f"{name} has no layers: try {_PICTURES}")
     if len(drawn.layers) > 1 and name != "html":
         raise _Misused(f"{name} shows one layer, not {' and '.join(drawn.layers)}: try html")
 

@@ -20,6 +20,7 @@ from interlock.diagram._look import NEUTRAL, Look, Style
 from interlock.diagram._markdown import table
 from interlock.diagram._mermaid import mermaid_of
 from interlock.diagram._page import page_of
+from interlock.diagram._part import Part, simplified, taken
 from interlock.diagram._picture import Arrow, Box, Clause, Cluster, Picture, picture_of
 from interlock.diagram._plantuml import plantuml_of
 from interlock.diagram._scxml import scxml
@@ -37,6 +38,7 @@ __all__ = [
     "GraphvizMissing",
     "Key",
     "Look",
+    "Part",
     "Picture",
     "Style",
     "coverage",
@@ -53,8 +55,10 @@ __all__ = [
     "png",
     "population",
     "scxml",
+    "simplified",
     "svg",
     "table",
+    "taken",
     "xstate",
 ]
 

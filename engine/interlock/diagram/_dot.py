@@ -65,7 +65,7 @@ _TABLE: Final = 'BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"'
 
 def dot_of(picture: Picture, look: Look) -> str:
     """The picture as a graph for Graphviz, in the order of the table."""
-    caption = lines_of_caption(look.title)
+    caption = lines_of_caption(look.title, picture.legend)
     return _graph(picture, look, f"labelloc=b, label={_table(caption, width_pt(caption), Style())}")
 
 

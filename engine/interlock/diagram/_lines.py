@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from interlock.diagram._picture import LEGEND, Arrow, Box, Clause
+from interlock.diagram._picture import Arrow, Box, Clause
 
 #: What a piece of text is: each has a font of its own.
 Kind: TypeAlias = Literal["name", "trigger", "condition", "effect", "note"]
@@ -69,10 +69,10 @@ def lines_of_box(box: Box, note: str = "") -> list[Line]:
     return [(Span("name", box.name),), *lines_of(box.stays, note)]
 
 
-def lines_of_caption(title: str) -> list[Line]:
+def lines_of_caption(title: str, legend: Sequence[str]) -> list[Line]:
     """What stands under the picture."""
     lines: list[Line] = [(Span("name", title),)]
-    return lines + [(Span("effect", text),) for text in LEGEND]
+    return lines + [(Span("effect", text),) for text in legend]
 
 
 def plain(line: Line) -> str:

@@ -34,6 +34,11 @@ _LEGEND_BOXES: Final = (
     "In a box: what may happen without leaving it. Not drawn: publish, and what a trigger requires."
 )
 LEGEND: Final = (_LEGEND_ARROWS, _LEGEND_BOXES)
+#: Of a picture on which nothing is done.
+_LEGEND_PLAIN: Final = (
+    "[condition] chooses between arrows.",
+    "In a box: what may happen without leaving it. Not drawn: effects, what a trigger requires.",
+)
 
 _WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _NOT_PLAIN: Final = re.compile("[^A-Za-z0-9_]+")
@@ -106,6 +111,12 @@ class Picture:
     clusters: tuple[Cluster, ...]
 
     @property
+    def legend(self) -> tuple[str, ...]:
+        """What its words mean, line by line."""
+        clauses = [clause for way in self.ways for clause in _clauses(way)]
+        return LEGEND if any(clause.effects for clause in clauses) else _LEGEND_PLAIN
+
+    @property
     def ways(self) -> "tuple[Arrow | Box, ...]":
         """Everything on which rows are drawn: arrows, and boxes that something stays in."""
         return (*self.arrows, *(box for box in self.boxes if box.rows))
@@ -133,6 +144,10 @@ class Picture:
             if arrow.dest.phase == dest and source == (arrow.source and arrow.source.phase):
                 return arrow
         raise KeyError((source, dest))
+
+
+def _clauses(way: Arrow | Box) -> tuple[Clause, ...]:
+    return way.stays if isinstance(way, Box) else way.clauses
 
 
 def picture_of(lifecycle: Declared) -> Picture:

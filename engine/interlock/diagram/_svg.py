@@ -43,7 +43,7 @@ from interlock.diagram._lines import (
     width_pt,
 )
 from interlock.diagram._look import Look, Style
-from interlock.diagram._picture import LEGEND, Arrow, Box, Cluster, Picture, in_full
+from interlock.diagram._picture import Arrow, Box, Cluster, Picture, in_full
 
 _MARGIN: Final = 8
 _PAPER: Final = 'fill="#ffffff"'
@@ -64,7 +64,7 @@ def svg_of(picture: Picture, look: Look) -> str:
         GraphvizMissing: pygraphviz is not installed.
     """
     layout = layout_of(layout_dot(picture, look))
-    caption = lines_of_caption(look.title)
+    caption = lines_of_caption(look.title, picture.legend)
     width = max(layout.width, width_pt(caption)) + 2 * _MARGIN
     height = layout.height + height_pt(caption) + 3 * _MARGIN
     box = f"{-_MARGIN} {-_MARGIN} {width:.0f} {height:.0f}"
@@ -73,7 +73,7 @@ def svg_of(picture: Picture, look: Look) -> str:
         f'     width="{width:.0f}" height="{height:.0f}" font-family="{FONT}" role="img"',
         '     aria-labelledby="lifecycle-title" aria-describedby="lifecycle-legend">',
         f'<title id="lifecycle-title">{_text(look.title)}</title>',
-        f'<desc id="lifecycle-legend">{_text(" ".join(LEGEND))}</desc>',
+        f'<desc id="lifecycle-legend">{_text(" ".join(picture.legend))}</desc>',
         f'<rect class="ground" x="{-_MARGIN}" y="{-_MARGIN}" width="100%" height="100%" {_PAPER}/>',
         '<g class="clusters">',
         *(line for each in picture.clusters for line in _cluster(each, layout)),
