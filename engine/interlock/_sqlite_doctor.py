@@ -236,14 +236,21 @@ def _counted(db: sqlite3.Connection, column: str, where: str) -> dict[str, int]:
 
 def _all_records(db: sqlite3.Connection, found: Examination) -> Iterator[TaskRecord]:
     """Every record that can be read; the others are noted."""
+    before: set[str] = set()
+    now: set[str] = set()
 
     def note(error: StoreCorrupt) -> None:
-        found.quarantined.add(Unreadable(str(error.task_id), error.why))
+        task_id = str(error.task_id)
+        now.add(task_id)
+        if task_id not in before:
+            found.quarantined.add(Unreadable(task_id, error.why))
 
     last = ""
     while records := reading.everything(db, note, last, _TASKS_AT_ONCE):
         yield from records
         last = records[-1].task_id
+        # What lies behind the last one that can be read is met again by the next reading.
+        before, now = now, set()
 
 
 def _look_at(db: sqlite3.Connection, record: TaskRecord, found: Examination) -> None:

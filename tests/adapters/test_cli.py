@@ -320,6 +320,29 @@ async def test_the_doctor_looks_beside_a_running_server(
         assert await handle.result() == "Oslo"
 
 
+async def test_a_task_that_cannot_be_read_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where it lies behind all that can be, and is met by two readings.  Source: R-CLI-03."""
+    path = tmp_path / "tasks.db"
+
+    async def asks(task: TaskContext) -> None:
+        await task.ask("Where to?")
+
+    async with asyncio.timeout(20), Engine(asks, store=f"sqlite:///{path}") as engine:
+        made = [await engine.submit("x", owner="ada") for _ in range(3)]
+        for handle in made:
+            await handle.rest()
+    first, *others = sorted(handle.task_id for handle in made)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE task SET snapshot = '{}' WHERE task_id != ?", (first,))
+        db.commit()
+    _, out, _ = run(["doctor", f"sqlite:///{path}", "--json"], capsys)
+    told = json.loads(out)["quarantined"]
+    assert told["count"] == 2
+    assert [each["task_id"] for each in told["named"]] == others
+
+
 def test_what_needs_a_person_is_said_first_and_is_an_exit_code(
     trouble: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -284,6 +284,23 @@ def test_what_is_not_in_the_store_is_said(
         assert said.encode() in err
 
 
+def test_coverage_of_another_lifecycle_says_to_name_it(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Once for each phase, and not once for each of its rows.  Source: R-PIC-18."""
+    moves = [
+        {"source": source, "trigger": "ask", "dest": "waiting_for_godot", "count": 1}
+        for source in ("running", "waiting_for_godot", "waiting_for_estragon")
+    ]
+    hits = tmp_path / "hits.json"
+    hits.write_text(json.dumps({"format": "interlock-coverage/1", "moves": moves}))
+    code, _, err = run(["--coverage", str(hits)], capsysbinary)
+    assert code == cli.MISUSED
+    for name in ("waiting_for_estragon", "waiting_for_godot"):
+        assert err.decode().count(f"a phase '{name}': name the lifecycle that has it") == 1
+    assert b"at /" not in err
+
+
 # --- less of it -------------------------------------------------------------------------------
 
 

@@ -166,6 +166,17 @@ def test_a_lifecycle_that_is_not_there_is_a_misuse(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("interlock: ")
 
 
+@pytest.mark.parametrize("bound", ["crashes", "asks", "retries"])
+def test_a_bound_of_what_is_not_looked_at_is_a_misuse(
+    bound: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was ignored, and the check said sound.  Source: R-PIC-13."""
+    assert _run(f"--{bound}", "0") == 2
+    assert capsys.readouterr() == ("", f"interlock: --{bound} goes with --model only\n")
+    assert _run("app.yaml", "--model") == 2
+    assert "not with a configuration" in capsys.readouterr().err
+
+
 def test_a_bound_is_a_whole_number(capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is refused before anything is checked."""
     with pytest.raises(SystemExit):

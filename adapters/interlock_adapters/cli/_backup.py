@@ -13,7 +13,15 @@ from typing import Final
 from interlock import backup
 from interlock.errors import StoreError
 from interlock_adapters.cli import _lifecycles
-from interlock_adapters.cli._common import FAILED, OK, SQLITE, complain, only_file, store_place
+from interlock_adapters.cli._common import (
+    FAILED,
+    MISUSED,
+    OK,
+    SQLITE,
+    complain,
+    only_file,
+    store_place,
+)
 from interlock_adapters.cli._lifecycles import lifecycle_named
 from interlock_adapters.cli._tasks_text import Bar
 
@@ -27,13 +35,16 @@ _NO_BACKUP: Final = (
 def declare(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "--store",
+        "from_store",
+        nargs="?",
         metavar=f"{SQLITE}PATH",
         type=store_place,
-        required=True,
         help="what is copied; it may be in use",
     )
     parser.add_argument("target", type=Path, metavar="FILE", help="the copy, a new file")
+    parser.add_argument(
+        "--store", metavar=f"{SQLITE}PATH", type=store_place, help="the same as an option"
+    )
     parser.add_argument("--json", action="store_true", help="what came of it as JSON")
     _lifecycles.declare_option(parser)
 
@@ -41,7 +52,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Copy and check: 0 the copy is sound, 1 it is not, or there is none."""
     lifecycle = lifecycle_named(options.lifecycle)
-    path = only_file(options.store, _NO_BACKUP)
+    if (options.from_store is None) == (options.store is None):
+        return complain(f"say once what is copied, {SQLITE}PATH, before FILE", MISUSED)
+    path = only_file(options.from_store or options.store, _NO_BACKUP)
     try:
         with Bar() as bar:
             made = backup(path, options.target, progress=bar, lifecycle=lifecycle)

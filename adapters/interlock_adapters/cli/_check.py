@@ -27,6 +27,14 @@ _FACTS: Final = (
 )
 
 
+#: What bounds the worlds of `--model`: how much of it as it comes, and what it is.
+_BOUNDS: Final = {
+    "crashes": (2, "how often the process dies"),
+    "asks": (2, "how many questions the agent asks"),
+    "retries": (1, "how many attempts may follow the first"),
+}
+
+
 def declare(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
@@ -41,23 +49,21 @@ def declare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go through everything that can happen to one task, crashes and lost turns included",
     )
-    for name, default, of in (
-        ("crashes", 2, "how often the process dies"),
-        ("asks", 2, "how many questions the agent asks"),
-        ("retries", 1, "how many attempts may follow the first"),
-    ):
+    for name, (default, of) in _BOUNDS.items():
         parser.add_argument(
             f"--{name}",
             type=count,
-            default=default,
             metavar="N",
-            help=f"with --model: {of} (default: %(default)s)",
+            help=f"with --model: {of} (default: {default})",
         )
 
 
 def run(options: argparse.Namespace) -> int:
     """Check and say what came of it: 0 as promised, 1 not so, 2 nothing to check."""
-    if cli_serve.is_config(options.lifecycle):
+    is_config = cli_serve.is_config(options.lifecycle)
+    if (why := _misused(options, is_config=is_config)) is not None:
+        return complain(why, MISUSED)
+    if is_config:
         return cli_serve.check(Path(options.lifecycle))
     try:
         lifecycle = lifecycle_named(options.lifecycle)
@@ -69,10 +75,27 @@ def run(options: argparse.Namespace) -> int:
     if not options.model:
         return OK
     report = check_model(
-        lifecycle, crashes=options.crashes, asks=options.asks, retries=options.retries
+        lifecycle,
+        crashes=_bound(options, "crashes"),
+        asks=_bound(options, "asks"),
+        retries=_bound(options, "retries"),
     )
     sys.stdout.write(_told(report))
     return OK if report.ok else FAILED
+
+
+def _misused(options: argparse.Namespace, *, is_config: bool) -> str | None:
+    """Why something that was asked for would not be done, if so."""
+    if is_config and options.model:
+        return "--model goes with a lifecycle, and not with a configuration"
+    given = [f"--{name}" for name in _BOUNDS if vars(options)[name] is not None]
+    return f"{given[0]} goes with --model only" if given and not options.model else None
+
+
+def _bound(options: argparse.Namespace, name: str) -> int:
+    given: int | None = vars(options)[name]
+    default, _ = _BOUNDS[name]
+    return default if given is None else given
 
 
 def _explained(lifecycle: Lifecycle) -> Iterator[str]:

@@ -3,11 +3,15 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from interlock_adapters.cli import _lifecycles
-from interlock_adapters.cli._common import FAILED, MISUSED, OK, NotFound, complain, count
+from interlock_adapters.cli._common import FAILED, MISUSED, OK, NotFound, complain, count, positive
 from interlock_adapters.cli._lifecycles import Unsound, lifecycle_named
 from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player, crosscheck
+
+#: Rows that were never taken, unless all are wanted: further phases have a hundred and more.
+_NAMED_MAX: Final = 5
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +19,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     _lifecycles.declare(parser)
     parser.add_argument(
         "--steps",
-        type=count,
+        type=positive,
         default=STEPS,
         metavar="N",
         help="how many steps of tasks to compare (default: %(default)s)",
@@ -33,6 +37,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default=SEED,
         metavar="S",
         help="what chance begins with: the same seed, the same walks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help=f"name every row that was never taken, and not the first {_NAMED_MAX}",
     )
 
 
@@ -52,5 +61,5 @@ def run(options: argparse.Namespace, players: Sequence[Player] = PLAYERS) -> int
         )
     except ModuleNotFoundError as missing:
         return complain(str(missing), MISUSED)
-    sys.stdout.write(f"{report}\n")
+    sys.stdout.write(f"{report.told(None if options.all else _NAMED_MAX)}\n")
     return FAILED if report.differences else OK

@@ -47,5 +47,5 @@ def lifecycle_named(where: str | None) -> Lifecycle:
     except Exception as error:  # noqa: BLE001  whatever somebody's module may raise
         raise NotFound(f"{where}: {type(error).__name__}: {error}") from None
     if not isinstance(found, Lifecycle):
-        raise NotFound(f"{where}: it is a {type(found).__name__}, not a Lifecycle")
+        raise NotFound(f"{where}: it is of type {type(found).__name__}, not Lifecycle")
     return found

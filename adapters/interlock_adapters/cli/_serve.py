@@ -166,7 +166,7 @@ def _target(named: str) -> object:
         found = cast("Any", found)()
     if not _is_servable(found):
         wanted = "a Service, a Config or an Engine, or a function that makes one, is accepted"
-        raise InvalidInput([f"{named}: it is a {type(found).__name__}; {wanted}"])
+        raise InvalidInput([f"{named}: it is of type {type(found).__name__}; {wanted}"])
     return found
 
 

@@ -253,7 +253,7 @@ def _tasks(desk: Desk, options: argparse.Namespace) -> int:
     if options.json:
         return _json(page)
     now = SystemClock().now()
-    return _text(tasks_text(page, now=now, width=columns_of(sys.stdout)))
+    return _text(tasks_text(page, limit=options.limit, now=now, width=columns_of(sys.stdout)))
 
 
 def _show(desk: Desk, options: argparse.Namespace) -> int:

@@ -70,10 +70,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (" " * _GAP).join(padded)
 
 
-def tasks_text(page: Json, *, now: float, width: int | None) -> str:
-    """Tasks as a table."""
+def tasks_text(page: Json, *, limit: int, now: float, width: int | None) -> str:
+    """Tasks as a table, of which so many were asked for at most."""
     tasks: list[Json] = page["tasks"]
-    if not tasks:
+    left_out = page["total"] - len(tasks)
+    # A page that is not full has all that can be read.
+    unreadable = left_out if len(tasks) < limit else 0
+    if not tasks and not unreadable:
         return "no tasks"
     head = ("TASK", "PHASE", "CHANGED", "OWNER", "WAITS FOR")
     rows = [
@@ -86,8 +89,11 @@ def tasks_text(page: Json, *, now: float, width: int | None) -> str:
         )
         for task in tasks
     ]
-    lines = table(head, rows, width)
-    if page["total"] > len(tasks):
+    lines = table(head, rows, width) if rows else []
+    if unreadable > 0:
+        why = "cannot be read: name their --lifecycle, or ask interlock doctor"
+        lines += ["", f"{len(tasks)} of {page['total']}; {unreadable} {why}"]
+    elif left_out > 0:
         lines += ["", f"{len(tasks)} of {page['total']}; --limit shows more"]
     return "\n".join(lines)
 

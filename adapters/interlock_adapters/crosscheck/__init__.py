@@ -91,12 +91,19 @@ class Part:
     by_lot: bool = False
 
     def __str__(self) -> str:
-        """One line, and one for the rows that were missed."""
+        """See `told`: all rows that were missed."""
+        return self.told()
+
+    def told(self, named_max: int | None = None) -> str:
+        """One line, and one for the rows that were missed, of which so many are named."""
         rows = f"{self.rows - len(self.missed):,} of {self.rows:,} rows taken"
         line = f"{self.name}: {self.steps:,} steps in {self.walks:,} walks, {rows}"
         if self.by_lot or not self.missed:
             return line
-        return f"{line}\n    never taken: {', '.join(self.missed)}"
+        shown = self.missed[:named_max]
+        left = len(self.missed) - len(shown)
+        more = f" and {left:,} more" if left else ""
+        return f"{line}\n    never taken: {', '.join(shown)}{more}"
 
 
 @dataclass(slots=True)
@@ -112,10 +119,14 @@ class Report:
     differences: list[Difference] = field(default_factory=list[Difference])
 
     def __str__(self) -> str:
-        """For people, over several lines."""
+        """See `told`: all rows that were missed."""
+        return self.told()
+
+    def told(self, named_max: int | None = None) -> str:
+        """For people, over several lines; of rows that were missed so many are named."""
         lines = [f"interpreter: {player}" for player in self.players]
         lines += [f"not installed: {name}" for name in self.absent]
-        lines += (str(part) for part in self.parts if part.steps)
+        lines += (part.told(named_max) for part in self.parts if part.steps)
         lines += map(str, self.differences)
         return "\n".join([*lines, f"{len(self.differences) or 'no'} differences"])
 

@@ -98,7 +98,7 @@ def agent_of(config: Config) -> "Agent | Mapping[str, Agent]":
     if isinstance(found, Engine) or not (callable(found) or isinstance(found, Mapping)):
         kind = type(found).__name__
         wanted = "an agent (a function of the task), or a mapping of names to agents, is accepted"
-        raise InvalidInput([f"{config.at('agent')}: it is a {kind}; {wanted}"])
+        raise InvalidInput([f"{config.at('agent')}: it is of type {kind}; {wanted}"])
     return cast("Agent | Mapping[str, Agent]", found)
 
 
@@ -111,7 +111,9 @@ def lifecycle_of(config: Config) -> Lifecycle | None:
     found = resolved(config, config.lifecycle, "lifecycle")
     if found is None or isinstance(found, Lifecycle):
         return found
-    raise InvalidInput([f"{config.at('lifecycle')}: it is a {type(found).__name__}, no Lifecycle"])
+    raise InvalidInput(
+        [f"{config.at('lifecycle')}: it is of type {type(found).__name__}, not Lifecycle"]
+    )
 
 
 def _smol_agent(config: Config, definition: AgentConfig) -> Agent:

@@ -80,7 +80,7 @@ def _custom(config: ServiceConfig, named: object) -> Authenticator:
     if not (hasattr(custom, "authenticate") and hasattr(custom, "schemes")):
         kind = type(custom).__name__
         wanted = "an object with schemes and authenticate is accepted (auth.Authenticator)"
-        raise InvalidInput([f"{config.at('auth', 'custom')}: it is a {kind}; {wanted}"])
+        raise InvalidInput([f"{config.at('auth', 'custom')}: it is of type {kind}; {wanted}"])
     return cast("Authenticator", custom)
 
 

@@ -48,6 +48,14 @@ def hits_to_json(hits: Mapping[Key, int]) -> str:
     return json.dumps({"format": FORMAT, "moves": moves}, indent=1) + "\n"
 
 
+def _foreign(error: ValidationError) -> list[str]:
+    """The phases that no lifecycle of this process has, if there are any, once each."""
+    faults = error.errors(include_url=False)
+    named = [f["input"] for f in faults if f["type"] == "enum" and f["loc"][-1] != "trigger"]
+    names = sorted({name for name in named if isinstance(name, str)})
+    return [f"it has a phase {name!r:.40}: name the lifecycle that has it" for name in names]
+
+
 def hits_of_json(text: str | bytes) -> Counter[Key]:
     """What such a file says; rows that it names twice are added up.
 
@@ -57,7 +65,8 @@ def hits_of_json(text: str | bytes) -> Counter[Key]:
     try:
         file = _File.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidInput(faults_of(error)) from None
+        # One unknown phase is in many rows, and would be told in all of them.
+        raise InvalidInput(_foreign(error) or faults_of(error)) from None
     hits: Counter[Key] = Counter()
     for move in file.moves:
         hits[move.source, move.trigger, move.dest] += move.count

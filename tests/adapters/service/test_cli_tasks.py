@@ -458,6 +458,40 @@ def test_a_purge_of_a_file(filed: Filed, capsys: pytest.CaptureFixture[str]) -> 
     assert (code, err) == (FAILED, f"interlock: no task '{other.task_id}'\n")
 
 
+def test_tasks_that_cannot_be_read_are_not_offered_by_a_limit(
+    filed: Filed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They live by a lifecycle that was not named; no limit shows them.  Source: R-SVC-66."""
+    tasks = [filed.task("ask") for _ in range(3)]
+    with sqlite3.connect(filed.path) as db:
+        for record in tasks[:2]:
+            db.execute(
+                "UPDATE task SET snapshot = replace(snapshot, 'waiting_input', 'waiting_godot')"
+                " WHERE task_id = ?",
+                (record.task_id,),
+            )
+    db.close()
+    _, out, _ = run(capsys, "tasks", *filed.where)
+    assert out.splitlines()[-1].startswith("1 of 3; 2 cannot be read: name their --lifecycle")
+    _, out, _ = run(capsys, "tasks", *filed.where, "--limit", "1")
+    assert out.splitlines()[-1] == "1 of 3; --limit shows more"
+
+
+def test_a_backup_names_its_store_as_verify_does(
+    filed: Filed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First, or as an option; once.  Source: R-SVC-67."""
+    filed.task("done")
+    url, copy = filed.where[1], str(filed.path.with_name("copy.db"))
+    assert run(capsys, "backup", url, copy)[0] == OK
+    for words in ((copy,), (url, copy, *filed.where)):
+        code, _, err = run(capsys, "backup", *words)
+        assert (code, "say once what is copied, sqlite:///PATH, before FILE" in err) == (
+            MISUSED,
+            True,
+        )
+
+
 def test_a_backup_is_a_file_of_its_own(filed: Filed, capsys: pytest.CaptureFixture[str]) -> None:
     """Sound, never over another; also while an engine has the file.  Source: R-SVC-67."""
     record = filed.task("ask")

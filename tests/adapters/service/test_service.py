@@ -374,12 +374,15 @@ async def test_tokens_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     [
         ({"agent": "nowhere_at_all:agent"}, "agent: nowhere_at_all:agent: No module named"),
         ({"agent": "json:nothing"}, "agent: json:nothing: json has no nothing"),
-        ({"agent": "interlock:LIVE"}, "agent: it is a PhaseSet; an agent"),
-        ({"lifecycle": "json:dumps"}, "lifecycle: it is a function, no Lifecycle"),
+        ({"agent": "interlock:LIVE"}, "agent: it is of type PhaseSet; an agent"),
+        ({"lifecycle": "json:dumps"}, "lifecycle: it is of type function, not Lifecycle"),
         ({"tools": ("json:nothing",)}, "tools.0: json:nothing: json has no nothing"),
         ({"policies": Path("no.yaml")}, "policies: no.yaml: No such file or directory"),
         ({"auth": AuthConfig(tokens_file=Path("no.yaml"))}, "auth.tokens_file: no.yaml: No such"),
-        ({"auth": AuthConfig(custom="json:dumps")}, "auth.custom: it is a function; an object"),
+        (
+            {"auth": AuthConfig(custom="json:dumps")},
+            "auth.custom: it is of type function; an object",
+        ),
         (
             {"auth": AuthConfig(tokens_file=Path("no.yaml"), custom="json:nothing")},
             "auth.tokens_file: no.yaml: No such",

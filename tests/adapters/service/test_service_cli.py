@@ -233,7 +233,7 @@ def test_what_python_has_is_served_as_well(tmp_path: Path, named: str, name: str
     ("arguments", "said", "code"),
     [
         (["no.yaml"], "no.yaml: No such file or directory", 1),
-        (["shop:nothing"], "it is a int; a Service, a Config or an Engine, or a function", 1),
+        (["shop:nothing"], "it is of type int; a Service, a Config or an Engine, or a function", 1),
         (["shop:nobody"], "shop has no nobody", 1),
         (["shop:service", "--port", "1"], "a Service says by itself where it is", 1),
         (["shop:service", "--host", "::1"], "a Service says by itself where it is", 1),
