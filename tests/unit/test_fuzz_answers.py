@@ -3,16 +3,18 @@
 R-FUZZ-10.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from interlock import Policies, Policy, RequiredInput, Toolbox, When
 from interlock._schema import problems_of
 from interlock.models import JsonObject
 from interlock.testing.fuzz._answers import edited, fitting, unfitting
+from interlock.testing.fuzz._answers_known import Known, known_in, known_of
 from interlock.testing.fuzz._tape import Tape
 
 
@@ -128,3 +130,70 @@ def test_a_pattern_that_is_met_also_has_its_length() -> None:
 def test_what_no_text_matches_is_given_up() -> None:
     """And nothing is made that does not fit (R-FUZZ-10)."""
     assert fitting({"type": "string", "pattern": "^a(?!b)b$"}, Tape(given=())) is None
+
+
+def many(schema: JsonObject, known: Known | None = None) -> list[Any]:
+    """Answers by many tapes."""
+    made = [fitting(schema, Tape(seed), known or Known()) for seed in range(400)]
+    return [each[0] for each in made if each is not None]
+
+
+def test_numbers_without_a_bound_are_of_every_size() -> None:
+    """A threshold anywhere is crossed; the plainest is still a small one.  Source: R-FUZZ-10."""
+    assert {-1, 0, 1, 10, 100, 1_000, 2**31} <= set(many({"type": "integer"}))
+    assert {-1, 0.0, 100, 2**31} <= set(many({"type": "number"}))
+    assert {1, 10, 2**31} <= set(many({"type": "integer", "minimum": 1}))
+    assert {0, 500, 1_000} <= set(many({"type": "integer", "minimum": 0, "maximum": 1_000}))
+    assert {-1_000, 3} <= set(many({"type": "integer", "maximum": 3}))
+    assert fitting({"type": "integer"}, Tape(given=())) == (0,)
+
+
+def test_texts_are_also_empty_long_and_of_other_scripts() -> None:
+    """As far as the schema takes them.  Source: R-FUZZ-10."""
+    texts = many({"type": "string"})
+    assert "" in texts
+    assert any(len(text) > 200 for text in texts)
+    assert any(not text.isascii() for text in texts)
+    assert all(2 <= len(text) <= 5 for text in many({"minLength": 2, "maxLength": 5}))
+    assert fitting({"type": "string"}, Tape(given=())) == ("a",)
+
+
+def dear(arguments: JsonObject) -> bool:
+    """A policy in code."""
+    return int(str(arguments["seats"])) > 77
+
+
+async def book(flight: str, price: Annotated[int, Field(le=5_000)]) -> str:
+    """A tool with a bound of its own."""
+    return f"{flight} {price}"
+
+
+async def pay(seats: int) -> int:
+    """A tool without one."""
+    return seats
+
+
+def buyer(_task: Any) -> bool:  # noqa: ANN401
+    """An agent that compares."""
+    return any(n > 432.5 for n in (1, 2))
+
+
+def test_what_a_service_compares_with_is_crossed() -> None:
+    """Bounds of policies, inputs and tools, and numbers of code.  Source: R-FUZZ-10."""
+    wanted = RequiredInput(name="flight", schema={"enum": ["TP1", "TP2"]})
+    when = When(when={"properties": {"price": {"minimum": 200}, "to": {"const": "LIS"}}})
+    rules = {"book": Policy(confirm=when, required_inputs=(wanted,)), "pay": Policy(confirm=dear)}
+    known = known_in(Toolbox([book, pay], policies=Policies(rules)), [buyer])
+    numbers = {199, 200, 201, 4_999, 5_000, 5_001, 76, 77, 78, 432, 432.5, 433}
+    assert numbers <= set(known.numbers)
+    assert {"TP1", "TP2", "LIS"} <= set(known.texts)
+    assert {199, 200, 201, 432, 433} <= set(many({"type": "integer"}, known))
+    assert {"TP1", "LIS"} <= set(many({"type": "string"}, known))
+    assert set(many({"type": "integer", "maximum": 1}, known)).isdisjoint(numbers)
+
+
+def test_what_schemas_name_is_found_wherever_it_is() -> None:
+    """Also lengths and patterns.  Source: R-FUZZ-10."""
+    schema: JsonObject = {"anyOf": [{"maxLength": 3}, {"items": {"pattern": "^x-[0-9]$"}}]}
+    assert known_of([schema]).texts == ("aa", "aaa", "aaaa", "x-0")
+    assert known_of([{"minimum": True, "const": None}]).numbers == ()

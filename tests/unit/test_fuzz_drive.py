@@ -6,7 +6,7 @@ R-FUZZ-18 to R-FUZZ-20, R-FUZZ-26.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from interlock import (
     LIFECYCLE,
     Engine,
+    Event,
     Limits,
     Phase,
     SyncTaskContext,
@@ -25,7 +26,7 @@ from interlock._outbox import Courier
 from interlock._runtime import Runtime
 from interlock.errors import EngineBug
 from interlock.models import Retention
-from interlock.policy import Policies, Policy
+from interlock.policy import Policies, Policy, When
 from interlock.testing.fuzz._drive import Run, ran
 from interlock.testing.fuzz._drive_steer import SteeredTape
 from interlock.testing.fuzz._drive_world import Plan
@@ -287,3 +288,21 @@ def test_what_is_over_is_forgotten_as_time_goes_on(
     assert report.failures == ()
     assert report.lives > 40
     assert bool(gone) == (rule.age_s is not None or rule.tasks_max is not None)
+
+
+def test_a_policy_with_a_threshold_is_reached() -> None:
+    """A person names a price, and a dear one has to be approved.  Source: R-FUZZ-10."""
+
+    def book(price: int) -> str:
+        return f"{price}"
+
+    async def agent(task: TaskContext) -> str:
+        return (await task.call_tool("book", {"price": await task.ask("price?", int)})).text
+
+    def nobody_is_asked(_record: TaskRecord, log: Sequence[Event]) -> bool:
+        return not any(event.trigger == "approve" for event in log)
+
+    policy = Policy(confirm=When(when={"properties": {"price": {"minimum": 70_000}}}))
+    tools = Toolbox([book], policies=Policies({"book": policy}))
+    report = fuzz(Target.of(Engine(agent, tools=tools)), runs=100, invariants=[nobody_is_asked])
+    assert [failure.kind for failure in report.failures] == ["user:nobody_is_asked"]

@@ -200,8 +200,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, good: bool) -> None:  # noqa: FBT001
         """Somebody answers an open question, with what fits its schema or with what does not."""
         record, ask = data.draw(st.sampled_from(self.asks(AskKind.INPUT)))
-        make = fitting if good else unfitting
-        made = make(ask.schema, _Drawn(data))
+        tape = _Drawn(data)
+        known = self._target.known
+        made = fitting(ask.schema, tape, known) if good else unfitting(ask.schema, tape)
         if made is None:
             return
         before = len(self.log(record.task_id))

@@ -6,13 +6,18 @@ from typing import Final, cast
 
 from interlock._schema import problems_of
 from interlock.models import JsonObject, JsonValue
+from interlock.testing.fuzz._answers_known import Known, known_of
 from interlock.testing.fuzz._answers_pattern import matching
 from interlock.testing.fuzz._tape import Tape
 
 #: How deep values are made at most; a schema may refer to itself.
 _DEEP_MAX: Final = 8
-#: How far numbers are from each other at most.
+#: How far numbers are from each other that are near to a bound.
 _SPAN: Final = 8.0
+#: Numbers of other sizes, where no bound is against them; the last does not go into 32 bits.
+_WIDE: Final = (-1, 10, 100, 1_000, -1_000, 2**31)
+#: Texts of other kinds than a word: none, one of several scripts, and a long one of two lines.
+_STRANGE: Final = ("", "\u00e9 \u4e2d \U0001f600", "a long text\n" + "b" * 300)
 #: How often it is tried to make a value that fits.
 _TRIES: Final = 8
 
@@ -27,6 +32,7 @@ _FORMATS: Final = {
     "ipv6": "2001:db8::1",
     "duration": "PT1S",
 }
+_NOTHING: Final = Known()
 #: Texts of which one may match a pattern.
 _SAMPLES: Final = ("a", "abc", "0", "123", "A1", "AB-123", "a@example.org", "2026-01-02", "x" * 8)
 #: Values of which most schemas refuse one.
@@ -45,10 +51,13 @@ _WRONG: Final[tuple[JsonValue, ...]] = (
 )
 
 
-def fitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
-    """A value that fits the schema, alone in a tuple; None if none was found."""
+def fitting(schema: JsonObject, tape: Tape, known: Known = _NOTHING) -> tuple[JsonValue] | None:
+    """A value that fits the schema, alone in a tuple; None if none was found.
+
+    Numbers and texts that are `known` are among those that are tried.
+    """
     for _ in range(_TRIES):
-        value = _Maker(schema, tape).made(schema, 0)
+        value = _Maker(schema, tape, known).made(schema, 0)
         if not problems_of(value, schema):
             return (value,)
     for value in (*_list(schema.get("examples")), schema.get("default"), *_WRONG):
@@ -75,7 +84,7 @@ def unmet(schema: JsonObject) -> str:
 def unfitting(schema: JsonObject, tape: Tape) -> tuple[JsonValue] | None:
     """A value that does not fit the schema, alone in a tuple; None if none was found."""
     good = fitting(schema, tape)
-    values: list[JsonValue] = list(_WRONG)
+    values: list[JsonValue] = [*_WRONG, *known_of([schema]).numbers]  # One beyond a bound.
     if good is not None and isinstance(good[0], dict):
         # One that is nearly right: a field less, or a field of another kind.
         values += [_without(good[0], name) for name in good[0]]
@@ -95,9 +104,10 @@ def _with_another(value: JsonObject, changed: str) -> JsonObject:
 class _Maker:
     """Makes one value; places in it are chosen by the tape, the plainest first."""
 
-    def __init__(self, root: JsonObject, tape: Tape) -> None:
+    def __init__(self, root: JsonObject, tape: Tape, known: Known) -> None:
         self._root: Final = root
         self._tape: Final = tape
+        self._known: Final = known
 
     def made(self, schema: JsonValue, deep: int) -> JsonValue:
         if not isinstance(schema, dict) or deep > _DEEP_MAX:
@@ -181,24 +191,45 @@ class _Maker:
         if isinstance(name := schema.get("format"), str) and name in _FORMATS:
             return _FORMATS[name]
         least = int(_number_in(schema, "minLength", 0))
-        most = int(_number_in(schema, "maxLength", least + 8))
-        length = min(max(1, least) + self._tape.choose(4), max(most, least))
-        return "abcdefghij"[:length] if length <= 10 else "a" * length  # noqa: PLR2004  its length
+        most = _number_in(schema, "maxLength", math.inf)
+        length = int(min(max(1, least) + self._tape.choose(4), max(most, least)))
+        plain = "abcdefghij"[:length] if length <= 10 else "a" * length  # noqa: PLR2004  its length
+        known, strange = (
+            [text for text in texts if least <= len(text) <= most]
+            for texts in (self._known.texts, _STRANGE)
+        )
+        # A word twice: what is strange ends many lives early.
+        pools = [pool for pool in ([plain], [plain], known, strange) if pool]
+        return self._tape.pick(self._tape.pick(pools))
 
     def _number(self, schema: JsonObject, *, whole: bool) -> int | float:
         step = _number_in(schema, "multipleOf", 1)
         low = max(_number_in(schema, name, -math.inf) for name in ("minimum", "exclusiveMinimum"))
         high = min(_number_in(schema, name, math.inf) for name in ("maximum", "exclusiveMaximum"))
+        is_stepped = whole or "multipleOf" in schema
+        near = self._near(schema, low, high, step if is_stepped else None)
+        far = [
+            [n for n in numbers if low <= n <= high and (not is_stepped or n % step == 0)]
+            for numbers in (_WIDE, self._known.numbers)
+        ]
+        value = self._tape.pick(self._tape.pick([near, *(numbers for numbers in far if numbers)]))
+        return int(value) if whole else value
+
+    def _near(
+        self, schema: JsonObject, low: float, high: float, step: float | None
+    ) -> Sequence[float]:
+        """The bounds themselves, or 0 and what is near it, and some between; the plainest first."""
+        has_high = high < math.inf
         if low == -math.inf:
             low = min(0.0, high - _SPAN)
-        high = min(high, low + _SPAN * step)
-        if not whole and "multipleOf" not in schema:
-            return self._tape.pick((low, (low + high) / 2, high, (3 * low + high) / 4))
+        high = high if has_high else low + _SPAN * (step or 1)
+        if step is None:
+            return (low, (low + high) / 2, high, (3 * low + high) / 4)
         first, last = math.ceil(low / step), math.floor(high / step)
         first += first * step <= low and "exclusiveMinimum" in schema
         last -= last * step >= high and "exclusiveMaximum" in schema
-        value = self._tape.pick((first, last, (first + last) // 2, min(first + 1, last))) * step
-        return int(value) if whole else value
+        places = (first, last, (first + last) // 2, min(first + 1, last))
+        return [place * step for place in places]
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

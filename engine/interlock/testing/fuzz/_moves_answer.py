@@ -163,11 +163,11 @@ async def answer(run: "World") -> None:
     if (found := _pick(run, AskKind.INPUT)) is None:
         return
     record, ask = found
-    if (value := fitting(ask.schema, run.tape)) is None:
+    if (value := fitting(ask.schema, run.tape, run.target.known)) is None:
         why = f"could not be answered: {unmet(ask.schema)}"
         run.notes[f"the ask {ask.prompt!r:.60} {why}"] += 1
         return
-    other = fitting(ask.schema, run.tape)
+    other = fitting(ask.schema, run.tape, run.target.known)
     said = Answer(ask=ask.key, value=value[0])
     _said(run, record, ask, said, None if other is None else Answer(ask=ask.key, value=other[0]))
 

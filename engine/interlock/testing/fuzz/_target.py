@@ -19,6 +19,7 @@ from interlock._store import Store
 from interlock._toolbox import Toolbox
 from interlock.errors import InvalidInput
 from interlock.models import Limits, parts_of
+from interlock.testing.fuzz._answers_known import Known, known_in
 from interlock.tools import ToolSource
 
 #: Puts something around an agent before it is run: given its name, and the agent.
@@ -56,6 +57,8 @@ class Target:
     lines_of: Sequence[ModuleType] = ()
     #: Modules whose locks each process has for itself, and those that they use.
     modules: Sequence[ModuleType] = ()
+    #: What its policies, tools and agents compare with: some answers are made of it.
+    known: Known = field(default_factory=Known)
 
     @staticmethod
     def of(
@@ -90,6 +93,7 @@ class Target:
             begin or (lambda: None),
             _modules_of(_on_threads(parts)),
             _modules_of((*parts.agents.values(), *_functions(parts.tools), found)),
+            known_in(parts.tools, parts.agents.values()),
         )
 
     @property
