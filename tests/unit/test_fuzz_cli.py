@@ -160,9 +160,9 @@ def test_more_than_one_kind_of_failure_is_found(
 ) -> None:
     """R-FUZZ-35.  Each invariant is one."""
     (here / "fuzzed_crashy.py").write_text(CRASHY)
-    assert run("fuzzed_crashy:engine", "--runs", "33", "--failures", "3") == 1
+    assert run("fuzzed_crashy:engine", "--runs", "65", "--failures", "3") == 1
     out = capsys.readouterr().out
-    assert ": 33 runs, " in out  # And not one round, with which the first failure ends it.
+    assert ": 65 runs, " in out  # And not one round, with which the first failure ends it.
     assert "FAILED user:nobody_cancels: it does not hold" in out
     assert "FAILED user:nobody_answers: it does not hold" in out
     assert out.endswith("2 kinds of failure\n")

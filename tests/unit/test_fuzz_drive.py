@@ -306,3 +306,23 @@ def test_a_policy_with_a_threshold_is_reached() -> None:
     tools = Toolbox([book], policies=Policies({"book": policy}))
     report = fuzz(Target.of(Engine(agent, tools=tools)), runs=100, invariants=[nobody_is_asked])
     assert [failure.kind for failure in report.failures] == ["user:nobody_is_asked"]
+
+
+def test_lives_get_deep() -> None:
+    """Where an agent asks four times a good share of lives comes to its end.  Source: R-FUZZ-13."""
+
+    async def order(task: TaskContext) -> str:
+        await task.ask("what?", key="what")
+        await task.authorize("reserve", {"euros": 1})
+        await task.ask("how many?", int, key="many")
+        await task.authorize("pay", {"euros": 2})
+        return "done"
+
+    report = fuzz(Target.of(Engine(order, limits=Limits(ask_s=60.0, grace_s=5.0))), runs=60)
+    assert report.failures == ()
+    assert report.outcomes["completed"] > 0.08 * report.lives
+    bad = {"cancelled", "failed", "timed_out"}
+    assert bad <= set(report.outcomes)
+    assert sum(report.outcomes[name] for name in bad) > 0.5 * report.lives
+    assert report.ends["at ask 'what'"] > report.ends["at ask 'many'"] > 0
+    assert sum(report.ends.values()) == report.lives - report.outcomes["completed"]

@@ -9,6 +9,7 @@ import re
 import runpy
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -226,6 +227,23 @@ def test_outcomes_and_errors_are_told() -> None:
     merged = Report.merged([report, report])
     assert merged.outcomes == {"failed": 6, "cancelled": 4}
     assert merged.errors["KeyError at shop.py:9"] == 4_000
+
+
+def test_it_is_told_where_lives_end() -> None:
+    """R-FUZZ-33.  Inputs are to blame only where nobody was asked anything."""
+    ends = {"at ask 'order'": 89, "after ask 'order'": 10}
+    few = Report(runs=30, lives=100, outcomes={"failed": 99, "completed": 1}, ends=ends)
+    where = "most lives end at ask 'order': 89 of 100"
+    assert f"\n    {where}\n" in text_of(few, LIFECYCLE, About("shop:engine"))
+    many = replace(few, outcomes={"failed": 60, "completed": 40})
+    assert where not in text_of(many, LIFECYCLE, About("shop:engine"))
+    none = text_of(replace(few, outcomes={"failed": 100}), LIFECYCLE, About("shop:engine"))
+    assert where in none.splitlines()[-1]
+    assert "inputs" not in none.splitlines()[-1]
+    early = replace(few, outcomes={"failed": 100}, ends={"before the first ask": 100})
+    assert "inputs" in text_of(early, LIFECYCLE, About("shop:engine")).splitlines()[-1]
+    assert json.loads(json_of(few, LIFECYCLE, About("shop:engine")))["ends"] == ends
+    assert Report.merged([few, few]).ends["at ask 'order'"] == 178
 
 
 def test_an_invariant_that_fails_has_a_case_of_its_own() -> None:

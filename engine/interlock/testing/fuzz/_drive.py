@@ -17,6 +17,7 @@ from interlock.diagram import Key, hits_of
 from interlock.testing.fuzz._drive_process import Process
 from interlock.testing.fuzz._drive_steer import Compass, SteeredTape
 from interlock.testing.fuzz._drive_world import TROUBLE_S, Plan, World
+from interlock.testing.fuzz._ends import place_of
 from interlock.testing.fuzz._moves import KINDS, Kind
 from interlock.testing.fuzz._oracle_gone import check_gone, check_retention
 from interlock.testing.fuzz._oracle_run import Broken, check_receiver, check_still
@@ -55,6 +56,8 @@ class Ran:
     outcomes: Mapping[str, int] = field(default_factory=dict[str, int])
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: Mapping[str, int] = field(default_factory=dict[str, int])
+    #: Where lives ended that did not complete, and how many.
+    ends: Mapping[str, int] = field(default_factory=dict[str, int])
     #: The log of each task, as long as somebody may compare it.
     logs: Sequence[Sequence[Event]] = field(default=(), compare=False, repr=False)
 
@@ -141,6 +144,9 @@ class Run(World):
             for place, kind in enumerate(self.kinds)
             if (kind.fault is None or kind.fault in self.faults) and kind.possible(self)
         ]
+        if self.helps:
+            self.hint, self.aims = None, frozenset()
+            return [place for place in possible for _ in range(self.kinds[place].helpful)]
         phases = {record.phase for record in self.disk.records}
         self.hint, self.aims = self._compass.triggers(phases, self.oracle.taken)
         steered = [place for place in possible if self.kinds[place].triggers & self.aims]
@@ -271,6 +277,7 @@ class Run(World):
         every = self.disk.every()
         hits: Counter[Key] = Counter()
         outcomes: Counter[str] = Counter()
+        ends = Counter(filter(None, (place_of(log) for _, log in every)))
         seal = hashlib.sha256()
         for _, log in every:
             if any(event.trigger is Trigger.ABANDON for event in log):
@@ -295,5 +302,6 @@ class Run(World):
             outcomes,
             self.errors,
             self.notes,
+            ends,
             [log for _, log in every],
         )

@@ -36,6 +36,8 @@ _SKIP_S: Final = 600.0
 _NOT_SKIPPED_S: Final = 121.0
 #: A longer time from one sweep of what is over to the next is not waited for.
 _SWEPT_S: Final = 3_600.0
+#: One run in so many has clients that help: without them hardly a life gets beyond its second ask.
+_HELPS: Final = 3
 #: Seconds until nothing more comes of a store that failed.
 TROUBLE_S: Final = 15.0
 
@@ -95,6 +97,8 @@ class World(Clients):
         #: What may go wrong in this run.
         self.faults = _some_of(plan.faults, tape)
         self.tape: Final = tape
+        #: Whether clients help in this run: they answer and approve, whatever else goes wrong.
+        self.helps: Final = tape.is_drawn and tape.whims.randrange(_HELPS) == 0
         self.simulation: Final = simulation
         self.receiver: Final = Receiver(tape)
         self.listener: Final = Listener()

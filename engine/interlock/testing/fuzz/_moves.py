@@ -49,6 +49,8 @@ class Kind:
     fault: str | None = None
     #: How often it is chosen on a whim, compared with others.
     weight: int = 1
+    #: The same in a run whose clients help: they say what is asked for, and end nothing early.
+    helpful: int = 1
 
 
 async def _submit(run: "World") -> None:
@@ -116,7 +118,8 @@ async def _wait(run: "World") -> None:
     ways = ["a second", "to the next deadline", "until just before the next deadline"]
     if "late" in run.faults:
         ways += ["to just after the next deadline", "well beyond the next deadline"]
-    soon = not dues or run.aims & AGENTS
+    # Who helps does not let a deadline pass while somebody is asked.
+    soon = not dues or run.aims & AGENTS or (run.helps and run.asks())
     at = run.tape.towards(len(ways), [0] if soon else [1, *range(len(ways))])
     if not dues or at == 0:
         run.say("a second passes")
@@ -257,11 +260,11 @@ KINDS: Final[Sequence[Kind]] = (
         AGENTS | _of(T.EXPIRE, T.OVERRUN, T.ABANDON, T.START),
         weight=3,
     ),
-    Kind("answer", answers.answer, _has_ask(AskKind.INPUT), _of(T.PROVIDE_INPUT), weight=4),
-    Kind("approve", answers.approve, _has_ask(AskKind.AUTH), _of(T.APPROVE), weight=3),
-    Kind("deny", answers.deny, _has_ask(AskKind.AUTH), _of(T.DENY), weight=2),
-    Kind("decline", answers.decline, _has_ask(AskKind.INPUT), _of(T.DECLINE), weight=2),
-    Kind("cancel", _cancel, lambda r: bool(_live(r)), _of(T.CANCEL)),
+    Kind("answer", answers.answer, _has_ask(AskKind.INPUT), _of(T.PROVIDE_INPUT), None, 4, 30),
+    Kind("approve", answers.approve, _has_ask(AskKind.AUTH), _of(T.APPROVE), None, 3, 30),
+    Kind("deny", answers.deny, _has_ask(AskKind.AUTH), _of(T.DENY), weight=2, helpful=0),
+    Kind("decline", answers.decline, _has_ask(AskKind.INPUT), _of(T.DECLINE), None, 2, 0),
+    Kind("cancel", _cancel, lambda r: bool(_live(r)), _of(T.CANCEL), helpful=0),
     Kind("follow", _follow, lambda r: bool(r.disk.records), weight=2),
     Kind(
         "drop",
@@ -270,14 +273,14 @@ KINDS: Final[Sequence[Kind]] = (
         fault="disconnect",
         weight=4,
     ),
-    Kind("operate", _operate, lambda r: bool(r.stuck()), _of(T.PROVIDE_INPUT), weight=3),
+    Kind("operate", _operate, lambda r: bool(r.stuck()), _of(T.PROVIDE_INPUT), None, 3, 8),
     Kind("drain", _drain, lambda r: bool(r.disk.records), _of(T.RECOVER)),
     Kind("stranger", _stranger, lambda r: bool(r.disk.records)),
     Kind("crash", _crash, lambda r: bool(r.disk.records), _of(T.RECOVER), "crash", 2),
     Kind("crash in commit", _crash_in_commit, lambda _r: True, _of(T.RECOVER), "crash", 2),
     Kind("stale", answers.stale, _has_closed, fault="late"),
     Kind("late", signals.late, lambda r: bool(_live(r)), fault="late", weight=2),
-    Kind("reject", signals.reject, _has_queued, _of(T.REJECT), weight=1),
+    Kind("reject", signals.reject, _has_queued, _of(T.REJECT), helpful=0),
     Kind("slow", _slow, lambda r: bool(r.disk.records), fault="slow-store"),
     Kind("fail", _fail, lambda r: bool(r.disk.records), fault="failing-store"),
     Kind("clock", _set_clock, lambda r: bool(r.disk.records), fault="clock"),

@@ -24,14 +24,22 @@ _MACHINES: Final = ("agent", "engine", "timer")
 
 
 def _way(run: "World") -> int:
-    """One of the ways; the plain one in every second case."""
+    """One of the ways; the plain one in every second case, and mostly where clients help."""
     others = [way for way in range(1, _WAYS) if _FAULT_OF.get(way) in run.faults | {None}]
-    return run.tape.towards(_WAYS, [_PLAIN] * len(others) + others)
+    if run.helps:
+        others = [way for way in others if way != _CANCEL]
+    times = 8 if run.helps else 1
+    return run.tape.towards(_WAYS, [_PLAIN] * times * len(others) + others)
 
 
 def _pick(run: "World", kind: AskKind) -> tuple[TaskRecord, Ask] | None:
     found = [(record, ask) for record, ask in run.asks() if ask.kind is kind]
-    return run.choose(found, [run.is_hinted(record) for record, _ in found]) if found else None
+    if not found:
+        return None
+    # Who helps stays with the task that has come furthest: so some come to their end.
+    furthest = max(len(record.closed) for record, _ in found) if run.helps else 0
+    wanted = [run.is_hinted(record) and len(record.closed) >= furthest for record, _ in found]
+    return run.choose(found, wanted)
 
 
 def _who(record: TaskRecord, ask: Ask) -> str:

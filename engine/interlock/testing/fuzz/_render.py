@@ -10,6 +10,7 @@ from interlock._machine import Lifecycle
 from interlock._phases import Phase
 from interlock.models import JsonObject, JsonValue
 from interlock.testing.fuzz._coverage import Coverage, arrow, coverage_of
+from interlock.testing.fuzz._ends import BEFORE
 from interlock.testing.fuzz._report import USER, Failure, Report
 from interlock.testing.fuzz._reproduction import About, pasted
 from interlock.testing.fuzz._sim_lines import INTERRUPTED
@@ -75,6 +76,8 @@ _NAMED_MAX: Final = 100
 BRIEFLY: Final = 5
 #: So many runs should have brought a life to its end.
 _MANY_RUNS: Final = 5
+#: Where fewer than one life in so many completes it is told where they end.
+_FEW: Final = 4
 
 
 def text_of(
@@ -93,6 +96,8 @@ def _lines(report: Report, covered: Coverage, about: About, named_max: int) -> I
     if report.failures:  # First, since the rest may be long.
         yield f"  FAILED: {', '.join(failure.kind for failure in report.failures)}; see below"
     yield f"  outcomes: {_outcomes(report) or 'none'}"
+    if report.outcomes.get(Phase.COMPLETED.value, 0) * _FEW < report.lives and report.ends:
+        yield f"    {_most_end(report)}"
     raised = sorted(report.errors.items(), key=lambda entry: -entry[1])
     yield from _some([f"    agents raised: {what} ({n:,} times)" for what, n in raised], named_max)
     notes = sorted(report.notes.items(), key=lambda entry: -entry[1])
@@ -125,10 +130,21 @@ def _in_vain(report: Report) -> str:
     """That it may say little, where no life of many came to its end."""
     if report.runs < _MANY_RUNS or not report.lives or Phase.COMPLETED.value in report.outcomes:
         return ""
+    said = "; but no life completed, so much of the agent may not have been reached: "
+    where = _most_end(report)
+    if where and BEFORE not in where:
+        return f"{said}{where}; see what it raised, or run longer"
     return (
-        "; but no life completed, so much of the agent may not have been reached: give it inputs "
-        "that it takes (Target.of(..., inputs=[...])), or see what it raised"
+        f"{said}give it inputs that it takes (Target.of(..., inputs=[...])), or see what it raised"
     )
+
+
+def _most_end(report: Report) -> str:
+    """Where most lives end that do not complete, in words; "" if there is no such place."""
+    if not report.ends:
+        return ""
+    place, count = max(report.ends.items(), key=lambda entry: entry[1])
+    return f"most lives end {place}: {count:,} of {report.lives:,}"
 
 
 def _outcomes(report: Report) -> str:
@@ -190,6 +206,7 @@ def json_of(report: Report, lifecycle: Lifecycle, about: About) -> str:
         "outcomes": dict(sorted(report.outcomes.items())),
         "errors": dict(sorted(report.errors.items())),
         "notes": dict(sorted(report.notes.items())),
+        "ends": dict(sorted(report.ends.items())),
         "transitions": {
             "seen": covered.transitions.seen,
             "of": covered.transitions.of,

@@ -167,6 +167,8 @@ class Report:
 
     #: What is worth a word and fails nothing -> how often it was met.
     notes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: Where lives ended that did not complete ("at ask 'order'") -> how many.
+    ends: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def merged(cls, reports: Iterable["Report"]) -> "Report":
@@ -199,6 +201,7 @@ class Report:
             outcomes=_added(report.outcomes for report in every),
             errors=_added(report.errors for report in every),
             notes=_added(report.notes for report in every),
+            ends=_added(report.ends for report in every),
         )
 
 

@@ -210,6 +210,7 @@ def _report_of(one: Ran) -> Report:
         outcomes=one.outcomes,
         errors=one.errors,
         notes=one.notes,
+        ends=one.ends,
     )
 
 
