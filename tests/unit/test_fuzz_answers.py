@@ -197,3 +197,17 @@ def test_what_schemas_name_is_found_wherever_it_is() -> None:
     schema: JsonObject = {"anyOf": [{"maxLength": 3}, {"items": {"pattern": "^x-[0-9]$"}}]}
     assert known_of([schema]).texts == ("aa", "aaa", "aaaa", "x-0")
     assert known_of([{"minimum": True, "const": None}]).numbers == ()
+
+
+def test_arguments_without_a_schema_are_edited_in_their_values() -> None:
+    """An edit that changes nothing that matters finds nothing.  Source: R-FUZZ-10."""
+    before: JsonObject = {"euros": 90, "to": "ada", "now": True, "of": {"n": 1.5}, "ids": [7]}
+    made = [edited(before, {}, Tape(seed)) for seed in range(200)]
+    for name in before:
+        values = [each[name] for each in made if each is not None and each[name] != before[name]]
+        assert values, name
+        assert all(type(value) is type(before[name]) for value in values)
+    assert 10 < sum(each is not None and "edited" in each for each in made) < 80
+    assert edited(before, {}, Tape(given=())) == {**before, "euros": 91}
+    assert edited({"none": None, "empty": []}, {}, Tape(given=())) == {"none": 1, "empty": []}
+    assert edited({}, {}, Tape(given=())) == {"edited": 1}

@@ -326,3 +326,19 @@ def test_lives_get_deep() -> None:
     assert sum(report.outcomes[name] for name in bad) > 0.5 * report.lives
     assert report.ends["at ask 'what'"] > report.ends["at ask 'many'"] > 0
     assert sum(report.ends.values()) == report.lives - report.outcomes["completed"]
+
+
+def test_who_pays_what_was_not_approved_is_found() -> None:
+    """Edits change the arguments that there are, also without a schema.  Source: R-FUZZ-10."""
+
+    async def agent(task: TaskContext) -> str:
+        await task.authorize("pay", {"euros": 90}, allow_edit=True)
+        return "paid 90"
+
+    def what_was_approved_is_paid(_record: TaskRecord, log: Sequence[Event]) -> None:
+        for event in log:
+            if event.trigger == "approve" and any(e.trigger == "complete" for e in log):
+                assert event.data["arguments"]["euros"] == 90
+
+    report = fuzz(Target.of(agent), runs=100, invariants=[what_was_approved_is_paid])
+    assert [failure.kind for failure in report.failures] == ["user:what_was_approved_is_paid"]

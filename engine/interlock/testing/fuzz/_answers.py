@@ -18,6 +18,8 @@ _SPAN: Final = 8.0
 _WIDE: Final = (-1, 10, 100, 1_000, -1_000, 2**31)
 #: Texts of other kinds than a word: none, one of several scripts, and a long one of two lines.
 _STRANGE: Final = ("", "\u00e9 \u4e2d \U0001f600", "a long text\n" + "b" * 300)
+#: One edit in so many adds an argument, where others could be changed.
+_ADDED: Final = 6
 #: How often it is tried to make a value that fits.
 _TRIES: Final = 8
 
@@ -243,12 +245,44 @@ def _number_in(schema: JsonObject, name: str, otherwise: float) -> float:
 
 
 def edited(arguments: JsonObject, schema: JsonObject, tape: Tape) -> JsonObject | None:
-    """Other arguments than these that fit the schema; None if none were found."""
-    for _ in range(_TRIES):
+    """Other arguments than these that fit the schema; None if none were found.
+
+    Where the schema says nothing of them one of their values is another, and sometimes there is
+    one more.
+    """
+    for _ in range(_TRIES if _says_fields(schema) else 0):
         made = fitting(schema, tape)
         if made is not None and isinstance(made[0], dict):
             changed = {**arguments, **made[0]}
             if changed != arguments and not problems_of(changed, schema):
                 return changed
-    changes: Sequence[JsonObject] = [{**arguments, "edited": 1}, {**arguments, "edited": "x"}]
-    return next((changed for changed in changes if not problems_of(changed, schema)), None)
+    others = [
+        {**arguments, name: other} for name, value in arguments.items() for other in _others(value)
+    ]
+    more: list[JsonObject] = [{**arguments, "edited": 1}, {**arguments, "edited": "x"}]
+    for changes in (more, others) if tape.chance(_ADDED) else (others, more):
+        fit = [changed for changed in changes if not problems_of(changed, schema)]
+        if fit:
+            return tape.pick(fit)
+    return None
+
+
+def _says_fields(schema: JsonObject) -> bool:
+    return any(name in schema for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
+
+
+def _others(value: JsonValue) -> list[JsonValue]:
+    """Values near one, of its kind."""
+    match value:
+        case bool():
+            return [not value]
+        case int() | float():
+            return [value + 1, value - 1]
+        case str():
+            return [value + "x"]
+        case list():
+            return [[*value, value[-1]], value[:-1]] if value else [["x"]]
+        case dict():
+            return [{**value, name: o} for name, inner in value.items() for o in _others(inner)]
+        case _:
+            return [1, "x"]
