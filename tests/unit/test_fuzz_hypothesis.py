@@ -4,6 +4,8 @@ Sources: R-FUZZ-38 (its rules reach every ending), R-FUZZ-39 (rules and invarian
 """
 
 import asyncio
+import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from typing import Any, ClassVar, Final
@@ -14,9 +16,11 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from interlock import Engine, Event, Limits, Phase, SyncTaskContext, TaskContext
+from interlock import Answer, Engine, Event, Limits, Phase, SyncTaskContext, TaskContext, Toolbox
+from interlock._record import AskKind
 from interlock.errors import Denied
 from interlock.testing import hypothesis as kit
+from interlock.testing.fuzz import Target
 
 LIMITS: Final = Limits(ask_s=60.0, run_s=300.0, task_s=2_000.0, grace_s=5.0)
 #: Few, and the same ones each time: that the kit works is looked at here, not the engine.
@@ -91,6 +95,111 @@ def test_an_agent_on_a_thread_can_be_driven() -> None:
     """R-FUZZ-38.  With no thread left."""
     few = settings(FEW, max_examples=3, stateful_step_count=6)
     run_state_machine_as_test(Plain, settings=few)
+
+
+PAID: Final[list[str]] = []
+
+
+async def pays(task: TaskContext) -> str:
+    """Something outside that outlives the process."""
+    PAID.append(task.task_id)
+    return task.input.text
+
+
+class Begins(kit.LifecycleMachine):
+    """Its target clears what is outside, and has inputs of its own."""
+
+    target: ClassVar[object] = Target.of(pays, inputs=["a trip"], begin=PAID.clear)
+
+    @invariant()
+    def nobody_pays_twice(self) -> None:
+        """Without `begin` it is broken by the program before, and Hypothesis calls it flaky."""
+        for task_id in self.tasks:
+            assert PAID.count(task_id) <= 1
+            assert self.log(task_id)[0].data["parts"] == [{"text": "a trip"}]
+
+
+def test_a_program_begins_as_its_target_says() -> None:
+    """R-FUZZ-38.  `begin` is called before each, and its inputs are what is submitted."""
+    PAID.append("id-0001")
+    run_state_machine_as_test(Begins, settings=settings(FEW, stateful_step_count=5))
+
+
+def book(city: str) -> str:
+    """A tool that is a plain function: it runs on a thread, and lets others go on meanwhile."""
+    for _ in range(3):
+        DONE.append(city)
+        time.sleep(0)
+    return city
+
+
+DONE: Final[list[str]] = []
+
+
+async def books(task: TaskContext) -> str:
+    """Call a tool, then something plain."""
+    booked = await task.call_tool("book", {"city": task.input.text})
+    await task.call(len, booked.text)
+    return booked.text
+
+
+class Books(kit.LifecycleMachine):
+    """Tools on threads."""
+
+    target: ClassVar[object] = Target.of(Engine(books, tools=Toolbox([book])), inputs=["Lisbon"])
+
+
+@pytest.mark.parametrize("machine_of", [Books, Plain])
+def test_a_step_is_over_when_every_thread_waits(machine_of: type[kit.LifecycleMachine]) -> None:
+    """R-FUZZ-38.  What a thread does is done before anybody looks: a program is repeatable."""
+    for _ in range(30):
+        machine = machine_of()
+        machine.start()
+        try:
+            handle = machine.run(machine.engine.submit("Lisbon", owner="ada"))
+            machine.tasks.append(handle.task_id)
+            first = machine.record(handle.task_id)
+            assert first.asks or first.phase is Phase.FINALIZED, first
+            assert first.seq == len(machine.log(handle.task_id))
+            for _, ask in machine.asks(AskKind.INPUT):
+                answer = machine.engine.answer(
+                    first.task_id, Answer(ask=ask.key, value=1), owner="ada"
+                )
+                machine.run(answer)
+                assert machine.record(first.task_id).phase is Phase.FINALIZED
+        finally:
+            machine.teardown()
+
+
+def test_tools_on_threads_can_be_driven() -> None:
+    """R-FUZZ-38.  Hypothesis runs a program again, and it is the same."""
+    run_state_machine_as_test(Books, settings=FEW)
+
+
+def sleeps(_task: SyncTaskContext) -> None:
+    """It does not come back for as long as the test lasts."""
+    ASLEEP.wait(2)
+
+
+ASLEEP: Final = threading.Event()
+
+
+def test_a_thread_that_sleeps_holds_up_a_machine_once() -> None:
+    """R-FUZZ-38.  It is given a second, and is then left."""
+
+    class Sleeps(kit.LifecycleMachine):
+        target: ClassVar[object] = staticmethod(sleeps)
+
+    machine = Sleeps()
+    machine.start()
+    try:
+        handle = machine.run(machine.engine.submit("go", owner="ada"))
+        machine.tasks.append(handle.task_id)
+        assert machine.record(handle.task_id).phase is Phase.RUNNING
+        machine.crash()
+    finally:
+        ASLEEP.set()
+        machine.teardown()
 
 
 def test_a_task_that_takes_its_process_down_is_an_operators() -> None:

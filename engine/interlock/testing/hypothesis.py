@@ -1,8 +1,8 @@
 """Hypothesis drives an engine of your own: subclass `LifecycleMachine`, and add rules of yours.
 
 Needs the extra `interlock[testing]`.  The time is a clock's that only the machine moves, and the
-store is in memory; agents that are coroutines make a run repeatable.  A plain function runs on a
-real thread, and is given some real milliseconds after every step.
+store is in memory.  A plain function, agent or tool, runs on a real thread: after every step the
+machine waits until each thread waits for the engine, for a second of real time at most.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Final, TypedDict, TypeVar, cast
 
-from interlock._agent import AgentKind, Content, kind_of
+from interlock._agent import Content
 from interlock._engine import Engine, Resumption
 from interlock._event import Event
 from interlock._guards import ROLE, roles_among
@@ -18,12 +18,14 @@ from interlock._memory import OPERATOR
 from interlock._phases import OVER, Phase
 from interlock._record import Ask, AskKind, TaskRecord
 from interlock._store import MemoryStore
+from interlock._turn import Turn
 from interlock.errors import EngineError
 from interlock.models import Answer, Approval, Denial
 from interlock.testing._clock import ManualClock
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._answers import edited, fitting, unfitting
 from interlock.testing.fuzz._ended import end_all
+from interlock.testing.fuzz._real_threads import RealThreads
 from interlock.testing.fuzz._tape import Tape
 from interlock.testing.fuzz._target import INPUTS, Target
 
@@ -52,12 +54,9 @@ TASKS_MAX: Final = 5
 CALL_S: Final = 5.0
 #: Steps of time until every task has to be over, at the end.
 _ENDS_WITHIN: Final = 200
-#: Rounds of the event loop that follow every call, and those in which threads do their part.
-_ROUNDS: Final = 60
-_THREAD_ROUNDS: Final = 10
-_THREAD_S: Final = 0.001
 
 _OWNER: Final = "ada"
+_INPUTS: Final[st.SearchStrategy[Any]] = st.sampled_from(INPUTS)
 
 
 class _Drawn(Tape):
@@ -87,8 +86,8 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     #: What is driven: see `Target.of`.
     target: ClassVar[object] = None
-    #: What tasks are submitted with.
-    inputs: ClassVar[st.SearchStrategy[Any]] = st.sampled_from(INPUTS)
+    #: What tasks are submitted with; those of the target unless a subclass says otherwise.
+    inputs: ClassVar[st.SearchStrategy[Any]] = _INPUTS
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,13 +96,14 @@ class LifecycleMachine(RuleBasedStateMachine):
         if found is None:
             raise TypeError(f"{type(self).__name__} has no `target`: an engine, an agent, ...")
         self._target: Final = Target.of(found)
+        # What outlives a process is cleared for every program: ids begin again, too.
+        self._target.begin()
         self.loop: Final = asyncio.new_event_loop()
+        self._threads: Final = RealThreads(self.loop)
         self.clock: ManualClock = ManualClock()
         self.store: Final = MemoryStore()
         self._ids: Final = itertools.count(1)
         self.engine: Engine = self._made()
-        kinds = map(kind_of, self.engine.agents.values())
-        self._has_threads: Final = AgentKind.THREAD in kinds
         #: The ids of all tasks so far.
         self.tasks: Final[list[str]] = []
         #: (task, key) of every answer that was accepted.
@@ -167,10 +167,12 @@ class LifecycleMachine(RuleBasedStateMachine):
         return [record for record in self.records() if record.phase is not Phase.FINALIZED]
 
     async def _settle(self) -> None:
-        for _ in range(_ROUNDS):
-            await asyncio.sleep(0)
-        for _ in range(_THREAD_ROUNDS if self._has_threads else 0):
-            await asyncio.sleep(_THREAD_S)
+        await self._threads.settle([turn.workers for turn in self._turns()])
+
+    def _turns(self) -> list[Turn]:
+        runtime = self.engine._runtime  # noqa: SLF001  nobody else wants to know
+        cells = () if runtime is None else runtime.writer.cells()
+        return [cell.turn for cell in cells if cell.turn is not None]
 
     def _pass(self, seconds: float) -> None:
         async def advance() -> None:
@@ -189,7 +191,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.tasks) < TASKS_MAX)
     def submit(self, data: st.DataObject) -> None:
         """A client submits a task."""
-        content: Content = data.draw(self.inputs)
+        is_said = self.inputs is not _INPUTS
+        inputs = self.inputs if is_said else st.sampled_from(self._target.inputs)
+        content: Content = data.draw(inputs)
         names = list(self.engine.agents)
         agent = data.draw(st.sampled_from(names)) if len(names) > 1 else None
         handle = self.run(self.engine.submit(content, owner=_OWNER, agent=agent))
@@ -280,12 +284,11 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def _kill(self) -> None:
         """What was alive is gone, without a word to the store."""
-        runtime = self.engine._runtime  # noqa: SLF001
-        for cell in () if runtime is None else runtime.writer.cells():
-            if cell.turn is not None:
-                cell.turn.fence()
-                cell.turn.let_go()
+        for turn in self._turns():
+            turn.fence()
+            turn.let_go()
         end_all(self.loop)
+        self._threads.leave()
 
     # --- what must hold ----------------------------------------------------------------
 
