@@ -229,6 +229,23 @@ def test_outcomes_and_errors_are_told() -> None:
     assert merged.errors["KeyError at shop.py:9"] == 4_000
 
 
+def test_a_failure_is_told_with_what_it_breaks_and_what_came_after() -> None:
+    """R-FUZZ-33, R-FUZZ-34.  Seconds that pass are one step."""
+    steps = ("ada submits 'go'", *["a second passes"] * 5, "the process dies", "a second passes")
+    after = ("then id-001: expire ship -> running; call ship-1",)
+    failure = replace(BAD, steps=steps, after=after)
+    text = text_of(Report(failures=(failure,)), LIFECYCLE, About("shop:engine"))
+    assert (
+        "FAILED I17: id-1: event 9 is of an older epoch\n  what has to hold: epochs never" in text
+    )
+    wanted = ["ada submits 'go'", "5 seconds pass", "the process dies", "a second passes"]
+    trace = "".join(f"  {number:3} {step}\n" for number, step in enumerate(wanted, 1))
+    assert f"8 steps:\n{trace}      {after[0]}\n" in text
+    assert all(f"    # {line}\n" in text for line in (*wanted, *after))
+    document = json.loads(json_of(Report(failures=(failure,)), LIFECYCLE, About("shop:engine")))
+    assert document["failures"][0]["after"] == list(after)
+
+
 def test_it_is_told_where_lives_end() -> None:
     """R-FUZZ-33.  Inputs are to blame only where nobody was asked anything."""
     ends = {"at ask 'order'": 89, "after ask 'order'": 10}

@@ -124,6 +124,25 @@ def test_a_failure_is_replayed_by_its_tape_and_by_its_seed() -> None:
     assert replay(TARGET, failure.seed, failure.tape) is None
 
 
+def test_what_breaks_when_the_moves_are_over_is_in_the_trace() -> None:
+    """The ask expires by itself at the end: the log says so.  Source: R-FUZZ-15."""
+
+    async def ships(task: TaskContext) -> str:
+        ok = await task.ask("ship?", bool, key="ship", default=True, expires_s=30.0)
+        return await task.call(str, ok)
+
+    def nobody_ships_unasked(_record: TaskRecord, log: Sequence[Event]) -> None:
+        expired = [event for event in log if event.trigger == "expire"]
+        assert not expired or not any(event.trigger == "call" for event in log)
+
+    report = fuzz(Target.of(ships), invariants=[nobody_ships_unasked])
+    [failure] = report.failures
+    assert failure.steps == ("ada submits 'hello' -> accepted",)
+    [after] = failure.after
+    assert after.startswith("then id-001: submit -> submitted; start -> running; ask ship -> ")
+    assert "; expire ship -> running; call " in after
+
+
 def test_a_failing_fuzzing_ends_with_its_round() -> None:
     """And shrinks the failure of the first seed, in processes as well.  Source: R-FUZZ-15."""
 

@@ -289,7 +289,8 @@ class Run(World):
             seal.update(json.dumps(entries, sort_keys=True).encode())
         failure = None
         if found is not None:
-            failure = Failure(found.kind, str(found), seed, self.tape.made, tuple(self.steps))
+            steps, after = tuple(self.steps), tuple(self.told_after())
+            failure = Failure(found.kind, str(found), seed, self.tape.made, steps, after=after)
         return Ran(
             failure,
             self.tape.made,

@@ -3,9 +3,10 @@
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, TypeAlias, TypeVar
 
+from interlock._event import Event
 from interlock._phases import OUTCOMES, OVER
 from interlock._record import TaskRecord
 from interlock.errors import EngineBug, EngineError, GuardRefused
@@ -15,8 +16,17 @@ from interlock.testing.fuzz._oracle_run import Broken, Oracle, Promise, check_fo
 
 V = TypeVar("V")
 
+#: Events of a log that are told behind a trace, at most.
+_TOLD_MAX: Final = 12
 #: What a client may rely on: known at once, or made of the record that it got.
 Promising: TypeAlias = "Promise | Callable[[TaskRecord], Promise] | None"
+
+
+def _told(event: Event) -> str:
+    """An event in a few words: what, of which key, and to which phase if to another."""
+    key = event.data.get("key")
+    words = f"{event.trigger} {key}" if isinstance(key, str) and key else str(event.trigger)
+    return words if event.dest is event.source else f"{words} -> {event.dest}"
 
 
 class Clients(ABC):
@@ -26,6 +36,8 @@ class Clients(ABC):
         self.disk: Final = disk
         self.oracle: Final = oracle
         self.steps: Final[list[str]] = []
+        #: How long each log was at the last move.
+        self._told: dict[str, int] = {}
         self.followers: Final[list[Follower]] = []
         #: What a client met that must not be; raised at the next look.
         self.met: Final[list[Broken]] = []
@@ -45,8 +57,18 @@ class Clients(ABC):
 
     def say(self, line: str) -> int:
         """Add a line to the trace; its place."""
+        self._told = {record.task_id: record.seq for record, _ in self.disk.every()}
         self.steps.append(line)
         return len(self.steps) - 1
+
+    def told_after(self) -> Iterator[str]:
+        """What the logs hold that came after the last move, a line for each task."""
+        for record, log in self.disk.every():
+            new = list(log)[self._told.get(record.task_id, 0) :]
+            if new:
+                words = [_told(event) for event in new[:_TOLD_MAX]]
+                more = [f"and {len(new) - _TOLD_MAX} more"] if len(new) > _TOLD_MAX else []
+                yield f"then {record.task_id}: {'; '.join([*words, *more])}"
 
     @property
     def wait(self) -> bool:

@@ -29,6 +29,8 @@ _DIES_IN_MAX: Final = 4
 #: Seconds just beside a deadline.
 _BESIDE_S: Final = 0.001
 
+#: What a trace says of the shortest wait.
+SECOND: Final = "a second passes"
 #: Seconds that some tasks have.
 _SOON_S: Final = 15.0
 
@@ -122,7 +124,7 @@ async def _wait(run: "World") -> None:
     soon = not dues or run.aims & AGENTS or (run.helps and run.asks())
     at = run.tape.towards(len(ways), [0] if soon else [1, *range(len(ways))])
     if not dues or at == 0:
-        run.say("a second passes")
+        run.say(SECOND)
         await run.elapse(1.0)
         return
     left = dues[0] - now

@@ -12,7 +12,7 @@ from interlock.models import JsonObject, JsonValue
 from interlock.testing.fuzz._coverage import Coverage, arrow, coverage_of
 from interlock.testing.fuzz._ends import BEFORE
 from interlock.testing.fuzz._report import USER, Failure, Report
-from interlock.testing.fuzz._reproduction import About, pasted
+from interlock.testing.fuzz._reproduction import About, merged, pasted
 from interlock.testing.fuzz._sim_lines import INTERRUPTED
 
 #: What the JSON says that it is.
@@ -172,9 +172,12 @@ def _some(lines: Sequence[str], named_max: int) -> list[str]:
 def told(failure: Failure, about: About) -> Iterator[str]:
     """One failure in lines: what, how it came to it, and the test."""
     yield f"FAILED {failure.kind}: {failure.message}"
+    if failure.kind in CHECKS:
+        yield f"  what has to hold: {CHECKS[failure.kind]}"
     steps = f"{len(failure.steps)} step{'s' * (len(failure.steps) != 1)}"
     yield f"  seed {failure.seed}, {steps}:"
-    yield from (f"  {number:3} {step}" for number, step in enumerate(failure.steps, start=1))
+    yield from (f"  {number:3} {step}" for number, step in enumerate(merged(failure.steps), 1))
+    yield from (f"      {line}" for line in failure.after)
     yield "  reproduce it with this test:"
     yield ""
     yield from (f"    {line}".rstrip() for line in pasted(failure, about).splitlines())
@@ -233,6 +236,7 @@ def _failure(failure: Failure, about: About) -> JsonObject:
         "seed": failure.seed,
         "tape": list(failure.tape),
         "steps": list(failure.steps),
+        "after": list(failure.after),
         "test": pasted(failure, about),
     }
 

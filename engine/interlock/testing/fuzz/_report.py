@@ -140,6 +140,8 @@ class Failure:
     steps: tuple[str, ...]
     #: The invariants of yours that were known to be broken by then, and not looked at.
     without: tuple[str, ...] = ()
+    #: What the logs hold that came after the last move, a line for each task.
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A failure as a pytest test that reproduces it: to be pasted, and kept."""
 
+import itertools
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Final
 
 from interlock.testing.fuzz._faults import ALL_FAULTS
+from interlock.testing.fuzz._moves import SECOND
 from interlock.testing.fuzz._report import Failure
 
 #: Characters of a line of the test.
@@ -103,8 +105,19 @@ def pasted(failure: Failure, about: About) -> str:
 def _said(failure: Failure) -> list[str]:
     """What went wrong, as comments: whatever is in a message, it ends no line of ours."""
     words = f"{failure.kind}: {failure.message}"
-    lines = [*textwrap.wrap(_plain(words), _WIDTH - 6), *map(_plain, failure.steps)]
+    trace = [*merged(failure.steps), *failure.after]
+    lines = [*textwrap.wrap(_plain(words), _WIDTH - 6), *map(_plain, trace)]
     return [f"    # {line}" for line in lines]
+
+
+def merged(steps: Iterable[str]) -> list[str]:
+    """The steps of a trace; seconds that pass one after the other as one step."""
+    lines: list[str] = []
+    for step, same in itertools.groupby(steps):
+        count = len(list(same))
+        passes = step == SECOND and count > 1
+        lines += [f"{count} seconds pass"] if passes else [step] * count
+    return lines
 
 
 def _salted(about: About) -> list[str]:
