@@ -4,13 +4,16 @@ R-FUZZ-18 to R-FUZZ-20, R-FUZZ-26.
 """
 
 import asyncio
+import gc
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from fuzz_examples import LIMITS, SCRIPTS, agent
 from interlock import (
     LIFECYCLE,
     Engine,
@@ -342,3 +345,19 @@ def test_who_pays_what_was_not_approved_is_found() -> None:
 
     report = fuzz(Target.of(agent), runs=100, invariants=[what_was_approved_is_paid])
     assert [failure.kind for failure in report.failures] == ["user:what_was_approved_is_paid"]
+
+
+def test_an_engine_that_dies_while_it_is_drained_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it leaves half done is nobody's error.  Source: R-FUZZ-08; seeds of an example."""
+    said: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", said.append)
+    hook = sys.unraisablehook
+    example = Target.of(lambda: Engine(agent, store="memory:", limits=LIMITS), inputs=SCRIPTS)
+    plan = Plan(example, ALL_FAULTS, (), example.lifecycle)
+    for seed in (18, 81, 137, 152, 192):
+        assert ran(plan, seed).failure is None
+    gc.collect()
+    assert said == []
+    assert sys.unraisablehook is hook

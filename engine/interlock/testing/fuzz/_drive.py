@@ -4,10 +4,13 @@ import asyncio
 import gc
 import hashlib
 import json
+import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import CoroutineType
 from typing import Any, ClassVar, Final
 
 from interlock._event import Event
@@ -66,8 +69,9 @@ def ran(
     plan: Plan, seed: int, given: Sequence[int] | None = None, *, make: "type[Run] | None" = None
 ) -> Ran:
     """Run once: by the seed, or by a tape; `make` is the kind of run if it is no plain one."""
-    collects = gc.isenabled()
+    collects, unraisable = gc.isenabled(), sys.unraisablehook
     gc.disable()
+    sys.unraisablehook = partial(_unraisable, unraisable)
     try:
         with warnings.catch_warnings():
             # What a crash leaves is never awaited, and that is no fault of whoever left it.
@@ -75,9 +79,19 @@ def ran(
             made = _ran(plan, seed, given, make)
             gc.collect(0)  # All of it was made since it began, and is young.
     finally:
+        sys.unraisablehook = unraisable
         if collects:
             gc.enable()
     return made
+
+
+def _unraisable(otherwise: Callable[[Any], object], error: Any) -> None:  # noqa: ANN401  the hook's
+    """Say nothing of a coroutine that a run left, and that is closed when its loop is gone.
+
+    A run that fails ends in the middle of whatever the engine does, such as its closing.
+    """
+    if not isinstance(error.object, CoroutineType):
+        otherwise(error)
 
 
 def _ran(plan: Plan, seed: int, given: Sequence[int] | None, make: "type[Run] | None") -> Ran:
