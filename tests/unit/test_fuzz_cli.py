@@ -155,6 +155,44 @@ def test_an_agent_that_always_fails_is_seen(here: Path, capsys: pytest.CaptureFi
     assert "completed: 0 of " in capsys.readouterr().out
 
 
+STUBBORN: Final = """
+import asyncio
+
+from interlock import Engine
+
+async def agent(task):
+    while True:
+        try:
+            await asyncio.sleep(1_000)
+        except asyncio.CancelledError:
+            continue
+
+engine = Engine(agent)
+"""
+
+
+def test_a_note_fails_whoever_wants_that(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """R-FUZZ-64, R-FUZZ-35.  An agent that does not end when it is told to breaks no promise."""
+    (here / "fuzzed_stubborn.py").write_text(STUBBORN)
+    command = ("fuzzed_stubborn:engine", "--runs", "10")
+    assert run(*command) == 0
+    assert run(*command, "--fail-on-notes") == 1
+    out = capsys.readouterr().out
+    assert re.search(r"\nnote: the agent did not end when it was told to, .* \(\d+ times\)\n", out)
+    assert run("fuzzed_service:engine", "--runs", "10", "--fail-on-notes") == 0
+
+
+def test_a_time_and_a_number_of_runs_end_it_whichever_is_first(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R-FUZZ-16, R-FUZZ-35."""
+    assert here.is_dir()
+    assert run("fuzzed_service:engine", "--for", "5m", "--runs", "3") == 0
+    assert ": 3 runs, " in capsys.readouterr().out
+    assert run("fuzzed_service:engine", "--for", "1ms", "--runs", "100000") == 0
+    assert ": 1 runs, " in capsys.readouterr().out
+
+
 def test_more_than_one_kind_of_failure_is_found(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +301,7 @@ def test_on_a_terminal_there_is_a_line_of_progress(
         (["fuzzed_service:engine", "--report", "no/out.txt"], "there is no directory no"),
         (["fuzzed_service:engine", "--coverage", "no/hits.json"], "there is no directory no"),
         (["fuzzed_service:engine", "--runs", "1", "--replay", "1"], "not allowed with"),
+        (["fuzzed_service:engine", "--for", "1s", "--replay", "1"], "not allowed with --replay"),
     ],
 )
 def test_bad_input_is_told_what_is_accepted(
@@ -307,6 +346,7 @@ PLUGGED: Final = """
 import pytest
 import fuzzed_faulty
 import fuzzed_service
+import fuzzed_stubborn
 from interlock.testing.fuzz import invariant
 
 @invariant
@@ -323,21 +363,31 @@ def test_it_holds(interlock_fuzz):
 @pytest.mark.interlock_fuzz(runs=2, invariants=())
 def test_it_covers_little(interlock_fuzz):
     interlock_fuzz(fuzzed_service.engine, transitions=100)
+
+@pytest.mark.interlock_fuzz(runs=10, invariants=(), fail_on_notes=True)
+def test_it_does_not_end(interlock_fuzz):
+    interlock_fuzz(fuzzed_stubborn.engine)
+
+@pytest.mark.interlock_fuzz(runs=10, invariants=())
+def test_it_need_not_end(interlock_fuzz):
+    interlock_fuzz(fuzzed_stubborn.engine)
 """
 
 
 def test_the_fixture_fails_a_test_with_trace_and_reproduction(here: Path) -> None:
     """R-FUZZ-37.  A marker gives options; the test's module gives invariants."""
     (here / "test_plugged.py").write_text(PLUGGED)
+    (here / "fuzzed_stubborn.py").write_text(STUBBORN)
     done = pytest_run("--strict-markers", "test_plugged.py")
     assert done.returncode == 1
-    assert "2 failed, 1 passed" in done.stdout
+    assert "3 failed, 2 passed" in done.stdout
     for words in (
         "FAILED user:nobody_is_served: it does not hold",
         "import fuzzed_service",
         "target = Target.of(fuzzed_service.engine)",
         "invariants=invariants_of(test_plugged)",
         "is under 100 %",
+        "note: the agent did not end when it was told to",
     ):
         assert words in done.stdout
     assert "Traceback" not in done.stdout
@@ -409,7 +459,7 @@ def test_the_fixture_is_told_what_it_is_called_wrongly_with(here: Path) -> None:
     done = pytest_run("--strict-markers", "test_misused.py")
     assert "5 failed, 1 passed" in done.stdout
     for words in (
-        "interlock_fuzz: there is no option run; accepted are completed, failures_max, faults, ",
+        "interlock_fuzz: there is no option run; accepted are completed, fail_on_notes, ",
         "interlock_fuzz: faults is a text; a set of names is accepted",
         "interlock_fuzz: transitions is 1000; per cent from 0 to 100 are accepted",
         "interlock_fuzz: int cannot be fuzzed",

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from interlock import Lifecycle, diagram
 from interlock.errors import InvalidInput
-from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
+from interlock.testing.fuzz._coverage import SHARES, coverage_of, noted_in, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import BRIEFLY, html_of, json_of, junit_of, svg_of, text_of
 from interlock.testing.fuzz._replicas_moves import REPLICA_FAULTS
@@ -58,15 +58,20 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="what is fuzzed: an Engine, an agent, a mapping of agents, a factory of one, or a "
         "Target with inputs of its own",
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
+    parser.add_argument(
         "--for",
         dest="for_s",
         type=_duration,
         metavar="TIME",
         help=f"how long: 60s, 500ms, 5m (default: {DEFAULT_S:g}s)",
     )
-    length.add_argument("--runs", type=positive, metavar="N", help="how many runs instead")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--runs",
+        type=positive,
+        metavar="N",
+        help="how many runs; with --for whichever is over first",
+    )
     length.add_argument(
         "--replay", type=_seed, metavar="SEED", help="the one run of a seed once more"
     )
@@ -122,6 +127,12 @@ def _declare_report(parser: argparse.ArgumentParser) -> None:
         "lives completed: completed=50; not looked at with --replay",
     )
     parser.add_argument(
+        "--fail-on-notes",
+        action="store_true",
+        help="fail also if there is a note: an ask that could not be answered, an agent that did "
+        "not end when it was told to, or something that one left behind",
+    )
+    parser.add_argument(
         "--report",
         type=_report_path,
         action="append",
@@ -164,9 +175,10 @@ def run(options: argparse.Namespace) -> int:
     except InvalidInput as error:
         return complain(str(error), MISUSED)
     bounds: list[tuple[str, float]] = options.fail_under if options.replay is None else []
+    noted = noted_in(report) if options.fail_on_notes else []
     about = About(
         where,
-        under(coverage_of(report, lifecycle.table), bounds),
+        [*under(coverage_of(report, lifecycle.table), bounds), *noted],
         options.faults,
         module.__name__ if invariants else "",
         hash_seed=hash_seed(),
@@ -209,7 +221,8 @@ def _fuzzed(
     """What came of it; why that is not all goes to `problems`.
 
     Raises:
-        InvalidInput: as `fuzz`, or there is nobody whom a fault could meet.
+        InvalidInput: as `fuzz`, there is nobody whom a fault could meet, or a time is given for
+            one run.
     """
     alone = options.faults & REPLICA_FAULTS
     if alone and options.replicas == 1 and options.store is None:
@@ -217,6 +230,8 @@ def _fuzzed(
         raise InvalidInput([f"{named}: accepted with --replicas 2 or more"])
     runs: int | None = options.runs
     for_s: float | None = options.for_s
+    if options.replay is not None and for_s is not None:
+        raise InvalidInput(["--for is not allowed with --replay, which is one run"])
     if options.replay is not None:
         runs = 1
     elif runs is None and for_s is None:

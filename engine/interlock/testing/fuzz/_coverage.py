@@ -70,6 +70,11 @@ def under(covered: Coverage, bounds: Iterable[tuple[str, float]]) -> list[str]:
     ]
 
 
+def noted_in(report: Report) -> list[str]:
+    """What is worth a word, for whom it is a failure, in sentences."""
+    return [f"note: {what} ({count:,} times)" for what, count in report.notes.items()]
+
+
 def coverage_of(report: Report, table: Sequence[Row]) -> Coverage:
     """What a report covers of a table; what it counts of anything else does not matter."""
     keys = [row.key for row in table]

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import pytest
 
 from interlock.errors import InvalidInput
-from interlock.testing.fuzz._coverage import SHARES, coverage_of, under
+from interlock.testing.fuzz._coverage import SHARES, coverage_of, noted_in, under
 from interlock.testing.fuzz._faults import ALL_FAULTS
 from interlock.testing.fuzz._render import text_of
 from interlock.testing.fuzz._report import Invariant, Report, invariants_of, name_of_check
@@ -26,6 +26,8 @@ RUNS: Final = 100
 
 #: So much of what was not covered is named where nobody wants it covered.
 _NAMED_MAX: Final = 3
+#: The option by which a note fails a test.
+NOTES: Final = "fail_on_notes"
 #: The options of `fuzz`.
 _OPTIONS: Final = frozenset(inspect.signature(fuzz).parameters) - {"target"}
 
@@ -40,13 +42,15 @@ class Fuzzes(Protocol):
         transitions: float | None = None,
         guards: float | None = None,
         completed: float | None = None,
+        fail_on_notes: bool = False,
         name: str = "",
         **options: Any,  # noqa: ANN401  those of `fuzz`
     ) -> Report:
         """Fuzz an engine, an agent, ... (`Target.of`); a failure fails the test.
 
         `transitions` and `guards` are how many per cent of them must be covered, `completed` how
-        many per cent of all lives must have completed; 0 if nothing is said.  `name` is how
+        many per cent of all lives must have completed; 0 if nothing is said.  With
+        `fail_on_notes` what fails nothing and is worth a word fails it, too.  `name` is how
         the reproduction names what was fuzzed, `module:name`; without, it is looked for among
         the globals of the test's module, of those that it imports, and of its own.  Other
         options are those of `fuzz`; the invariants are those that the test's module marks and
@@ -64,26 +68,30 @@ def fuzzes_for(module: ModuleType | None, marked: Mapping[str, Any]) -> Fuzzes:
         transitions: float | None = None,
         guards: float | None = None,
         completed: float | None = None,
+        fail_on_notes: bool = False,
         name: str = "",
         **options: Any,  # noqa: ANN401  those of `fuzz`
     ) -> Report:
         bounds = {"transitions": transitions, "guards": guards, "completed": completed}
         given = {**marked, **options, **{k: v for k, v in bounds.items() if v is not None}}
+        if fail_on_notes:
+            given[NOTES] = True
         _check(given)
         said = str(given.pop("name", ""))
         where = name or said or _name(found, module)
-        return _fuzzed(found, where, module, {k: given.pop(k, 0.0) for k in SHARES}, given)
+        shares = {k: given.pop(k, 0.0) for k in SHARES}
+        return _fuzzed(found, where, module, shares, given)
 
     return fuzzes
 
 
 def _check(given: Mapping[str, Any]) -> None:
     """Fail the test if an option, of the marker or of the call, is none."""
-    accepted = ", ".join(sorted({*_OPTIONS, *SHARES, "name"}))
+    accepted = ", ".join(sorted({*_OPTIONS, *SHARES, NOTES, "name"}))
     problems = [
         f"there is no option {name}; accepted are {accepted}"
         for name in given
-        if name not in {*_OPTIONS, *SHARES, "name"}
+        if name not in {*_OPTIONS, *SHARES, NOTES, "name"}
     ]
     problems += [
         f"{share} is {given[share]!r}; per cent from 0 to 100 are accepted"
@@ -107,6 +115,7 @@ def _fuzzed(
 ) -> Report:
     if "runs" not in options and "for_s" not in options:
         options["runs"] = RUNS
+    counts_notes = bool(options.pop(NOTES, False))
     sources = _with_invariants(module, sys.modules.get(where.partition(":")[0]))
     marked = tuple(dict.fromkeys(check for each in sources for check in invariants_of(each)))
     checks: Sequence[Invariant] = options.setdefault("invariants", marked)
@@ -116,7 +125,7 @@ def _fuzzed(
     except InvalidInput as error:
         pytest.fail(f"interlock_fuzz: {error}", pytrace=False)
     covered = coverage_of(report, target.lifecycle.table)
-    below = under(covered, bounds.items())
+    below = [*under(covered, bounds.items()), *(noted_in(report) if counts_notes else [])]
     source = next((m for m in sources if tuple(checks) == invariants_of(m)), None)
     about = About(
         where,
