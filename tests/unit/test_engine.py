@@ -627,10 +627,10 @@ async def test_an_error_is_bounded_whatever_was_answered() -> None:
     async with opened(agent) as world:
         handle, ask = await world.asking()
         with pytest.raises(AnswerInvalid) as caught:
-            await handle.answer(ask.key, [1] * 100_000)
+            await handle.answer(ask.key, [1 for _ in range(100_000)])
         assert len(caught.value.problems) <= 51
         assert len(str(caught.value)) < 10_000
-        await handle.answer(ask.key, ["x"] * 100)
+        await handle.answer(ask.key, ["x" for _ in range(100)])
         assert await handle.result() == 100
 
 
