@@ -87,7 +87,7 @@ def _refused(value: object, *_given: object, **_named: object) -> NoReturn:
 
 
 def _thawed(value: "_FrozenDict | _FrozenList") -> tuple[object, ...]:
-    """How `copy` and `pickle` make another one: an ordinary one, which is somebody's own."""
+    """How `copy` and `pickle` make another one: an ordinary one.  A deep copy is all one's own."""
     return (dict if isinstance(value, dict) else list), (_plain(value),)
 
 

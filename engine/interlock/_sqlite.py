@@ -131,6 +131,8 @@ class SqliteStore:
         self._path: Final = Path(path).absolute()
         self._session: _Session | None = None
         self._closed: asyncio.Future[None] | None = None
+        #: Of a session that was told to stop: it may hold the file until its thread has ended.
+        self._left: Writer | None = None
 
     async def open(self) -> None:
         """See `Store.open`.
@@ -141,16 +143,18 @@ class SqliteStore:
             StoreCorrupt: it is no database, or not one of ours.
             StoreError: it cannot be opened, or lies on a network file system.
         """
-        if self._closed is not None:
-            # Somebody was cut off while it was opened or closed, and it still holds the file.
-            await asyncio.shield(self._closed)
+        if self._left is not None:
+            # Somebody was cut off while it was opened or closed, maybe in another event loop.
+            await asyncio.to_thread(self._left.join)
+            self._left = self._closed = None
         session = _Session(self._path)
         session.writer.start()
         try:
             await asyncio.shield(session.writer.opened)
         except asyncio.CancelledError:
             session.writer.opened.add_done_callback(_seen)
-            self._closed = session.stop()
+            session.stop()
+            self._left = session.writer
             raise
         self._session = session
 
@@ -159,6 +163,7 @@ class SqliteStore:
         session, self._session = self._session, None
         if session is not None:
             self._closed = session.stop()
+            self._left = session.writer
         if self._closed is None:
             return
         # Others may be waiting for the same end.
@@ -166,6 +171,7 @@ class SqliteStore:
         self._closed = None
         if session is not None:
             session.writer.join()
+            self._left = None
 
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`."""

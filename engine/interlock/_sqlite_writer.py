@@ -99,6 +99,7 @@ class Writer:
             lock, db = self._open()
         except Exception as error:  # noqa: BLE001  whatever it is, `open` raises it
             self._call(_settle, self.opened, error)
+            self._call(_settle, self.closed, None)
             return
         self._call(_settle, self.opened, None)
         try:

@@ -197,6 +197,8 @@ def test_what_schemas_name_is_found_wherever_it_is() -> None:
     schema: JsonObject = {"anyOf": [{"maxLength": 3}, {"items": {"pattern": "^x-[0-9]$"}}]}
     assert known_of([schema]).texts == ("aa", "aaa", "aaaa", "x-0")
     assert known_of([{"minimum": True, "const": None}]).numbers == ()
+    # No answer is made of a number that is beyond all floats, and none fails for it.
+    assert known_of([{"minimum": 10**400, "maximum": 7}]).numbers == (7, 6, 8)
 
 
 def test_arguments_without_a_schema_are_edited_in_their_values() -> None:
@@ -211,3 +213,5 @@ def test_arguments_without_a_schema_are_edited_in_their_values() -> None:
     assert edited(before, {}, Tape(given=())) == {**before, "euros": 91}
     assert edited({"none": None, "empty": []}, {}, Tape(given=())) == {"none": 1, "empty": []}
     assert edited({}, {}, Tape(given=())) == {"edited": 1}
+    for seed in range(20):
+        assert edited({"x": 1e308}, {}, Tape(seed)) != {"x": 1e308}

@@ -149,7 +149,21 @@ class Books(kit.LifecycleMachine):
     target: ClassVar[object] = Target.of(Engine(books, tools=Toolbox([book])), inputs=["Lisbon"])
 
 
-@pytest.mark.parametrize("machine_of", [Books, Plain])
+async def books_and_asks(task: TaskContext) -> int:
+    """Ask when the tool's thread has nothing to do any more."""
+    await task.call_tool("book", {"city": task.input.text})
+    return await task.ask("How many?", int)
+
+
+class BooksAndAsks(kit.LifecycleMachine):
+    """A thread that waits for the next call of a tool, while its turn waits for an answer."""
+
+    target: ClassVar[object] = Target.of(
+        Engine(books_and_asks, tools=Toolbox([book])), inputs=["Lisbon"]
+    )
+
+
+@pytest.mark.parametrize("machine_of", [Books, BooksAndAsks, Plain])
 def test_a_step_is_over_when_every_thread_waits(machine_of: type[kit.LifecycleMachine]) -> None:
     """R-FUZZ-38.  What a thread does is done before anybody looks: a program is repeatable."""
     for _ in range(30):
@@ -161,6 +175,8 @@ def test_a_step_is_over_when_every_thread_waits(machine_of: type[kit.LifecycleMa
             first = machine.record(handle.task_id)
             assert first.asks or first.phase is Phase.FINALIZED, first
             assert first.seq == len(machine.log(handle.task_id))
+            # Nor was any waited for in vain.
+            assert not machine._threads._left
             for _, ask in machine.asks(AskKind.INPUT):
                 answer = machine.engine.answer(
                     first.task_id, Answer(ask=ask.key, value=1), owner="ada"

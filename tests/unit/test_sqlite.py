@@ -350,6 +350,48 @@ async def test_a_store_whose_opening_or_closing_was_cut_off_is_opened_again(
     await store.close()
 
 
+async def test_an_opening_that_is_cut_off_and_would_have_failed_leaves_a_store_that_can_be_opened(
+    path: Path,
+) -> None:
+    """Once whoever holds the file lets go; and closing it meanwhile is nothing.
+
+    Source: a stranger's review.
+    """
+    store = SqliteStore(path)
+    async with opened(lambda: SqliteStore(path)):
+        for _ in range(3):
+            opening = asyncio.ensure_future(store.open())
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            assert opening.cancelled()
+            async with asyncio.timeout(10):
+                await store.close()
+                with pytest.raises(StoreLocked):
+                    await store.open()
+    async with asyncio.timeout(10):
+        await store.open()
+        await store.close()
+
+
+def test_an_opening_that_was_cut_off_in_another_loop_does_not_matter(path: Path) -> None:
+    """A loop that is gone is waited for by nobody.  Source: a stranger's review."""
+    store = SqliteStore(path)
+
+    async def cut_off() -> None:
+        opening = asyncio.ensure_future(store.open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+    async def used() -> None:
+        async with opened(lambda: store) as again:
+            await again.commit(commit_of(submitted("t")))
+
+    asyncio.run(cut_off())
+    asyncio.run(used())
+
+
 def test_a_loop_that_is_gone_does_not_stop_the_writer(path: Path) -> None:
     """Who forgets to close has what was begun written all the same.  Source: ours."""
     store = SqliteStore(path)

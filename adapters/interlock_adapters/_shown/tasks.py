@@ -154,7 +154,7 @@ def closed_of(events: Sequence[Event]) -> list[ClosedAskShown]:
             asked[key] = event
         elif event.trigger in _CLOSES:
             by[key] = event
-        elif event.dest.kin not in WAITING:
+        if event.dest.kin not in WAITING:
             by |= dict.fromkeys(asked.keys() - by.keys(), event)
     return [_closed(asked[key], by[key]) for key in asked if key in by]
 

@@ -167,7 +167,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         return [record for record in self.records() if record.phase is not Phase.FINALIZED]
 
     async def _settle(self) -> None:
-        await self._threads.settle([turn.workers for turn in self._turns()])
+        await self._threads.settle(lambda: [turn.workers for turn in self._turns()])
 
     def _turns(self) -> list[Turn]:
         runtime = self.engine._runtime  # noqa: SLF001  nobody else wants to know

@@ -66,6 +66,27 @@ async def test_a_task_that_stops_closes_what_it_asked() -> None:
     ]
 
 
+async def test_an_ask_is_closed_by_what_ended_the_wait_for_another() -> None:
+    """Not by whatever comes when the turn has ended.  Source: R-SVC-54; a stranger's review."""
+    stubborn = asyncio.Event()
+
+    async def agent(task: TaskContext) -> None:
+        try:
+            await asyncio.gather(task.ask("A?", key="a", expires_s=60), task.ask("B?", key="b"))
+        finally:
+            await stubborn.wait()
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        await until(lambda: len(world.stored(handle).asks) == 2)
+        await world.elapse(61)
+        for _ in range(2):
+            shown = await closed(world, handle)
+            assert [(ask.key, ask.trigger) for ask in shown] == [("a", "expire"), ("b", "expire")]
+            stubborn.set()
+            await handle.over()
+
+
 async def test_what_was_denied_is_shown_though_it_was_not_called() -> None:
     """The journal has only what was.  Source: R-SVC-54."""
 

@@ -261,7 +261,9 @@ def edited(arguments: JsonObject, schema: JsonObject, tape: Tape) -> JsonObject 
     ]
     more: list[JsonObject] = [{**arguments, "edited": 1}, {**arguments, "edited": "x"}]
     for changes in (more, others) if tape.chance(_ADDED) else (others, more):
-        fit = [changed for changed in changes if not problems_of(changed, schema)]
+        # One more is no other number where a float has no digits left for it.
+        differ = [changed for changed in changes if changed != arguments]
+        fit = [changed for changed in differ if not problems_of(changed, schema)]
         if fit:
             return tape.pick(fit)
     return None

@@ -7,6 +7,7 @@ above is among the answers (the dictionary of other fuzzers).
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
@@ -114,7 +115,9 @@ def _of_keywords(node: JsonObject) -> Iterator[float | str]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # A whole number may be beyond all floats.
 
 
 def _written(code: CodeType) -> Iterator[float]:

@@ -10,7 +10,7 @@ import concurrent.futures
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -50,11 +50,11 @@ class RealThreads:
         """A process died: its threads are nobody's any more."""
         self._left.update(self._own())
 
-    async def settle(self, workers: Iterable[Workers]) -> None:
+    async def settle(self, workers: Callable[[], Iterable[Workers]]) -> None:
         """Let all happen that happens without time going on, on the loop and on threads.
 
         A thread that sleeps, or waits for something else than the loop, is waited for a second.
-        `workers` are those of the turns that live.
+        `workers` says those of the turns that live: one may begin meanwhile.
         """
         for look in range(_LOOKS_MAX):
             told = self._told
@@ -73,11 +73,11 @@ class RealThreads:
         every = (t for t in threading.enumerate() if t not in self._before)
         return {thread for thread in every if thread.name.startswith(_NAMES)}
 
-    def _busy(self, workers: Iterable[Workers]) -> set[threading.Thread]:
+    def _busy(self, workers: Callable[[], Iterable[Workers]]) -> set[threading.Thread]:
         own = self._own()
         if not own:
             return own
-        idle = [jobs for each in workers for jobs in each._idle]  # noqa: SLF001  the kit looks inside
+        idle = [jobs for each in workers() for jobs in each._idle]  # noqa: SLF001  the kit looks inside
         frames = sys._current_frames()  # noqa: SLF001  there is no public way
         return {t for t in own if not _is_at_rest(frames.get(t.ident or 0), idle)}
 
