@@ -203,11 +203,11 @@ _WATCH_CONFIG: Final = (
 )
 #: What was served further stays as it is.
 _ADVANCE_WATCH: Final = (
-    "UPDATE watch SET cursor = max(cursor, ?3),"
-    " attempts = CASE WHEN cursor > ?3 THEN attempts ELSE ?4 END,"
-    " not_before = CASE WHEN cursor > ?3 THEN not_before ELSE ?5 END,"
-    " given_up = CASE WHEN cursor > ?3 THEN given_up ELSE ?6 END"
-    " WHERE task = ?1 AND watch_id = ?2"
+    "UPDATE watch SET cursor = max(cursor, :cursor),"
+    " attempts = CASE WHEN cursor > :cursor THEN attempts ELSE :attempts END,"
+    " not_before = CASE WHEN cursor > :cursor THEN not_before ELSE :not_before END,"
+    " given_up = CASE WHEN cursor > :cursor THEN given_up ELSE :given_up END"
+    " WHERE task = :task AND watch_id = :watch_id"
 )
 
 
@@ -349,11 +349,19 @@ class Batch:
 
     def _advanced(self, n: int, row: Row) -> bool:
         """Write how far a watch was served, if it is still the one kept; whether it is."""
-        watch_id, channel, config, *state = row
+        watch_id, channel, config, cursor, attempts, not_before, given_up = row
         kept = self._db.execute(_WATCH_CONFIG, (n, watch_id, channel)).fetchone()
         if kept is None or not same_json(kept[0], config.encode()):
             return False
-        self._db.execute(_ADVANCE_WATCH, (n, watch_id, *state))
+        served = {
+            "task": n,
+            "watch_id": watch_id,
+            "cursor": cursor,
+            "attempts": attempts,
+            "not_before": not_before,
+            "given_up": given_up,
+        }
+        self._db.execute(_ADVANCE_WATCH, served)
         return True
 
 

@@ -394,10 +394,11 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     url = f"sqlite:///{path}"
 
     async def fill() -> tuple[str, str]:
-        let_go = asyncio.Event()
+        let_go, begun = asyncio.Event(), asyncio.Event()
 
         async def misbehaves(task: TaskContext) -> str:
             """Will not end when the engine says so; the loop of this test must still close."""
+            begun.set()
             while not let_go.is_set():
                 with contextlib.suppress(asyncio.CancelledError):
                     await let_go.wait()
@@ -407,6 +408,7 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
         async with asyncio.timeout(10), Engine(misbehaves, store=url, limits=limits) as engine:
             hook = NewWatch("w", "nowhere", {"token": "sk-canary-7f3a"})
             stuck = await engine.submit("go", owner="ada", watches=[hook])
+            await begun.wait()  # One that has not begun is cancelled at once.
             await stuck.cancel()
             await stuck.over()
         async with asyncio.timeout(10), Engine(asks, store=url) as engine:
