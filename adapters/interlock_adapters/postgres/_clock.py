@@ -78,12 +78,22 @@ class ServerClock:
 
     async def keep(self, pool: Pool) -> None:
         """Measure again every so often, until cancelled."""
-        while True:
+        while not was_cancelled():
             await asyncio.sleep(MEASURE_S)
             try:
                 await self.measure(pool)
             except StoreError as error:
                 _log.debug("%s", error)
+
+
+def was_cancelled() -> bool:
+    """Whether somebody has cancelled this task, and it goes on nevertheless.
+
+    Before Python 3.12 `asyncio.wait_for`, by which psycopg waits, loses a cancel that comes
+    just as what it waits for is there.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Hints:
@@ -114,7 +124,7 @@ class Hints:
 
     async def send(self) -> None:
         """Send what is told, until cancelled."""
-        while True:
+        while not was_cancelled():
             await self._stirred.wait()
             self._stirred.clear()
             texts = list(_texts(self._sender, list(self._moved)))
@@ -133,7 +143,7 @@ class Hints:
 
     async def listen(self) -> None:
         """Hear what others tell, until cancelled; a connection that breaks is made again."""
-        while True:
+        while not was_cancelled():
             with contextlib.suppress(StoreError):
                 db = await self._pool.connect()
                 try:
@@ -151,7 +161,7 @@ class Hints:
         for channel in (self._channel, QUEUE_CHANNEL):
             await db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         self.is_listening.set()
-        while True:
+        while not was_cancelled():
             async for notice in db.notifies(timeout=_LISTEN_S):
                 if notice.channel == self._channel:
                     self._heard(notice.payload)

@@ -30,7 +30,7 @@ from interlock._record import Queued
 from interlock.errors import StoreCorrupt, StoreError
 from interlock.stores import RunTurn, TurnWanted
 from interlock_adapters.postgres import _reader as reading
-from interlock_adapters.postgres._clock import Hints, ServerClock
+from interlock_adapters.postgres._clock import Hints, ServerClock, was_cancelled
 from interlock_adapters.postgres._pool import Connection, Pool, Raised, Unreachable
 from interlock_adapters.postgres._queue import Connector, Manager
 from interlock_adapters.postgres._reader import Notes
@@ -342,9 +342,9 @@ class PostgresTurns:
 
     async def _live(self) -> None:
         """Show that this process lives, until cancelled."""
-        while True:
+        while not was_cancelled():
             await asyncio.sleep(self._heartbeat_s)
-            while True:
+            while not was_cancelled():
                 try:
                     await self._pulse.once(
                         self._beat,
@@ -369,7 +369,7 @@ class PostgresTurns:
     async def _sweep(self) -> None:
         """Look after what the dead have left, and what got lost, until cancelled."""
         want_again_at = time.monotonic()
-        while True:
+        while not was_cancelled():
             try:
                 if time.monotonic() >= want_again_at:
                     await self.want_again()
