@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from pydantic import ValidationError
 
@@ -185,11 +185,16 @@ def is_cursor(cursor: object) -> bool:
             return False
 
 
-def is_time(seconds: object) -> bool:
-    """Whether a deadline can be made of it: a whole number may be beyond all floats."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether it is a number that a float can hold: a whole one may be beyond all of them."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0 < seconds <= sys.float_info.max
+    return abs(value) <= sys.float_info.max
+
+
+def is_time(seconds: object) -> bool:
+    """Whether a deadline can be made of it."""
+    return is_finite(seconds) and seconds > 0
 
 
 def is_metadata(metadata: object) -> bool:
@@ -240,7 +245,7 @@ def query_problems(query: TaskQuery) -> list[str]:
     if not _is_count(limit):
         problems.append(f"limit is {limit!r:.80}; 0 to {COUNT_MAX} tasks are accepted")
     since = cast("object", query.updated_since)
-    if since is not None and not _is_finite(since):
+    if since is not None and not is_finite(since):
         problems.append("updated_since is no time; seconds since 1970, and finite, are accepted")
     shown = cast("object", query.shown)
     if shown is not None and not _are_phases(shown):
@@ -292,9 +297,3 @@ def _is_count(value: object) -> bool:
     """Whether it is a number of things that any store can count to."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return is_whole and 0 <= cast("int", value) <= COUNT_MAX
-
-
-def _is_finite(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # A whole number may be beyond all floats, and NaN is not equal to itself.
-    return is_number and abs(cast("float", value)) <= sys.float_info.max

@@ -88,11 +88,7 @@ def _refused(value: object, *_given: object, **_named: object) -> NoReturn:
 
 def _thawed(value: "_FrozenDict | _FrozenList") -> tuple[object, ...]:
     """How `copy` and `pickle` make another one: an ordinary one.  A deep copy is all one's own."""
-    return (dict if isinstance(value, dict) else list), (_plain(value),)
-
-
-def _plain(value: "_FrozenDict | _FrozenList") -> object:
-    return dict(value) if isinstance(value, dict) else [*value]
+    return (dict, (dict(value),)) if isinstance(value, dict) else (list, ([*value],))
 
 
 #: The type checkers would want each of these with the signature of what cannot be called.

@@ -137,6 +137,8 @@ class Trigger(enum.StrEnum):
 
 #: What closes an ask by what somebody says to it.
 ANSWERS: Final = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE, Trigger.APPROVE, Trigger.DENY})
+#: What closes the ask that it names, by whatever came first.
+CLOSES: Final = ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 
 _WAITS: Final = (Phase.WAITING_INPUT, Phase.WAITING_AUTH)
 _ENDS: Final = (

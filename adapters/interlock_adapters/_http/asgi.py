@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from enum import Enum
 from http import HTTPStatus
 from itertools import accumulate
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+V = TypeVar("V")
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Bytes of one body: a few of the largest payloads that an engine takes by default.
@@ -173,6 +174,18 @@ def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
         return Excess.DEPTH
     values = 1 + outside.count(b"[") + outside.count(b"{") + outside.count(b",")
     return Excess.VALUES if values > values_max else None
+
+
+def once(pairs: list[tuple[str, V]]) -> dict[str, V]:
+    """An object of JSON, as `object_pairs_hook`; of a key that is there twice the last would win.
+
+    Raises:
+        ValueError: one is.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key is there twice")
+    return made
 
 
 async def refuse(

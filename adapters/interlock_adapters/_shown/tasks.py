@@ -16,7 +16,7 @@ from interlock import (
     can,
 )
 from interlock._memory import IN_DOUBT
-from interlock._phases import ANSWERS
+from interlock._phases import CLOSES
 from interlock_adapters._callers.access import is_for_operator
 from interlock_adapters._shown.models import (
     ArtifactShown,
@@ -30,8 +30,6 @@ from interlock_adapters._shown.models import (
 
 #: What an operator may do besides what a client may: `Access.resume`.
 RESUME: Final = "resume"
-#: Closes the ask that it names.
-_CLOSES: Final = ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 
 
 class Rights(Protocol):
@@ -152,7 +150,7 @@ def closed_of(events: Sequence[Event]) -> list[ClosedAskShown]:
         key: str = event.data.get("key", "")
         if event.trigger is Trigger.ASK:
             asked[key] = event
-        elif event.trigger in _CLOSES:
+        elif event.trigger in CLOSES:
             by[key] = event
         if event.dest.kin not in WAITING:
             by |= dict.fromkeys(asked.keys() - by.keys(), event)

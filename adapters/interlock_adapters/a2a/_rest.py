@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from interlock_adapters._http.asgi import once
 from interlock_adapters.a2a._json import Json
 from interlock_adapters.a2a._request import sent_of_json
 from interlock_adapters.a2a._unquoted import UNREADABLE, unread
@@ -54,16 +55,9 @@ def _query(kind: type[Message]) -> Check:
     return check
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object; a name that is there twice is one that the dispatcher refuses."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a name is there twice")
-    return made
-
-
 def _message(request: Request, body: bytes) -> None:
-    said: object = json.loads(body.decode(), object_pairs_hook=_once)
+    # What is there twice the dispatcher would refuse, in its own words.
+    said: object = json.loads(body.decode(), object_pairs_hook=once)
     # Protobuf's parser costs as much as the rest of a request, and takes those as they are.
     if not isinstance(said, dict) or sent_of_json(cast("Json", said)) is None:
         _body(SendMessageRequest)(request, body)

@@ -16,7 +16,7 @@ from a2a.types import Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 from google.protobuf.json_format import ParseDict
 
 from interlock import OVER, WAITING, Event, Phase, StopCause, Trigger
-from interlock._phases import ANSWERS
+from interlock._phases import ANSWERS, CLOSES
 from interlock_adapters._stops import STOPS
 from interlock_adapters.a2a._json import (
     Json,
@@ -51,8 +51,6 @@ _CAUSES: Final = {
 }
 #: Triggers in which somebody says something; they make the history.
 _SAID: Final = ANSWERS | {Trigger.SUBMIT, Trigger.ASK, Trigger.PROGRESS}
-#: Triggers that close the ask whose key they name.
-_CLOSING: Final = ANSWERS | {Trigger.EXPIRE, Trigger.WITHDRAW}
 #: Triggers after which the status is what it was.
 _QUIET: Final = frozenset(
     {
@@ -137,7 +135,7 @@ class Projection:
             return
         if trigger is Trigger.ASK:
             self._asks[event.data["key"]] = event
-        elif trigger in _CLOSING:
+        elif trigger in CLOSES:
             self._asks.pop(event.data["key"], None)
         elif trigger is Trigger.COMPLETE:
             self._keep_result(event)

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 from interlock import JsonObject, JsonValue
 from interlock.forms import target_of
-from interlock_adapters._http.asgi import DEPTH_MAX, VALUES_MAX, excess_of
+from interlock_adapters._http.asgi import DEPTH_MAX, VALUES_MAX, excess_of, once
 from interlock_adapters.console._text import json_text
 
 Kind: TypeAlias = Literal["text", "long", "integer", "number", "boolean", "choice", "date", "json"]
@@ -331,7 +331,7 @@ def _json(text: str) -> JsonValue:
         raise _NoValueError(f"it nests deeper than {DEPTH_MAX}, or has over {VALUES_MAX} values")
     try:
         value = json.loads(
-            text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_once
+            text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=once
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
@@ -350,11 +350,3 @@ def _finite(text: str) -> float:
 
 def _refused(name: str) -> JsonValue:
     raise ValueError(f"{name} is no JSON")
-
-
-def _once(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    """The object; of a key that is there twice the last would win unseen."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key is there twice")
-    return made

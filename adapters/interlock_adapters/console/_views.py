@@ -121,7 +121,8 @@ def ask_card(
     """
     operator = is_for_operator(ask)
     may = access.may_resume(record) if operator else access.may_answer(record, ask)
-    arguments = "" if ask.arguments is None else whole(json_text(ask.arguments))
+    text = "" if ask.arguments is None else json_text(ask.arguments)
+    arguments = whole(text)
     is_whole = not brief or len(arguments) <= SHOWN_CHARS_MAX
     form: FormView | None = None
     if is_whole and not operator and may and (ask.kind is AskKind.INPUT or ask.allow_edit):
@@ -141,7 +142,7 @@ def ask_card(
         asked_at=ask.asked_at,
         on_expire=ask.on_expire,
         tool=shown(ask.tool or ""),
-        arguments=arguments if is_whole else shown_json(ask.arguments),
+        arguments=arguments if is_whole else shown(text),
         is_whole=is_whole,
         digest=ask.digest or "",
         allow_edit=ask.allow_edit,

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from interlock import _guards as guards
-from interlock._phases import ANSWERS, WAITING, Phase, Trigger
+from interlock._phases import ANSWERS, CLOSES, WAITING, Phase, Trigger
 from interlock._transitions import Key, Row
 from interlock.diagram._document import Declared
 
 #: What opens an ask or closes one: from one wait into another only with two of them.
-_OF_ASKS: Final = ANSWERS | {Trigger.ASK, Trigger.EXPIRE, Trigger.WITHDRAW}
+_OF_ASKS: Final = CLOSES | {Trigger.ASK}
 _DECISIONS: Final = frozenset({Trigger.APPROVE, Trigger.DENY})
 
 

@@ -7,12 +7,12 @@ above is among the answers (the dictionary of other fuzzers).
 import functools
 import inspect
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, cast
 
+from interlock._edge import is_finite
 from interlock._local_tools import LocalTools
 from interlock._toolbox import Toolbox
 from interlock.models import JsonObject, JsonValue
@@ -102,22 +102,16 @@ def _named(schema: JsonValue) -> Iterator[float | str]:
 
 def _of_keywords(node: JsonObject) -> Iterator[float | str]:
     for keyword, value in node.items():
-        if keyword in _BOUNDS and _is_number(value):
+        if keyword in _BOUNDS and is_finite(value):
             yield value
         elif keyword in _LENGTHS and isinstance(value, int) and value < _LENGTH_MAX:
             yield from ("a" * length for length in range(max(value - 1, 0), value + 2))
         elif keyword in _VALUES or keyword in _LISTS:
             every = value if keyword in _LISTS and isinstance(value, list) else [value]
-            yield from (v for v in every if isinstance(v, str) or _is_number(v))
+            yield from (v for v in every if isinstance(v, str) or is_finite(v))
         elif keyword == "pattern" and isinstance(value, str):
             made = matching(value, Tape(given=()))
             yield from [] if made is None else [made]
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max  # A whole number may be beyond all floats.
 
 
 def _written(code: CodeType) -> Iterator[float]:
@@ -127,8 +121,8 @@ def _written(code: CodeType) -> Iterator[float]:
             yield from _written(value)
         elif isinstance(value, tuple | frozenset):
             several = cast("Iterable[object]", value)
-            yield from sorted(each for each in several if _is_number(each))
-        elif _is_number(value):
+            yield from sorted(each for each in several if is_finite(each))
+        elif is_finite(value):
             yield value
 
 
