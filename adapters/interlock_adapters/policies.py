@@ -41,7 +41,7 @@ _CONFIRM: Final = (
 def load_policies(source: Path | str, *, environ: Mapping[str, str] | None = None) -> Policies:
     """The policies of a file, given as a `Path`, or of a YAML text.
 
-    In a file `${NAME}` and `${NAME:-default}` are expanded from `environ`, as it comes the
+    In a file `${NAME}` and `${NAME:-default}` are expanded from `environ`, by default the
     process's own.
 
     Raises:

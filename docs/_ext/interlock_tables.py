@@ -136,7 +136,7 @@ def limits(
 
 def limits_table() -> str:
     """The limits of an engine."""
-    return _table(("limit", "as it comes", "may be", "what"), limits())
+    return _table(("limit", "default", "may be", "what"), limits())
 
 
 # --- directives -------------------------------------------------------------------------------

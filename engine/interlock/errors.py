@@ -318,7 +318,7 @@ class Rejected(EngineError):
 class Retryable(EngineError):
     """Raised by an agent for a failure that may pass; the message is shown to the client.
 
-    With `Limits.retry.attempts_max` at 1, as it comes, nothing is tried again.
+    With `Limits.retry.attempts_max` at 1, the default, nothing is tried again.
     """
 
     code = "retryable"

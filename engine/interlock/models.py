@@ -103,7 +103,7 @@ Decision: TypeAlias = Annotated[Approval | Denial, Field(discriminator="decision
 class Retry(Value):
     """When a turn that failed with a `Retryable` is tried again, and how long after.
 
-    With `attempts_max` 1, as it comes, nothing is tried again.
+    With `attempts_max` 1, the default, nothing is tried again.
     """
 
     attempts_max: int = Field(default=1, ge=1)
@@ -178,7 +178,7 @@ class Limits(Value):
     grace_s: float = Field(default=10.0, gt=0)
     #: Seconds that a drain waits for running turns.
     drain_s: float = Field(default=10.0, ge=0)
-    #: Retries of a turn that failed with a `Retryable`; as it comes, none.
+    #: Retries of a turn that failed with a `Retryable`; by default, none.
     retry: Retry = Retry()
     #: When what is over is forgotten.
     retention: Retention = Retention()

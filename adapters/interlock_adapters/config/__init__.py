@@ -193,7 +193,7 @@ class Config(ServiceConfig):
 
 
 def load_config(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration in a file; `environ` comes as the process's own.
+    """The configuration in a file; `environ` defaults to the process's own.
 
     Raises:
         InvalidInput: it is none; every fault with file and line, and what would be accepted.
