@@ -131,7 +131,7 @@ class TaskContext:
 
     @property
     def deadline(self) -> float | None:
-        """When the task, or its run, is out of time; seconds since 1970."""
+        """When the task, or its run, is out of time, whichever comes first; seconds since 1970."""
         record = self._desk.record
         details = record.details
         if isinstance(details, Active) and details.run_due is not None:
@@ -195,10 +195,11 @@ class TaskContext:
         With `phase` the task waits in that phase of an extended lifecycle (`Lifecycle.extend`).
 
         Raises:
-            ReplayDiverged: this turn is run again and asks something else than before.
             InvalidInput: answers cannot be checked against the schema, the default does
                 not fit it, or the key was used before.
             Refused: the task has asked too often.
+            TaskStopped: this turn is run again and asks something else than before.  It ends
+                here whatever the agent catches, and an operator is asked (`ReplayDiverged`).
         """
         made = form_of(form)
         self.journal.check_alone()
@@ -247,7 +248,7 @@ class TaskContext:
             Denied: with `on_deny="tell_agent"`.
             InvalidInput: the arguments do not fit the schema, or something is no text.
             ResultInvalid: the arguments are not JSON, or too large.
-            ReplayDiverged: as for `ask`.
+            TaskStopped: as for `ask`.
         """
         self.journal.check_alone()
         key = self._key(key)
@@ -399,9 +400,9 @@ class TaskContext:
 
         Raises:
             CallFailed: the function raised; `Retryable` and `Rejected` come as they are.
-            ReplayDiverged: this turn is run again and calls something else than before.
             InvalidInput: the arguments are not JSON, or the key was used before.
             Refused: the log of the task is full.
+            TaskStopped: this turn is run again and calls something else than before; as for `ask`.
         """
         call, ended = await self.journal.begun(fn, args, kwargs, key=key, idempotent=idempotent)
         if ended is None:
@@ -440,13 +441,15 @@ class TaskContext:
             PluginFailed: a plugin raised.
             InvalidInput: the arguments are not JSON, or the key was used before.
             Refused: the log of the task is full, or it has asked too often.
+            TaskStopped: as for `call`.
         """
         return await self.gate.call(ToolCall(name, arguments or {}, key))
 
     async def call_tools(self, calls: Sequence[ToolCall]) -> list[ToolResult | EngineError]:
         """Call tools at once, as a model's message wants it: each passes the gate on its own.
 
-        All that has to be asked is asked at once.  What a call raises stands in its place.
+        All that has to be asked is asked at once.  Results are in the order of the calls; what
+        a call raises (see `call_tool`) stands in its place.
         """
         return await self.gate.batch(calls)
 

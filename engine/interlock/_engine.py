@@ -103,7 +103,8 @@ def random_id() -> str:
 class Engine:
     """Runs an agent's tasks.  Open it with `async with`, or `start` and `drain`.
 
-    All its methods belong to the event loop in which it was started.
+    All its methods belong to the event loop in which it was started.  Those about tasks raise
+    `NotAccepting` while it is not open, whatever else they raise.
     """
 
     def __init__(

@@ -58,7 +58,8 @@ class TaskHandle:
 
     def __init__(self, engine: "Engine", record: TaskRecord, *, created: bool) -> None:
         self._engine: Final = engine
-        #: The task as of the commit that made it (or as it was found).
+        #: The task as of the commit that made it (or as it was found).  It never changes: see
+        #: `rest`, `over` and `Engine.record` for what is so by now.
         self.record: Final = record
         #: False when an earlier request with the same token made it.
         self.created: Final = created
@@ -73,15 +74,23 @@ class TaskHandle:
         return self.record.task_id
 
     def events(self, after: int = 0) -> AsyncGenerator[Event]:
-        """See `Engine.subscribe`."""
+        """Each event after that number, then each as it is committed: see `Engine.subscribe`."""
         return self._engine.subscribe(self.task_id, owner=self.record.owner, after=after)
 
     async def rest(self) -> TaskRecord:
-        """Wait until the task waits for somebody or is over."""
+        """Wait until the task waits for somebody or is over; `Engine.rest` has its log as well.
+
+        Raises:
+            NotAccepting: the engine closes before that.
+        """
         return (await self._engine.rest(self.task_id, owner=self.record.owner)).record
 
     async def over(self) -> TaskRecord:
-        """Wait until the task is over."""
+        """Wait until the task is over; `Engine.over` has its log as well.
+
+        Raises:
+            NotAccepting: the engine closes before that.
+        """
         return (await self._engine.over(self.task_id, owner=self.record.owner)).record
 
     async def result(self) -> Value:
@@ -89,6 +98,7 @@ class TaskHandle:
 
         Raises:
             TaskNotCompleted: it ended otherwise.
+            NotAccepting: the engine closes before that.
         """
         view = await self._engine.over(self.task_id, owner=self.record.owner)
         return result_of(view)

@@ -109,6 +109,7 @@ class TaskQuery:
     shown: AbstractSet[Phase] | None = None
     #: Only tasks changed at or after this time, seconds since 1970.
     updated_since: float | None = None
+    #: Tasks on a page, at most.
     limit: int = 50
     #: `TaskPage.next_cursor` of the page before.
     cursor: tuple[float, str] | None = None
@@ -116,7 +117,10 @@ class TaskQuery:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page; `total` counts what the query matches over all pages."""
+    """One page; `total` counts what the query matches over all pages.
+
+    `next_cursor` is None on the last page.
+    """
 
     records: tuple[TaskRecord, ...]
     total: int

@@ -454,9 +454,10 @@ class CallInDoubt(EngineError):
 class ReplayDiverged(EngineError):
     """An agent that is run again asks for something else than it asked before.
 
-    The answer in the log is to the question in the log: it is never handed to another one.
-    An agent must ask in the same order whenever it is run again; where branches of it
-    race, give their asks keys of their own.
+    It ends the turn, whatever the agent catches, and an operator is told of it.  The answer in
+    the log is to the question in the log: it is never handed to another one.  An agent must ask
+    in the same order whenever it is run again; where branches of it race, give their asks keys
+    of their own.
     """
 
     code = "replay_diverged"

@@ -106,9 +106,13 @@ class Retry(Value):
     With `attempts_max` 1, the default, nothing is tried again.
     """
 
+    #: Attempts in all, the first one included.
     attempts_max: int = Field(default=1, ge=1)
+    #: Seconds from the first failure to the second attempt.
     backoff_s: float = Field(default=1.0, gt=0)
+    #: How many times longer each wait is than the one before.
     backoff_factor: float = Field(default=2.0, ge=1)
+    #: Seconds of one wait, at most.
     backoff_max_s: float = Field(default=60.0, gt=0)
 
     def delay_s(self, attempt: int) -> float:
