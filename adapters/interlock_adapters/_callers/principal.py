@@ -16,7 +16,7 @@ ANONYMOUS: Final = "anonymous"
 
 
 class Role(enum.StrEnum):
-    """What a principal may do besides living with its own tasks."""
+    """What a principal may do besides using its own tasks."""
 
     #: See the tasks of its tenant that wait, and answer and decide what they ask.
     APPROVER = "approver"

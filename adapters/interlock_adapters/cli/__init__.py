@@ -164,7 +164,7 @@ def _add_stores(add: _Add) -> None:
     _lifecycles.declare_option(verify)
 
     doctor = _command(
-        add, "doctor", _look_after, "say what somebody should know about a store, running or not"
+        add, "doctor", _look_after, "report what needs attention in a store, running or not"
     )
     doctor.add_argument("store", metavar=f"{SQLITE}PATH", type=store_place, help="the store")
     doctor.add_argument("--json", action="store_true", help="the same as JSON")

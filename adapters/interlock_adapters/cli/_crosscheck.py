@@ -29,14 +29,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=MACHINES,
         metavar="N",
-        help="how many small machines by lot to compare (default: %(default)s)",
+        help="how many small random machines to compare as well (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=SEED,
         metavar="S",
-        help="what chance begins with: the same seed, the same walks (default: %(default)s)",
+        help="of the random choices: the same seed, the same walks (default: %(default)s)",
     )
     parser.add_argument(
         "--all",

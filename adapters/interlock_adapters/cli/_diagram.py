@@ -97,7 +97,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(FORMATS),
-        help="mermaid for forges, text for terminals, svg and png for pages, html for one with "
+        help="mermaid for code hosts, text for terminals, svg and png for pages, html for one with "
         "layers to switch, table for Markdown, json for XState (default: what the name of the "
         "file says, or mermaid)",
     )

@@ -64,7 +64,7 @@ def listening(parser: argparse.ArgumentParser) -> None:
         f"--{_FLAG.replace('_', '-')}",
         dest=_FLAG,
         action="store_true",
-        help="listen beyond this machine although nobody is asked who he is: whoever gets there "
+        help="listen beyond this machine although nobody is asked to sign in: whoever gets there "
         "can read, approve and cancel everything",
     )
 

@@ -95,7 +95,7 @@ def _declare_answers(command: Command) -> None:
     _changes(answer)
 
     decline = command(
-        "decline", _run(_decline), "refuse an answer: the ask's default counts, or the task stops"
+        "decline", _run(_decline), "decline to answer: the ask's default counts, or the task stops"
     )
     _task(decline)
     _ask(decline)
@@ -136,7 +136,7 @@ def _declare_orders(command: Command) -> None:
     _where(resume)
     how = resume.add_mutually_exclusive_group(required=True)
     for option, value, meaning in (
-        ("--again", "again", "run it as it is: its agent was mended"),
+        ("--again", "again", "run it again as it is, now that its agent was mended"),
         ("--skip", "skip", "ignore the entry of its log at which it went astray"),
         ("--from-scratch", "from_scratch", "ignore all that it did, and do it once more"),
     ):

@@ -24,7 +24,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default=[],
         choices=_ROLES,
         dest="roles",
-        help="what its owner may do besides living with own tasks; may be repeated",
+        help="what its owner may do besides using tasks of their own; may be repeated",
     )
     parser.add_argument("--tenant", default="", help="to whose tasks it is limited")
     parser.add_argument("--name", default="", help="how its owner is called on pages")

@@ -203,7 +203,7 @@ class Service:
         called when clients are served.  What cannot start is told in one line of the log.
 
         Raises:
-            OpenToEveryone: other machines would reach it, and nobody is asked who he is.
+            OpenToEveryone: other machines would reach it, and nobody is asked to sign in.
         """
         from interlock_adapters.server import serve  # noqa: PLC0415  of an extra
 
@@ -219,7 +219,7 @@ class Service:
         )
 
     def refuse_open(self, bound: Iterable[str] = ()) -> None:
-        """Go on only if everybody is asked who he is, or only this machine gets here.
+        """Go on only if everybody is asked to sign in, or only this machine gets here.
 
         `bound` are addresses besides those of the configuration.
 
