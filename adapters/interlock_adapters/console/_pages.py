@@ -276,3 +276,10 @@ def _cursor_of(said: str | None) -> tuple[float, str] | None:
 
 def _cursor_text(cursor: tuple[float, str] | None) -> str:
     return "" if cursor is None else f"{cursor[0]!r}~{cursor[1]}"
+
+
+async def nowhere(visit: Visit) -> Response:
+    """What is said where there is no page, with the way back."""
+    status = HTTPStatus.NOT_FOUND
+    problems = ["There is no such page of the console."]
+    return visit.page("problem", status, problems=problems, title=status.phrase)

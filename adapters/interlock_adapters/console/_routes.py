@@ -119,6 +119,7 @@ def _routes(console: Console) -> list[BaseRoute]:
         Route("/lifecycle", gets(pages.lifecycle), methods=["GET"]),
         Route("/lifecycle/live", streamed(streams.lifecycle_live), methods=["GET"]),
         *(Route(f"/static/{name}", _static(name), methods=["GET"]) for name in _STATIC),
+        Route("/{path:path}", gets(pages.nowhere), methods=["GET"]),
     ]
 
 

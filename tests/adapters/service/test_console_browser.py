@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
@@ -358,6 +359,53 @@ _PAINTED: Final = """() => {
     painted([...each.querySelectorAll("rect")].at(-1)),
   ]);
 }"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_no_page_has_a_fault_of_accessibility(
+    tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """None that axe knows (WCAG 2.2 AA, and good practice).  Source: R-SVC-84."""
+    async with here(tmp_path) as at:
+        page = at.page
+        await page.emulate_media(color_scheme=scheme)
+        paths = ["/inbox", "/tasks", "/lifecycle", "/policies", "/nowhere"]
+        for text in ("pay", "room", "room", "form"):
+            handle = await at.engine.submit(text, owner="ada")
+            await handle.rest()
+        form = f"/tasks/{handle.task_id}"
+        over = await at.engine.submit("say hello", owner="ada")
+        await over.over()
+        for path in (*paths, form, f"/tasks/{over.task_id}"):
+            await at.open(path)
+            for closed in await page.locator("details > summary").all():
+                await closed.click()
+            await _has_no_fault(page)
+        # What is wrong with an answer is told where it is given, and above.
+        await at.open(form)
+        await page.get_by_label("Raw JSON").check()
+        await page.get_by_label("The answer as JSON").fill("{")
+        await page.get_by_role("button", name="Answer").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await _has_no_fault(page)
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_label("Access token").fill("wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await _has_no_fault(page)
+        # The page that is not there, the answer that was refused, and the token.
+        assert len(at.complaints) == 3
+        at.complaints.clear()
+
+
+async def _has_no_fault(page: Page) -> None:
+    await page.evaluate(_AXE)
+    assert await page.evaluate(_FAULTS) == [], page.url
+
+
+_AXE: Final = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+_FAULTS: Final = """async () => (await axe.run()).violations.map(
+  ({id, help, nodes}) => [id, help, ...nodes.map((each) => each.html)])"""
 
 
 def _luminance(colour: list[int]) -> float:
