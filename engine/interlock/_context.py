@@ -130,7 +130,7 @@ class TaskContext:
         return self._desk.stopping
 
     @property
-    def deadline(self) -> float | None:
+    def deadline(self) -> float:
         """When the task, or its run, is out of time, whichever comes first; seconds since 1970."""
         record = self._desk.record
         details = record.details

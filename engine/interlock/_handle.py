@@ -73,7 +73,7 @@ class TaskHandle:
         """The id of the task."""
         return self.record.task_id
 
-    def events(self, after: int = 0) -> AsyncGenerator[Event]:
+    def subscribe(self, after: int = 0) -> AsyncGenerator[Event]:
         """Each event after that number, then each as it is committed: see `Engine.subscribe`."""
         return self._engine.subscribe(self.task_id, owner=self.record.owner, after=after)
 
@@ -103,59 +103,90 @@ class TaskHandle:
         view = await self._engine.over(self.task_id, owner=self.record.owner)
         return result_of(view)
 
-    async def answer(self, ask: str, value: JsonValue, *, token: str | None = None) -> TaskRecord:
-        """See `Engine.answer`."""
-        answer = Answer(ask=ask, value=value)
+    async def answer(
+        self, ask: Ask | str, value: JsonValue, *, token: str | None = None
+    ) -> TaskRecord:
+        """Answer an ask, or the one of that key; see `Engine.answer`."""
+        answer = Answer(ask=_key(ask), value=value)
         owner = self.record.owner
         return await self._engine.answer(self.task_id, answer, owner=owner, token=token)
 
     async def decline(
-        self, ask: str, *, reason: str | None = None, token: str | None = None
+        self, ask: Ask | str, *, reason: str | None = None, token: str | None = None
     ) -> TaskRecord:
-        """See `Engine.decline`."""
+        """Answer nothing to an ask, or to the one of that key; see `Engine.decline`."""
         owner = self.record.owner
         return await self._engine.decline(
-            self.task_id, ask, owner=owner, token=token, reason=reason
+            self.task_id, _key(ask), owner=owner, token=token, reason=reason
         )
 
     async def approve(
-        self, ask: Ask | str, *, digest: str | None = None, arguments: JsonObject | None = None
+        self,
+        ask: Ask | str,
+        *,
+        digest: str | None = None,
+        arguments: JsonObject | None = None,
+        reason: str | None = None,
+        token: str | None = None,
     ) -> TaskRecord:
         """Say yes to an ask as it was shown, or to what the digest names; see `Engine.decide`.
 
         Raises:
             InvalidInput: the ask is given by its key alone, without a digest.
         """
-        key, named = _named(ask, digest)
-        decision = Approval(ask=key, digest=named, decision="approve", arguments=arguments)
-        return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
+        decision = Approval(
+            ask=_key(ask),
+            digest=_digest(ask, digest),
+            decision="approve",
+            arguments=arguments,
+            reason=reason,
+        )
+        return await self._decide(decision, token)
 
     async def deny(
-        self, ask: Ask | str, *, digest: str | None = None, reason: str | None = None
+        self,
+        ask: Ask | str,
+        *,
+        digest: str | None = None,
+        reason: str | None = None,
+        token: str | None = None,
     ) -> TaskRecord:
         """Say no; see `approve`."""
-        key, named = _named(ask, digest)
-        decision = Denial(ask=key, digest=named, decision="deny", reason=reason)
-        return await self._engine.decide(self.task_id, decision, owner=self.record.owner)
+        decision = Denial(
+            ask=_key(ask), digest=_digest(ask, digest), decision="deny", reason=reason
+        )
+        return await self._decide(decision, token)
 
-    async def cancel(self, reason: str | None = None) -> TaskRecord:
-        """See `Engine.cancel`."""
-        return await self._engine.cancel(self.task_id, owner=self.record.owner, reason=reason)
+    async def _decide(self, decision: Approval | Denial, token: str | None) -> TaskRecord:
+        owner = self.record.owner
+        return await self._engine.decide(self.task_id, decision, owner=owner, token=token)
+
+    async def cancel(
+        self, reason: str | None = None, *, ask: Ask | str | None = None
+    ) -> TaskRecord:
+        """Ask for it to stop, with `ask` only while that one is open; see `Engine.cancel`."""
+        key = None if ask is None else _key(ask)
+        return await self._engine.cancel(
+            self.task_id, owner=self.record.owner, reason=reason, ask=key
+        )
 
 
-def _named(ask: Ask | str, digest: str | None) -> tuple[str, str]:
-    """The key of an ask, and the digest of what it was shown to be about.
+def _key(ask: Ask | str) -> str:
+    return ask if isinstance(ask, str) else ask.key
+
+
+def _digest(ask: Ask | str, digest: str | None) -> str:
+    """What the ask was shown to be about.
 
     Raises:
         InvalidInput: nobody says what is decided.
     """
-    key = ask if isinstance(ask, str) else ask.key
     shown = ask.digest if digest is None and not isinstance(ask, str) else digest
     if not shown:
         raise InvalidInput(
-            [f"what is decided of {key!r} is named by a digest, or by the ask itself"]
+            [f"what is decided of {_key(ask)!r} is named by a digest, or by the ask itself"]
         )
-    return key, shown
+    return shown
 
 
 def result_of(view: TaskView) -> Value:

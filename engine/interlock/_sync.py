@@ -79,7 +79,7 @@ class SyncTaskContext:
         return self._context.cancelled
 
     @property
-    def deadline(self) -> float | None:
+    def deadline(self) -> float:
         """When the task runs out of time at the latest, seconds since 1970."""
         return self._context.deadline
 

@@ -464,7 +464,7 @@ def test_an_interrupted_call_is_for_a_person(
     async def crash() -> str:
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
             handle = await engine.submit("go", owner="ada")
-            async for event in handle.events():
+            async for event in handle.subscribe():
                 if event.trigger is Trigger.CALL:
                     break
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:

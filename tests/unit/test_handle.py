@@ -15,7 +15,7 @@ from interlock import (
     value_of,
 )
 from interlock._record import Ended, Identity, StopCause, Stopping, TaskRecord, Waiting
-from interlock.errors import InvalidInput, Rejected, TaskNotCompleted
+from interlock.errors import Denied, GuardRefused, InvalidInput, Rejected, TaskNotCompleted
 from support import OWNER, opened, triggers
 
 
@@ -92,7 +92,7 @@ async def test_a_handle_follows_its_task_to_its_result() -> None:
         await handle.approve(ask.key, digest=ask.digest, arguments={"city": "Oslo"})
         assert await handle.result() == {"booked": {"city": "Oslo"}}
         assert (await handle.over()).shown is Phase.COMPLETED
-        assert triggers([event async for event in handle.events(after=5)]) == [
+        assert triggers([event async for event in handle.subscribe(after=5)]) == [
             "approve",
             "complete",
         ]
@@ -111,6 +111,52 @@ async def test_a_handle_can_deny_and_says_why_there_is_no_result() -> None:
         with pytest.raises(TaskNotCompleted, match="too dear") as caught:
             await handle.result()
         assert (caught.value.outcome, caught.value.cause) == (Phase.CANCELLED, "denied")
+
+
+async def test_an_ask_is_named_by_itself_or_by_its_key() -> None:
+    """Whatever is done with it; a token makes a repeat harmless, and reasons are kept."""
+
+    async def agent(task: TaskContext) -> list[str]:
+        city = await task.ask("Where to?")
+        day = await task.ask("When?", default="today")
+        await task.authorize("book", {"city": city}, on_deny="tell_agent")
+        with pytest.raises(Denied, match="too dear"):
+            await task.authorize("pay", {}, on_deny="tell_agent")
+        return [city, day]
+
+    first, second, third, fourth = "abcd"
+    async with opened(agent) as world:
+        handle, asked = await world.asking()
+        await handle.answer(asked, "Rome", token=first)
+        await handle.answer(asked.key, "Rome", token=first)
+        (asked,) = (await handle.rest()).asks
+        await handle.decline(asked, reason="any day", token=second)
+        (asked,) = (await handle.rest()).asks
+        await handle.approve(asked, reason="it is due", token=third)
+        await handle.approve(asked, reason="it is due", token=third)
+        (asked,) = (await handle.rest()).asks
+        await handle.deny(asked, reason="too dear", token=fourth)
+        await handle.deny(asked, reason="too dear", token=fourth)
+        assert await handle.result() == ["Rome", "today"]
+        log = await world.engine.events(handle.task_id, owner=OWNER)
+        reasons = [event.data.get("reason") for event in log]
+        assert [reason for reason in reasons if reason] == ["any day", "it is due", "too dear"]
+
+
+async def test_a_cancel_may_be_meant_for_as_long_as_an_ask_is_open() -> None:
+    """Then it stops no work that an answer let go on."""
+
+    async def agent(task: TaskContext) -> None:
+        await task.ask("first?")
+        await task.ask("second?")
+
+    async with opened(agent) as world:
+        handle, first = await world.asking()
+        await handle.answer(first, "yes")
+        (second,) = (await handle.rest()).asks
+        with pytest.raises(GuardRefused):
+            await handle.cancel(ask=first)
+        assert (await handle.cancel("enough", ask=second)).phase is Phase.CANCELLING
 
 
 async def test_a_handle_can_cancel() -> None:

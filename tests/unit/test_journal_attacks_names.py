@@ -121,7 +121,7 @@ async def test_an_operator_is_asked_whatever_the_limits_are(bounds: dict[str, in
     async def agent(task: TaskContext) -> str:
         await task.call(search, city)
         with suppress(Refused):
-            while task.deadline is not None and city == "Rome":
+            while city == "Rome":
                 if "log_events_max" not in bounds:
                     break
                 await task.progress("on")

@@ -20,6 +20,8 @@ _DIGITS: Final = 2
 class GraphvizMissing(EngineError):
     """SVG and PNG need an extra that is not installed; every other format does without."""
 
+    code = "graphviz_missing"
+
     def __init__(self, module: str) -> None:
         super().__init__(
             f"{module} is missing: SVG and PNG need an extra, pip install 'interlock[diagram]'"
