@@ -100,8 +100,9 @@ class Replica:
         self._is_open = False
         #: Tasks whose turn is out here, from its hand-out on.
         self._out: Final[set[str]] = set()
-        #: Tasks whose agent is not here, and since when they are handed out to this process.
-        self._strangers: Final[dict[str, float]] = {}
+        #: Tasks whose agent is not here, the epoch in which they were handed out to this process,
+        #: and since when: in another one somebody has taken them up meanwhile.
+        self._strangers: Final[dict[str, tuple[int, float]]] = {}
         #: Tasks of which a hint came since the last look.
         self._hinted: Final[dict[str, None]] = {}
         self._look: asyncio.Task[None] | None = None
@@ -189,9 +190,12 @@ class Replica:
         if begun is None or self._hands.has_agent(begun):
             return True
         now = self._clock.now()
-        if now - self._strangers.setdefault(record.task_id, now) > STRANGER_S:
+        epoch, since = self._strangers.get(record.task_id, (-1, now))
+        if epoch == record.epoch and now - since > STRANGER_S:
             del self._strangers[record.task_id]
             return True  # Nobody has it: then an operator is asked.
+        if epoch != record.epoch:
+            self._strangers[record.task_id] = (record.epoch, now)
         if len(self._strangers) > STRANGERS_MAX:
             del self._strangers[next(iter(self._strangers))]
         _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)

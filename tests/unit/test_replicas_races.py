@@ -29,7 +29,7 @@ from interlock import (
     Watch,
 )
 from interlock._outbox import DeliveryFailed, DeliveryLimits
-from interlock._replica import DEADLINES_S, LOOK_S, TIDY_S
+from interlock._replica import DEADLINES_S, LOOK_S, STRANGER_S, TIDY_S
 from interlock._store import Commit, MemoryStore, TurnWanted
 from interlock.errors import LimitReached, Retryable, StoreCorrupt, StoreError, UnknownTask
 from interlock.testing import ManualClock
@@ -463,6 +463,45 @@ async def test_a_task_whose_agent_is_not_here_is_left_to_others() -> None:
         await told(old, handle, await asked(new, handle))
         await both.elapse(5.0)
         assert await handle.result() == "Oslo"
+
+
+async def test_who_passed_a_task_on_long_ago_passes_it_on_again() -> None:
+    """Others have run it meanwhile, so no operator is asked.  Source: R-REPL-22."""
+    first = "old"
+    clock = ManualClock()
+    memory = SharedMemory(clock, choose=lambda names: first if first in names else names[0])
+    old = Engine({"a": echo}, store=memory.store("old"))
+    new = Engine({"a": echo, "b": asks}, store=memory.store("new"))
+    both = Pair(clock, memory, old, new)
+    async with asyncio.timeout(WAIT_MAX_S), old, new:
+        handle = await new.submit("x", owner=OWNER, agent="b")
+        await pause()
+        first = "new"
+        await both.elapse(STRANGER_S + 5.0)
+        assert [name for name, _ in memory.handed] == ["old", "new"]
+        ask = await asked(new, handle)
+        first = "old"
+        await told(new, handle, ask)
+        await pause()
+        first = "new"
+        await both.elapse(5.0)
+        assert [name for name, _ in memory.handed] == ["old", "new", "old", "new"]
+        assert await handle.result() == "Oslo"
+
+
+async def test_a_task_whose_agent_nobody_has_comes_to_an_operator() -> None:
+    """It is not passed on for ever.  Source: R-REPL-22."""
+    clock = ManualClock()
+    memory = SharedMemory(clock)
+    old = Engine({"a": echo}, store=memory.store("old"))
+    new = Engine({"a": echo, "b": asks}, store=memory.store("new"), takes_turns=False)
+    both = Pair(clock, memory, old, new)
+    async with asyncio.timeout(WAIT_MAX_S), old, new:
+        handle = await new.submit("x", owner=OWNER, agent="b")
+        await both.elapse(STRANGER_S - 5.0)
+        assert (await both.stored(handle)).phase is Phase.SUBMITTED
+        await both.elapse(10.0)
+        assert "no agent 'b'" in (await asked(new, handle)).prompt
 
 
 @pytest.mark.parametrize("whole", [True, False])
