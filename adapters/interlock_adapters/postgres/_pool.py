@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ _AGAIN: Final = ("40", "55P03", "57014")
 #: The server, or the way to it, is not there: shutting down, starting, recovering, overloaded,
 #: read only since another one was promoted.
 _AWAY: Final = ("08", "57P", "53", "25006")
+#: Those of them after which a connection made before will not do any more: to read only is how a
+#: server stays that another one has taken the place of.
+_OVER: Final = ("57P", "25006")
 #: What was to be written is larger than can be: an index entry, a row, a value.
 _TOO_LARGE: Final = ("54", "22P05", "22021")
 
@@ -243,21 +247,29 @@ class Pool:
             StoreError: it refused.
         """
         async with self.connection() as db:
+            late: list[BaseException] = []
+
+            def cut() -> None:
+                late.append(TimeoutError(f"no answer within {answer_s:g} s"))
+                _cut_off(db)
+
+            alarm = asyncio.get_running_loop().call_later(answer_s, cut)
             try:
-                async with asyncio.timeout(answer_s):
-                    return await query(db)
+                return await query(db)
             except (psycopg.Error, OSError, TimeoutError) as error:
-                if isinstance(error, TimeoutError):
-                    await _let_go(db)
                 state = getattr(error, "sqlstate", None) or ""
-                if db.closed or state.startswith("57P"):
+                if db.closed or state.startswith(_OVER):
                     await _let_go(db)
                     # What happened to one has happened to all that were made before.
                     await self._drop_idle()
                 # The cause may quote values.
                 if is_to_repeat(error):
                     raise Unreachable(str(self.place.error(error, what))) from None
-                raise self.place.error(error, what) from None
+                raise self.place.error(late[0] if late else error, what) from None
+            finally:
+                alarm.cancel()
+                if late:
+                    await _let_go(db)  # Also where the answer came in that very moment.
 
     async def _drop_idle(self) -> None:
         idle = list(self._idle)
@@ -269,6 +281,18 @@ class Pool:
         """Close those that nobody uses now, and the others as soon as they are given back."""
         self._closed = True
         await self._drop_idle()
+
+
+def _cut_off(db: Connection) -> None:
+    """Hang up on a server that does not answer; whoever waits for it is told.
+
+    Without a word: the driver, if it is cancelled, has the server cancel the statement, and a
+    commit which waits for a standby would then be made although no standby has it.
+    """
+    with contextlib.suppress(OSError, psycopg.Error):
+        way = socket.fromfd(db.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM)
+        with way:
+            way.shutdown(socket.SHUT_RDWR)
 
 
 async def _let_go(db: Connection) -> None:

@@ -1,0 +1,151 @@
+"""A server that answers no more, or only says what it will not do.  R-PG-04, R-PG-05.
+
+It is a stand-in that knows as much of the protocol as it takes to let a client in.
+"""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import pytest
+
+from interlock_adapters.postgres._pool import Connection, Place, Pool, Unreachable
+from support import soon
+
+#: What a client begins with that wants a statement cancelled, and what with that asks for TLS.
+_CANCEL, _TLS, _GSS = 80_877_102, 80_877_103, 80_877_104
+_READY: Final = b"Z\0\0\0\x05I"
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def _setting(name: str, value: str) -> bytes:
+    return _message(b"S", f"{name}\0{value}\0".encode())
+
+
+_HELLO: Final = b"".join(
+    (
+        _message(b"R", struct.pack("!i", 0)),
+        _setting("server_version", "16.0"),
+        _setting("client_encoding", "UTF8"),
+        _setting("standard_conforming_strings", "on"),
+        _setting("default_transaction_read_only", "off"),
+        _setting("in_hot_standby", "off"),
+        _message(b"K", struct.pack("!ii", 7, 7)),
+        _READY,
+    )
+)
+
+
+class Server:
+    """Does each statement, unless it is to refuse it, or to say nothing at all."""
+
+    def __init__(self) -> None:
+        self.refusal: tuple[str, str] | None = None
+        self.is_silent = False
+        #: How many connections there were, and how many wanted a statement cancelled.
+        self.clients = self.cancels = 0
+        self._serving: Final[set[asyncio.Task[None]]] = set()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncGenerator[Pool]:
+        """A pool of one connection to it."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://ada@127.0.0.1:{port}/tasks?sslmode=disable&gssencmode=disable"
+        pool = Pool(Place.of(url, "interlock"), 1)
+        try:
+            yield pool
+        finally:
+            await pool.close()
+            server.close()
+            for serving in list(self._serving):
+                serving.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._talk(reader, writer)
+        finally:
+            writer.close()
+            self._serving.discard(task)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size, code = struct.unpack("!ii", await reader.readexactly(8))
+        if code == _CANCEL:
+            self.cancels += 1
+            return
+        assert code not in {_TLS, _GSS}
+        await reader.readexactly(size - 8)
+        self.clients += 1
+        writer.write(_HELLO)
+        while True:
+            kind, length = struct.unpack("!ci", await reader.readexactly(5))
+            text = await reader.readexactly(length - 4)
+            if kind == b"X":
+                return
+            if b"set_config" in text:
+                writer.write(_message(b"C", b"SELECT 0\0") + _READY)
+                continue
+            if not self.is_silent:
+                writer.write(self._answer())
+
+    def _answer(self) -> bytes:
+        if self.refusal is None:
+            return _message(b"C", b"SELECT 0\0") + _READY
+        state, why = self.refusal
+        return _message(b"E", f"SERROR\0VERROR\0C{state}\0M{why}\0\0".encode()) + _READY
+
+
+async def _ask(db: Connection) -> Any:  # noqa: ANN401  nothing
+    await db.execute("SELECT")
+
+
+async def test_a_server_that_is_late_is_not_told_to_cancel() -> None:
+    """A commit that waits for a standby would be made at once, and nobody would have it.
+
+    Source: R-PG-04; docs/scale.md, on `synchronous_commit`.
+    """
+    server = Server()
+    server.is_silent = True
+    async with server.open() as pool:
+        with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
+            await soon(pool.once(_ask, "it cannot be asked", answer_s=0.2))
+        # It takes up the next one, whom it would have been told before.
+        server.is_silent = False
+        await soon(pool.once(_ask, "it cannot be asked"))
+        assert (server.clients, server.cancels) == (2, 0)
+
+
+async def test_a_server_that_only_reads_any_more_is_left() -> None:
+    """Another one may have its place; the way there is a new connection.  Source: R-PG-05."""
+    server = Server()
+    async with server.open() as pool:
+        await soon(pool.once(_ask, "it cannot be asked"))
+        server.refusal = "25006", "cannot execute UPDATE in a read-only transaction"
+        with pytest.raises(Unreachable):
+            await soon(pool.once(_ask, "it cannot be asked"))
+        assert server.clients == 1
+        server.refusal = None
+        await soon(pool.once(_ask, "it cannot be asked"))
+        assert server.clients == 2
+
+
+async def test_what_is_refused_for_itself_costs_no_connection() -> None:
+    """Only what is wrong with the server does.  Source: R-PG-05."""
+    server = Server()
+    async with server.open() as pool:
+        server.refusal = "40P01", "deadlock detected"
+        with pytest.raises(Unreachable):
+            await soon(pool.once(_ask, "it cannot be asked"))
+        server.refusal = None
+        await soon(pool.once(_ask, "it cannot be asked"))
+        assert server.clients == 1
