@@ -135,6 +135,8 @@ class Manager(JobManager):
             # or whoever is left when this process is gone.
             self._holder.held.discard(job.id)
             return
+        if job.id not in self._holder.held:
+            return  # It was given back, or was to be and is left: then its turn is still wanted.
         await self._holder.insist(
             lambda: super(Manager, self).finish_job(job, status, delete_job), job.id
         )

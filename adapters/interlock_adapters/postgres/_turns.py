@@ -304,13 +304,23 @@ class PostgresTurns:
 
     async def insist(self, action: Callable[[], Awaitable[object]], job_id: int) -> None:
         """Do it, however long the server is away; after that the job is not this process's."""
+        try:
+            await self._done_at_last(action, job_id)
+        finally:
+            # Also where it is left as it is: who is opened again is to find it, like anybody.
+            self.held.discard(job_id)
+        hints = self._hints
+        if hints is not None and hints.stir is not None:
+            # What waited behind it can begin; elsewhere that is seen at the next look.
+            hints.stir()
+
+    async def _done_at_last(self, action: Callable[[], Awaitable[object]], job_id: int) -> None:
         pause_s = 0.05
         while True:
             try:
                 await action()
-                break
             except Raised:
-                break  # Somebody else has taken it: this process was taken for dead.
+                return  # Somebody else has taken it: this process was taken for dead.
             except Unreachable as error:
                 if time.monotonic() >= self._give_up_at:
                     # Whoever goes on finds it with a worker that is silent.
@@ -321,13 +331,10 @@ class PostgresTurns:
                 if time.monotonic() >= self._give_up_at:
                     return
                 pause_s = AGAIN_S
+            else:
+                return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, AGAIN_S)
-        self.held.discard(job_id)
-        hints = self._hints
-        if hints is not None and hints.stir is not None:
-            # What waited behind it can begin; elsewhere that is seen at the next look.
-            hints.stir()
 
     # --- who lives --------------------------------------------------------------------
 

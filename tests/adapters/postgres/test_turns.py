@@ -9,16 +9,21 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from procrastinate.jobs import Job, Status
 
 from interlock.errors import StoreError
 from interlock.stores import Commit, SharedStore, TurnWanted, shared
 from interlock.testing._shared_contract import check_turns_of_the_dead_are_handed_out_again
 from interlock.testing._store_contract import asked, commit_of, started, submitted
 from interlock_adapters.postgres import PostgresStore
+from interlock_adapters.postgres._clock import ServerClock
+from interlock_adapters.postgres._pool import Unreachable
+from interlock_adapters.postgres._queue import Manager
+from interlock_adapters.postgres._turns import PostgresTurns
 from interlock_adapters.postgres._writer import job_of, lock_of, task_of
 from pg_server import PgServer
 
@@ -390,3 +395,50 @@ async def test_stopping_ends_though_the_server_is_away(own_pg_server: PgServer) 
             assert wanted == TurnWanted("t", 1)
             end.set_result(True)
             await other.turns.stop()
+
+
+async def test_a_store_that_was_stopped_while_the_server_was_away_finds_its_turns(
+    own_pg_server: PgServer,
+) -> None:
+    """The very same object, opened again: they are a dead process's like any other.  R-PG-16."""
+    url = own_pg_server.create()
+    async with asyncio.timeout(60):
+        store = PostgresStore(
+            url, heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S, patience_s=0.5
+        )
+        await store.open()
+        runs = Runs()
+        await store.turns.start(runs.run, slots=1)
+        await store.commit(wanting("t"))
+        _, end = await runs.began.get()
+        await asyncio.to_thread(own_pg_server.stop)
+        end.set_result(False)
+        await store.close()
+        await asyncio.to_thread(own_pg_server.start)
+        await store.open()
+        await store.turns.start(runs.run, slots=1)
+        wanted, end = await runs.began.get()
+        assert wanted == TurnWanted("t", 1)
+        end.set_result(True)
+        await store.turns.stop()
+        await store.close()
+
+
+async def test_what_cannot_be_handed_on_any_more_is_not_held(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nor is it ended: whoever goes on finds it with a worker that is silent.  R-PG-16."""
+    turns = PostgresTurns(ServerClock(), heartbeat_s=1.0, dead_after_s=10.0, patience_s=0.0)
+    turns.held.add(7)
+    turns._give_up_at = float("-inf")
+
+    async def away() -> None:
+        raise Unreachable("the server is away")
+
+    await turns.insist(away, 7)
+    assert "job 7 is left as it is" in caplog.text
+    assert turns.held == set()
+    # Of nobody's, so nothing is asked of the store, which is not even open.
+    manager = Manager(turns, cast("Any", None))
+    job = Job(id=7, queue="interlock", lock="t", queueing_lock=None, task_name="interlock.turn")
+    await manager.finish_job(job, Status.SUCCEEDED, delete_job=True)
