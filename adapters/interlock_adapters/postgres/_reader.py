@@ -113,6 +113,8 @@ async def moved(db: Connection, seen: Mapping[str, int]) -> set[str]:
 
 async def page(db: Connection, note: Notes, query: TaskQuery) -> TaskPage:
     """See `Store.page`."""
+    if query.shown is not None and not query.shown:
+        return TaskPage((), 0, None)  # Of no phase at all: the server would look at every task.
     where, values = _conditions(query)
     row = await _one(db, f"SELECT count(*) FROM task WHERE {where}", values)
     total = 0 if row is None else int(row[0])
