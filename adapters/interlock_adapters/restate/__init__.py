@@ -30,7 +30,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from interlock import Clock, Phase, SystemClock
-from interlock.errors import Conflict, StoreError, Unstorable
+from interlock.errors import Conflict, StoreCorrupt, StoreError, Unstorable
 from interlock.lifecycle import LIFECYCLE, Event, Lifecycle, TaskRecord
 from interlock.stores import (
     Claim,
@@ -239,7 +239,10 @@ class RestateStore:
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`; what the handlers refuse is `Unstorable`."""
         task_id = commit.record.task_id
-        answer = await self._call(task_id, "append", request_of(commit, self.now()))
+        request = request_of(commit, self.now())
+        answer = await self._call(task_id, "append", request)
+        if answer["is"] == "taken" and await self._outlived(claim_of(answer["claim"])):
+            answer = await self._call(task_id, "append", request)
         match answer["is"]:
             case "done":
                 return
@@ -249,6 +252,18 @@ class RestateStore:
                 raise TokenTaken(claim_of(answer["claim"]))
             case _:
                 raise Unstorable(f"task {task_id!r}: a worker refused it: {answer['why']}")
+
+    async def _outlived(self, claim: Claim) -> bool:
+        """Whether the token outlived its task, and is free now that the task's object is told.
+
+        As when whoever purged it died before.  An object that has just begun its task, which the
+        projection does not have yet, forgets nothing.
+        """
+        try:
+            kept = await self.projection.get(claim.task_id)
+        except StoreCorrupt:
+            return False
+        return kept is None and await self._forgotten(claim.task_id)
 
     async def _call(self, task_id: str, handler: str, body: bytes) -> Any:  # noqa: ANN401  any JSON
         """Call the task's object until its answer is known."""
@@ -283,7 +298,8 @@ class RestateStore:
     async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
         """See `Store.purge`.
 
-        An object whose task went without its being told clears itself when its id is used again.
+        An object whose task went without its being told clears itself when its id is used again,
+        or a token that it used up.
         """
         async with self._on_its_way():
             gone = await self.projection.purge(before, keep=keep, limit=limit)

@@ -135,6 +135,21 @@ async def test_an_object_that_outlived_its_task_makes_way(restate_url: str) -> N
         assert await store.events("t") == [moves[0].event]
 
 
+async def test_a_token_that_outlived_its_task_is_free(restate_url: str) -> None:
+    """It is not the object's any more whose task nobody has.  Source: R-RST-08."""
+    moves = whole_life("t", token="m1")  # noqa: S106  no password
+    memory = MemoryStore()
+    async with (
+        asyncio.timeout(WAIT_MAX_S),
+        opened(lambda: store_on(restate_url, memory)) as store,
+    ):
+        await store.commit(commit_of(*moves, claims=[claim_of(moves[0])]))
+        assert await memory.forget("t")
+        other = submitted("u", token="m1")  # noqa: S106  as above
+        await store.commit(commit_of(other, claims=[claim_of(other)]))
+        assert await store.claim("ada", "m1") == claim_of(other)
+
+
 async def test_a_server_that_is_killed_loses_and_doubles_nothing() -> None:
     """Commits on their way are made once, or refused and not there.  Source: R-RST-07, I17, I18."""
     memory = MemoryStore()
