@@ -11,7 +11,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -29,8 +29,10 @@ _log: Final = logging.getLogger("interlock.postgres")
 #: Seconds after which the server gives up a statement, and after which we give up the server.
 STATEMENT_S: Final = 12.0
 ANSWER_S: Final = 15.0
-#: Seconds to make a connection in.
+#: Seconds to make a connection to one address in, unless the URL says otherwise.
 CONNECT_S: Final = 5
+#: Addresses that the name of a host may stand for.
+_ADDRESSES: Final = 2
 #: Seconds between two tries while the server is away: the first and the longest.
 _PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 1.0
@@ -76,6 +78,8 @@ class Place:
     #: For people: without user, password or options.
     shown: str
     password: str = field(repr=False)
+    #: Seconds to make a connection in, with all the hosts that may have to be tried for it.
+    connect_s: float = CONNECT_S
 
     @classmethod
     def of(cls, url: str, schema: str) -> "Place":
@@ -118,7 +122,7 @@ class Place:
         shown = f"{host}:{given.get('port', '5432')}/{given.get('dbname', '')}"
         # An "@" of a password that should have been escaped makes the rest of it a host.
         shown = shown.rsplit("@", 1)[-1]
-        return cls(conninfo, schema, shown, given.get("password", ""))
+        return cls(conninfo, schema, shown, given.get("password", ""), _connect_s(given))
 
     def error(self, error: BaseException, what: str) -> StoreError:
         """What went wrong, as an error of ours that quotes no value and no secret."""
@@ -138,6 +142,14 @@ class Place:
         if state == "P0001":
             return Raised(why)
         return Unreachable(why) if state.startswith(_AWAY) else StoreError(why)
+
+
+def _connect_s(given: Mapping[str, str]) -> float:
+    """How long it may take to come to the last of the hosts, when no other one says a word."""
+    hosts = (given.get("host") or given.get("hostaddr") or "").count(",") + 1
+    said = given.get("connect_timeout", "")
+    each = max(CONNECT_S, int(said)) if said.isdecimal() else CONNECT_S
+    return hosts * _ADDRESSES * each + 1
 
 
 def is_to_repeat(error: BaseException) -> bool:
@@ -162,7 +174,7 @@ class Pool:
         """
         db: Connection | None = None
         try:
-            async with asyncio.timeout(CONNECT_S + 1):
+            async with asyncio.timeout(self.place.connect_s):
                 db = await psycopg.AsyncConnection.connect(
                     self.place.conninfo, autocommit=True, prepare_threshold=2
                 )

@@ -5,13 +5,15 @@ It is a stand-in that knows as much of the protocol as it takes to let a client 
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import pytest
 
-from interlock_adapters.postgres._pool import Connection, Place, Pool, Unreachable
+from interlock_adapters.postgres import _pool
+from interlock_adapters.postgres._pool import CONNECT_S, Connection, Place, Pool, Unreachable
 from support import soon
 
 #: What a client begins with that wants a statement cancelled, and what with that asks for TLS.
@@ -52,11 +54,12 @@ class Server:
         self._serving: Final[set[asyncio.Task[None]]] = set()
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncGenerator[Pool]:
-        """A pool of one connection to it."""
+    async def open(self, *before: int) -> AsyncGenerator[Pool]:
+        """A pool of one connection to it, or to whoever answers at the ports before it."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        url = f"postgresql://ada@127.0.0.1:{port}/tasks?sslmode=disable&gssencmode=disable"
+        ports = (*before, server.sockets[0].getsockname()[1])
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        url = f"postgresql://ada@{hosts}/tasks?sslmode=disable&gssencmode=disable"
         pool = Pool(Place.of(url, "interlock"), 1)
         try:
             yield pool
@@ -103,6 +106,39 @@ class Server:
             return _message(b"C", b"SELECT 0\0") + _READY
         state, why = self.refusal
         return _message(b"E", f"SERROR\0VERROR\0C{state}\0M{why}\0\0".encode()) + _READY
+
+
+@pytest.mark.parametrize(
+    ("url", "seconds"),
+    [
+        ("postgresql://a/tasks", CONNECT_S),
+        ("postgresql://a,b,c/tasks", 3 * CONNECT_S),
+        ("host=a,b,c dbname=tasks", 3 * CONNECT_S),
+        ("hostaddr=192.0.2.1,192.0.2.2 dbname=tasks", 2 * CONNECT_S),
+        ("postgresql://a,b/tasks?connect_timeout=30", 2 * 30),
+        ("dbname=tasks", CONNECT_S),
+    ],
+)
+def test_there_is_time_for_all_hosts(url: str, seconds: float) -> None:
+    """Those before the one that answers may be dark, each by two addresses.  Source: R-PG-05."""
+    assert Place.of(url, "interlock").connect_s > 2 * seconds
+
+
+async def test_the_last_host_is_come_to_though_the_others_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As machines that have lost their power.  Source: R-PG-05."""
+    monkeypatch.setattr(_pool, "CONNECT_S", 2)  # The least that the driver takes.
+    dark = [socket.create_server(("127.0.0.1", 0)) for _ in "12"]
+    ports = [listener.getsockname()[1] for listener in dark]
+    server = Server()
+    try:
+        async with server.open(*ports) as pool:
+            await soon(pool.once(_ask, "it cannot be asked"))
+            assert server.clients == 1
+    finally:
+        for listener in dark:
+            listener.close()
 
 
 async def _ask(db: Connection) -> Any:  # noqa: ANN401  nothing
