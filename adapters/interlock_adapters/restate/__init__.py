@@ -240,18 +240,29 @@ class RestateStore:
         """See `Store.commit`; what the handlers refuse is `Unstorable`."""
         task_id = commit.record.task_id
         request = request_of(commit, self.now())
-        answer = await self._call(task_id, "append", request)
+        answer, again = await self._call(task_id, "append", request)
         if answer["is"] == "taken" and await self._outlived(claim_of(answer["claim"])):
-            answer = await self._call(task_id, "append", request)
+            answer, again = await self._call(task_id, "append", request)
         match answer["is"]:
             case "done":
                 return
             case "conflict":
+                if again and await self._is_made(commit):
+                    return
                 raise Conflict(task_id, commit.expected_seq)
             case "taken":
                 raise TokenTaken(claim_of(answer["claim"]))
             case _:
                 raise Unstorable(f"task {task_id!r}: a worker refused it: {answer['why']}")
+
+    async def _is_made(self, commit: Commit) -> bool:
+        """Whether a commit that was sent more than once is there.
+
+        Its object has forgotten it if many others were made until it was sent again.
+        """
+        made = commit.events
+        kept = await self.projection.events(commit.record.task_id, commit.expected_seq, len(made))
+        return tuple(kept) == made
 
     async def _outlived(self, claim: Claim) -> bool:
         """Whether the token outlived its task, and is free now that the task's object is told.
@@ -265,14 +276,14 @@ class RestateStore:
             return False
         return kept is None and await self._forgotten(claim.task_id)
 
-    async def _call(self, task_id: str, handler: str, body: bytes) -> Any:  # noqa: ANN401  any JSON
-        """Call the task's object until its answer is known."""
+    async def _call(self, task_id: str, handler: str, body: bytes) -> tuple[Any, bool]:
+        """Call the task's object until its answer is known; that, and if it took several calls."""
         delay_s = RETRY_S[0]
         async with self._on_its_way() as link:
             sent = False
             while True:
                 try:
-                    return await link.call(self._task, key_of(task_id), handler, body)
+                    return await link.call(self._task, key_of(task_id), handler, body), sent
                 except Unsure:
                     sent = True
                 except StoreError:
@@ -314,7 +325,8 @@ class RestateStore:
 
     async def _forgotten(self, task_id: str) -> bool:
         request = JSON.serialize({"task_id": task_id})
-        gone: bool = await self._call(task_id, "forget", request)
+        gone: bool
+        gone, _ = await self._call(task_id, "forget", request)
         return gone
 
     # --- what is read -------------------------------------------------------------------
