@@ -156,7 +156,12 @@ class Leg:
         line = " ".join((message or "").split())[:LINE_CHARS_MAX]
         if not line:
             line = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
-        await self._use.progress(line, _fraction(progress, total))
+        try:
+            await self._use.progress(line, _fraction(progress, total))
+        except (Exception, asyncio.CancelledError):
+            raise  # The SDK takes note of it, and goes on.
+        except BaseException as error:  # noqa: BLE001  (a stop: it would end the connection)
+            self._fail(error)
 
 
 def _fraction(done: float, total: float | None) -> float | None:
