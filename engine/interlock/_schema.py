@@ -59,14 +59,26 @@ def problems_of(value: JsonValue, schema: JsonObject) -> list[str]:
     Of very many not all are looked for, and the last sentence says that there are more.
     Pure, and total: no JSON value makes it raise.
     """
-    unfit = _unfit(value)
-    if unfit is not None:
-        return [fault("", unfit)]
     try:
-        faults = _Walk(schema).faults(value, schema, "")
+        return first_of(_faults_of(value, schema, schema))
     except Unchecked as error:
         return [str(error)]
-    return first_of(faults)
+
+
+def fits(value: JsonValue, schema: JsonValue, root: JsonObject) -> bool:
+    """Whether a value fits a schema that is part of `root`, to which its references point.
+
+    Raises:
+        Unchecked: nobody can tell; `problems_of` takes that for a fault of the value.
+    """
+    return not _faults_of(value, schema, root)
+
+
+def _faults_of(value: JsonValue, schema: JsonValue, root: JsonObject) -> list[str]:
+    unfit = _unfit(value)
+    if unfit is not None:
+        raise Unchecked(fault("", unfit))
+    return _Walk(root).faults(value, schema, "")
 
 
 def first_of(faults: list[str]) -> list[str]:

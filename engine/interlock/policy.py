@@ -24,7 +24,7 @@ from interlock._form import faults_of
 from interlock._guards import ROLE
 from interlock._json import digest
 from interlock._record import OnDeny, OnExpire
-from interlock._schema import check_schema, problems_of
+from interlock._schema import check_schema, fits
 from interlock.errors import AmbiguousTool, InvalidInput, UnknownTool
 from interlock.models import JsonObject, JsonValue, Value
 from interlock.tools import Tool
@@ -94,8 +94,12 @@ class When(Value):
         return self
 
     def __call__(self, arguments: JsonObject) -> bool:
-        """Whether these arguments fit."""
-        return not problems_of(arguments, self.when)
+        """Whether these arguments fit.
+
+        Raises:
+            Unchecked: nobody can tell, which is not to be taken for a no.
+        """
+        return fits(arguments, self.when, self.when)
 
 
 class Policy(Value):
