@@ -23,6 +23,7 @@ from typing import Final, Protocol, cast
 from interlock._asking import Asking
 from interlock._at_once import Share, at_once
 from interlock._call import Call
+from interlock._defaults import with_defaults
 from interlock._event import OWN
 from interlock._handover import Show
 from interlock._inputs import inputs_form
@@ -45,7 +46,6 @@ from interlock._toolbox import (
     is_wanting,
     label_of,
     problems_with,
-    with_defaults,
 )
 from interlock.errors import (
     CallFailed,

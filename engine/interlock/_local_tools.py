@@ -38,10 +38,12 @@ class _Function:
         self._names: Final = {
             field: str(info.alias) for field, info in self._arguments.model_fields.items()
         }
-        docs = inspect.getdoc(fn) or ""
-        self.tool: Final = Tool(
-            name=self.name, description=docs.split("\n\n")[0], input_schema=self._schema()
-        )
+        docs = (inspect.getdoc(fn) or "").split("\n\n")[0]
+        try:
+            self.tool: Final = Tool(name=self.name, description=docs, input_schema=self._schema())
+        except ValidationError:
+            why = f"{self.name} is no tool: the default of an argument is a number without JSON"
+            raise InvalidInput([why]) from None
 
     def _model(self) -> type[BaseModel]:
         hints = typing.get_type_hints(self._fn, include_extras=True)

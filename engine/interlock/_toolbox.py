@@ -1,6 +1,5 @@
 """The tools of an engine: where they come from, what they are called, and who has a say."""
 
-import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -298,19 +297,6 @@ def is_wanting(arguments: JsonObject, wanted: RequiredInput) -> bool:
     if is_missing(arguments, wanted.target):
         return True
     return wanted.form is not None and bool(problems_of(arguments[wanted.target], wanted.form))
-
-
-def with_defaults(tool: Tool, arguments: JsonObject) -> JsonObject:
-    """The arguments with the defaults of the tool's schema: what runs is judged and shown."""
-    properties = tool.input_schema.get("properties")
-    if not isinstance(properties, dict):
-        return arguments
-    defaults = {
-        name: schema["default"]
-        for name, schema in properties.items()
-        if isinstance(schema, dict) and "default" in schema and name not in arguments
-    }
-    return {**arguments, **copy.deepcopy(defaults)} if defaults else arguments
 
 
 def problems_with(tool: Tool, arguments: JsonObject, *, without: Sequence[str] = ()) -> list[str]:
