@@ -42,9 +42,12 @@ class OwnTool:
         return [self.tool]
 
     async def call(self, tool: Tool, arguments: JsonObject, use: ToolUse) -> ToolOutcome:
-        """Run it, on a thread of its own."""
+        """Run it, on a thread of its own; there its picture is made, which takes seconds."""
         del tool
-        return result_of(await use.on_thread(partial(self._inner, **arguments)))
+        return await use.on_thread(partial(self._ran, arguments))
+
+    def _ran(self, arguments: JsonObject) -> ToolResult:
+        return result_of(self._inner(**arguments))
 
     async def go_on(
         self,
