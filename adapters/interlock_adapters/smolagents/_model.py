@@ -206,7 +206,7 @@ def _json(message: MessageLike) -> JsonObject:
         said["tool_calls"] = [
             {
                 "id": call.id if isinstance(call.id, str) else None,
-                "name": call.function.name,
+                "name": _cleaned(call.function.name),
                 "arguments": _cleaned(call.function.arguments),
             }
             for call in message.tool_calls
@@ -222,8 +222,17 @@ def _as_text(arguments: Any) -> str:  # noqa: ANN401  JSON, or what a model take
     return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
-def _cleaned(arguments: Any) -> Any:  # noqa: ANN401  JSON, or what a model takes for it
-    return clean(arguments) if isinstance(arguments, str) else arguments
+def _cleaned(arguments: object) -> Any:  # noqa: ANN401  JSON, or what a model takes for it
+    match arguments:
+        case str():
+            return clean(arguments)
+        case list():
+            return [_cleaned(each) for each in cast("list[object]", arguments)]
+        case dict():
+            items = cast("dict[object, object]", arguments).items()
+            return {_cleaned(name): _cleaned(each) for name, each in items}
+        case _:
+            return arguments
 
 
 def _text(content: object) -> str | None:

@@ -7,6 +7,7 @@ is replayed shows the same, which the task then does not show again.
 from typing import Final
 
 from interlock import JsonObject, JsonValue, Part
+from interlock.errors import ResultInvalid
 from interlock_adapters.smolagents._run import Seat
 from interlock_adapters.smolagents._types import StepLike
 
@@ -50,7 +51,12 @@ class Shown:
 
     def call(self, number: int, name: str, arguments: JsonValue) -> None:
         """A tool call, before it is made."""
-        self._emit(f"call-{number}", Part(data={"tool": name, "arguments": arguments}), about=name)
+        what, said = f"call-{number}", {"tool": clean(name), "arguments": arguments}
+        try:
+            self._emit(what, Part(data=said), about=name)
+        except ResultInvalid:
+            # What cannot be stored is not called either, and that is for the gate to say.
+            self._emit(what, Part(data={"tool": cut(name)}), about=name)
 
     def observation(
         self, text: str, *, number: int | None = None, about: str | None = None
