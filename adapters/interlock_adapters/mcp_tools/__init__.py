@@ -181,11 +181,11 @@ class McpServer:
                     return ToolResult(parts=(declined,), is_error=True)
                 return await self._called(tool, arguments, use, InputToken(), None)
             case TaskToken() as kept:
-                remote = Remote(self._connections, kept, self._carried(use), use)
-                outcome = await remote.waited(answers)
+                carried = self._carried(use)
+                outcome = await Remote(self._connections, kept, carried, use).waited(answers)
                 if isinstance(outcome, Unfinished):
                     return outcome
-                return await self._result(outcome, use)
+                return await self._result(outcome, use, carried)
 
     async def _called(
         self,
@@ -195,12 +195,14 @@ class McpServer:
         kept: InputToken,
         responses: Mapping[str, wire.ElicitResult] | None,
     ) -> ToolResult | Unfinished:
-        answer = await self._answered(tool, arguments, use, kept.request_state, responses)
+        carried = self._carried(use)
+        state = kept.request_state
+        answer = await self._answered(tool, arguments, use, carried, state, responses)
         match answer:
             case Unfinished():
                 return answer
             case wire.CallToolResult():
-                return await self._result(answer, use)
+                return await self._result(answer, use, carried)
             case wire.InputRequiredResult():
                 return self._asked(answer, kept)
             case Created():
@@ -213,16 +215,17 @@ class McpServer:
         tool: Tool,
         arguments: JsonObject,
         use: ToolUse,
+        carried: Mapping[str, str],
         state: str | None,
         responses: Mapping[str, wire.ElicitResult] | None,
     ) -> Answer | Unfinished:
-        carried = self._carried(use)
+        hidden = partial(self._connections.hidden, carried=carried)
         for again in (False, True):
             async with self._connections.borrowed(carried) as link:
                 if (responses or state) and not link.is_modern:
                     raise ToolError(f"MCP server {self._name!r} went back to an older protocol")
                 try:
-                    leg = Leg(self._name, use, link)
+                    leg = Leg(self._name, use, link, hidden)
                     return await leg.call(
                         tool.name, arguments, responses=dict(responses or {}) or None, state=state
                     )
@@ -278,10 +281,17 @@ class McpServer:
         token = InputToken(request_state=answer.request_state, asked=asked, rounds=rounds)
         return Unfinished(questions=questions, token=token.to_json())
 
-    async def _result(self, result: wire.CallToolResult, use: ToolUse) -> ToolResult:
+    async def _result(
+        self, result: wire.CallToolResult, use: ToolUse, carried: Mapping[str, str]
+    ) -> ToolResult:
         if chars_of(result) <= INLINE_CHARS_MAX:
-            return result_of(self._name, result)
-        return await use.on_thread(partial(result_of, self._name, result))
+            made = result_of(self._name, result)
+        else:
+            made = await use.on_thread(partial(result_of, self._name, result))
+        if not made.is_error:
+            return made  # It is what was asked for, whatever is in it.
+        hidden = partial(self._connections.hidden, carried=carried)
+        return made.model_copy(update={"parts": tuple(_said(part, hidden) for part in made.parts)})
 
     def _carried(self, use: ToolUse) -> dict[str, str]:
         """What of the task's request is passed on.
@@ -298,6 +308,11 @@ class McpServer:
         if problems := header_problems(carried):
             raise ToolError(f"MCP server {self._name!r}: {'; '.join(problems)}")
         return carried
+
+
+def _said(part: Part, hidden: Callable[[str], str]) -> Part:
+    """What a server says of a failure, without what we sent in confidence."""
+    return part if part.text is None else part.model_copy(update={"text": hidden(part.text)})
 
 
 def _round_s(rounds: int) -> float:

@@ -5,6 +5,7 @@ A leg that is cancelled cancels its request, and the SDK tells the server.
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Annotated, Final, cast
 
 import mcp_types as wire
@@ -53,10 +54,12 @@ ANSWER: Final[TypeAdapter[Answer]] = TypeAdapter(
 class Leg:
     """What is open on a link in the name of one call of a task."""
 
-    def __init__(self, source: str, use: ToolUse, link: Link) -> None:
+    def __init__(self, source: str, use: ToolUse, link: Link, hidden: Callable[[str], str]) -> None:
+        """Make it; `hidden` takes out of a server's words what we sent in confidence."""
         self._source: Final = source
         self._use: Final = use
         self._link: Final = link
+        self._hidden: Final = hidden
         self._asking: Final[set[asyncio.Task[JsonValue]]] = set()
         self._questions = 0
         self._told = 0
@@ -153,7 +156,7 @@ class Leg:
         self._told += 1
         if self not in self._link.callers or self._told > PROGRESS_MAX:
             return
-        line = " ".join((message or "").split())[:LINE_CHARS_MAX]
+        line = self._hidden(" ".join((message or "").split()))[:LINE_CHARS_MAX]
         if not line:
             line = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
         try:

@@ -144,7 +144,7 @@ class Remote:
         return Unfinished(questions=questions, token=token.to_json(), repeatable=True)
 
     async def _tell(self, said: str | None) -> None:
-        line = " ".join((said or "").split())
+        line = self._connections.hidden(" ".join((said or "").split()), self._carried)
         if line and line != self._told:
             self._told = line
             await self._use.progress(line[:LINE_CHARS_MAX])
