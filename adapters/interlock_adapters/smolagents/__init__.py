@@ -11,6 +11,8 @@ what tools came to is handed to it from the log.  Every agent of its team is run
 """
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
@@ -21,6 +23,7 @@ from interlock.models import JsonValue
 try:
     from smolagents import MultiStepAgent  # type: ignore[import-untyped]  # it has no types
 
+    from interlock_adapters.smolagents._batch import FINAL
     from interlock_adapters.smolagents._failure import (
         ModelFailed,
         OutOfSteps,
@@ -29,6 +32,7 @@ try:
     )
     from interlock_adapters.smolagents._install import install
     from interlock_adapters.smolagents._run import NotGated, Run, Settings
+    from interlock_adapters.smolagents._schema import identifier
     from interlock_adapters.smolagents._source import picture_of
     from interlock_adapters.smolagents._tool import (
         AskAuth,
@@ -55,6 +59,10 @@ __all__ = [
     "SmolAgent",
     "ToolCallFailed",
 ]
+
+_log: Final = logging.getLogger("interlock.smolagents")
+#: What every agent has already.
+OWN_NAMES: Final = (FINAL, "ask_user", "ask_auth")
 
 
 class SmolAgent:
@@ -125,12 +133,21 @@ class SmolAgent:
 
 
 def _offered(task: SyncTaskContext) -> JsonValue:
-    """What the agent is given: the tools by the names that it sees, and the instructions."""
+    """What the agent is given: the tools by the names that it sees, and the instructions.
+
+    The library refuses an agent two of whose tools have one name, and a server may list a new one
+    at any time: that is not to end every task.  Of such tools none is given, since nobody knows
+    which a model means.
+    """
     toolbox = task.toolbox
-    tools: list[JsonValue] = [
-        [toolbox.name_of(tool), tool.model_dump(mode="json", exclude_unset=True)]
-        for tool in task.tools
-    ]
+    named = [(toolbox.name_of(tool), tool) for tool in task.tools]
+    count = Counter([*OWN_NAMES, *(identifier(name) for name, _ in named)])
+    tools: list[JsonValue] = []
+    for name, tool in named:
+        if count[identifier(name)] > 1:
+            _log.warning("tool %s is not offered: another has its name", tool.qualified)
+        else:
+            tools.append([name, tool.model_dump(mode="json", exclude_unset=True)])
     return {"tools": tools, "instructions": toolbox.instructions()}
 
 

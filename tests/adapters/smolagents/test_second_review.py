@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from smolagents import Tool  # type: ignore[import-untyped]  # it has no types
 
+from gates import Bank
+from interlock import Tool as EngineTool
+from interlock import Toolbox
 from interlock_adapters.smolagents._model import _cleaned
-from smol import Desk, code, coder, heard_last, message, shown, smol, speaker, told
+from smol import Desk, answer, code, coder, heard_last, message, shown, smol, speaker, told
 
 DEEP = '{"q": ' + "[" * 250 + "]" * 250 + "}"
 
@@ -102,3 +105,40 @@ async def test_a_picture_is_packed_where_its_tool_ran() -> None:
         assert "image/png" in await told(await world.submit())
     (packed,) = threads
     assert packed != threading.get_ident()
+
+
+def named(*names: str, source: str = "bank") -> list[EngineTool]:
+    """Tools of these names."""
+    return [EngineTool(name=name, source=source, input_schema={}) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["see", "pay-now", "pay_now"], []),
+        (["see", "final_answer", "ask_user", "ask_auth"], []),
+        (["see", "pay"], ["pay"]),
+    ],
+)
+async def test_tools_of_one_name_are_not_offered_and_end_no_task(
+    ours: list[str], theirs: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server lists what it likes, also after the start; every task failed then.
+
+    Source: R-SMOL-01, R-GATE-17.
+    """
+    offered: list[str] = []
+    bank, other = Bank(*named(*ours)), Bank(*named("late", source="other"), name="other")
+    make = speaker(answer("done"))
+
+    def seen(task: Any, tools: list[Any]) -> object:  # noqa: ANN401  as the library's
+        offered.extend(tool.name for tool in tools)
+        return make(task, tools)
+
+    async with smol(seen, Toolbox([bank, other])) as world:
+        other.has += named(*theirs, source="other")
+        assert await told(await world.submit()) == "done"
+    assert offered == ["see", "late", "ask_user", "ask_auth"]
+    warned = [r.getMessage() for r in caplog.records if r.name == "interlock.smolagents"]
+    assert len(warned) == len(ours) + len(theirs) - 1
+    assert warned[0] == f"tool bank/{ours[1]} is not offered: another has its name"
