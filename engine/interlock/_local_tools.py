@@ -64,10 +64,15 @@ class _Function:
 
     def _schema(self) -> JsonObject:
         try:
-            return self._arguments.model_json_schema()
+            schema = self._arguments.model_json_schema()
         except PydanticUserError:
             why = f"an argument of {self.name} has a type without JSON"
             raise InvalidInput([f"{why}; text, numbers, lists and models have one"]) from None
+        for model in schema.get("$defs", {}).values():
+            # What a model does not know it drops: it was shown, approved, and would not run.
+            if "properties" in model:
+                model.setdefault("additionalProperties", False)
+        return schema
 
     async def call(self, arguments: JsonObject, use: ToolUse) -> object:
         """What the function returns.

@@ -69,6 +69,26 @@ async def test_what_a_type_wants_beyond_its_schema_is_told_to_the_agent() -> Non
     assert said.startswith(("CallFailed", "ToolRefused"))
 
 
+class Open(BaseModel, extra="allow"):
+    """A model that keeps what it does not know."""
+
+    a: int
+
+
+async def test_what_a_model_would_drop_is_refused() -> None:
+    """An approver would see it, and it would not run: `max_euro`, misspelt, is no limit.
+
+    Source: R-GATE-03.
+    """
+
+    def keep(one: Open) -> Open:
+        return one
+
+    said = await said_of(book, trip={"to": "Rome", "on": "2026-11-25", "max_euro": 3})
+    assert said == "ToolRefused: book was not called: at /trip: unknown field 'max_euro'"
+    assert await said_of(keep, one={"a": 1, "b": 2}) == {"a": 1, "b": 2}
+
+
 async def test_a_coroutine_function_runs_on_the_loop_and_a_plain_one_on_a_thread() -> None:
     """A plain one would hold up all others.  Source: API4, Toolbox."""
     main = threading.get_ident()
