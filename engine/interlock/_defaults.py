@@ -31,8 +31,8 @@ class _Filling:
 
     def filled(self, value: JsonValue, schema: JsonValue) -> JsonValue:
         """The value with what it lacks; the same object if that is nothing."""
-        if not isinstance(schema, dict):
-            return value
+        if not isinstance(value, dict | list) or not isinstance(schema, dict):
+            return value  # Nothing can lack in it.
         for further in self._further(value, schema):
             value = self.filled(value, further)
         match value:
@@ -43,7 +43,7 @@ class _Filling:
                 same = all(one is other for one, other in zip(made, value, strict=True))
                 return value if same else made
             case _:
-                return value
+                raise AssertionError("what is filled in stays of its kind")
 
     def _further(self, value: JsonValue, schema: JsonObject) -> Iterator[JsonValue]:
         """The schemas that the same value is under as well."""
