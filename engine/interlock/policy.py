@@ -319,8 +319,13 @@ class Policies:
         return self._known is not None and self._known.is_full_name(rule)
 
     def _is_of_another(self, rule: str, tool: Tool) -> bool:
-        named = () if self._known is None else self._known.named(rule)
-        return bool(named) and tool.qualified not in named
+        if self._known is None:
+            return False
+        named = self._known.named(rule)
+        if named:
+            return tool.qualified not in named
+        # It was meant for a tool of a source that was away, and this one was there without it.
+        return tool.source not in self._known.away
 
 
 def _has_predicate(policy: object) -> bool:
