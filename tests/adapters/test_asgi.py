@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from interlock_adapters._http.asgi import (
     BodyLimit,
     Excess,
     Message,
+    OneLine,
     Receive,
     Scope,
     Send,
@@ -395,6 +397,23 @@ async def test_a_sign_of_life_is_no_event_to_any_client(end: str) -> None:
     headers = {"content-type": "text/event-stream"}
     events = EventSource(httpx.Response(200, headers=headers, content=wire)).iter_sse()
     assert [(one.id, json.loads(one.data)) for one in events] == [("1", update("1"))] * 3
+
+
+@pytest.mark.parametrize("guard", [partial(SseIds, key=KEY), OneLine])
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
+async def test_what_an_agent_says_ends_no_line_for_any_client(
+    guard: Callable[[App], App], end: str
+) -> None:
+    """httpx, and all that read lines by it, take these for ends of lines.  R-A2A-09."""
+    said = {"result": {"text": f"one{end}two é \\{end}", "metadata": {KEY: "1"}}}
+    body = f"data: {json.dumps(said, ensure_ascii=False)}\n\n".encode()
+    peer = Peer()
+    await peer.call(guard(Stream(body)))
+    headers = {"content-type": "text/event-stream"}
+    wire = b"".join(message.get("body", b"") for message in peer.got)
+    answer = httpx.Response(200, headers=headers, content=wire)
+    [data] = [line for line in answer.iter_lines() if line and not line.startswith("id:")]
+    assert json.loads(data.removeprefix("data:")) == said
 
 
 @pytest.mark.parametrize("place", ["7", None])

@@ -2,7 +2,8 @@
 
 `BodyLimit` reads a request's body before anybody parses it, and answers itself when it is
 too large, too slow, too deep or of too many values.  `SseIds` gives the events of a stream the
-ids by which a reader resumes.  Both let everything else pass as it is.
+ids by which a reader resumes, and `OneLine` keeps each of them on its line for every reader.  All
+let everything else pass as it is.
 """
 
 import asyncio
@@ -208,6 +209,47 @@ async def refuse(
     await send({"type": "http.response.body", "body": body})
 
 
+#: What ends a line for `str.splitlines`, and so for clients that read lines by it (httpx does, and
+#: httpx-sse did until 0.4.2), but in no server-sent event; and what says the same in JSON, in whose
+#: texts alone it can be.
+_LINE_ENDS: Final = {
+    char.encode(): json.dumps(char)[1:-1].encode() for char in ("\x85", "\u2028", "\u2029")
+}
+
+
+def in_one_line(body: bytes) -> bytes:
+    """Events whose data are JSON, with no more ends of lines in them than everybody sees."""
+    if not body.isascii():
+        for char, escaped in _LINE_ENDS.items():
+            body = body.replace(char, escaped)
+    return body
+
+
+class OneLine:
+    """Escapes in a `text/event-stream` of JSON what only some take for the end of a line."""
+
+    def __init__(self, app: App) -> None:
+        """Stand in front of `app`."""
+        self._app: Final = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        streams = False
+
+        async def pass_on(message: Message) -> None:
+            nonlocal streams
+            if message["type"] == "http.response.start":
+                streams = _is_event_stream(message)
+            elif streams and message.get("body"):
+                message = {**message, "body": in_one_line(message["body"])}
+            await send(message)
+
+        await self._app(scope, receive, pass_on)
+
+
 #: Nothing but a comment, and the end of the event that it is not.
 _COMMENT: Final = re.compile(rb":[^\r\n]*(\r\n\r\n|\n\n)")
 
@@ -215,8 +257,9 @@ _COMMENT: Final = re.compile(rb":[^\r\n]*(\r\n\r\n|\n\n)")
 class SseIds:
     """Gives each event of a `text/event-stream` the id that its JSON names.
 
-    The id is the value of `key` in the metadata of what the event shows.  The JSON itself
-    is not touched, and nothing waits for anything: what is sent is passed on at once.
+    The id is the value of `key` in the metadata of what the event shows.  The JSON is not touched
+    but for what `OneLine` escapes, and nothing waits for anything: what is sent is passed on at
+    once.
 
     A comment, which shows that the stream lives, loses the empty line after it: to clients of
     httpx-sse that would be an event without data once an event had an id, and those of the SDK 0.3
@@ -246,7 +289,10 @@ class SseIds:
             if message["type"] == "http.response.start":
                 streams = _is_event_stream(message)
             elif streams and message["type"] == "http.response.body":
-                body = message.get("body", b"")
+                sent = message.get("body", b"")
+                body = in_one_line(sent)
+                if body is not sent:
+                    message = {**message, "body": body}
                 if whole and _COMMENT.fullmatch(body):
                     await send({**message, "body": body.rstrip() + b"\r\n"})
                     return

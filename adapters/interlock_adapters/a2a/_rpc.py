@@ -203,7 +203,10 @@ async def _streamed(stream: AsyncGenerator[Json], request_id: str | int | None) 
 
 
 def _event(shown: Json, request_id: str | int | None) -> bytes:
-    """An event as it goes over the wire: JSON has no line break that could end it."""
+    """An event as it goes over the wire: JSON has no line break that could end it.
+
+    What only some take for one is escaped on the way (`_http.asgi.OneLine`).
+    """
     result, named = written_out(shown), dumped(request_id)
     data = f'{{"jsonrpc":"2.0","id":{named},"result":{result}}}'
     return f"id: {place_of(shown)[EVENT]}\r\ndata: {data}\r\n\r\n".encode()

@@ -30,7 +30,7 @@ from starlette.types import Send as StarletteSend
 
 from interlock_adapters._callers.asgi import ELSEWHERE, is_here
 from interlock_adapters._callers.base import Authenticator
-from interlock_adapters._http.asgi import App, Receive, Scope, Send, refuse
+from interlock_adapters._http.asgi import App, OneLine, Receive, Scope, Send, refuse
 from interlock_adapters._http.front import front
 from interlock_adapters._http.shutdown import HangUp, Stopping
 from interlock_adapters.mcp._auth import (
@@ -118,7 +118,7 @@ class McpFace:
             _either(route, other, settings.path, is_handle)
             for route, other in zip(inner.routes, plain.routes, strict=True)
         ]
-        guards = [Middleware(Trim), *front(settings)]
+        guards = [Middleware(Trim), *front(settings), Middleware(OneLine)]
         #: Paths that are open to everybody, and where metadata of this resource is, by path.
         self.public: Sequence[str] = ()
         self.metadata: Mapping[str, str] = {}
