@@ -61,7 +61,7 @@ def _interfaces(settings: A2ASettings) -> list[AgentInterface]:
     base = settings.url.rstrip("/")
     bindings = [
         (TransportProtocol.JSONRPC, base + settings.rpc_path),
-        (TransportProtocol.HTTP_JSON, base + settings.rest_path),
+        (TransportProtocol.HTTP_JSON, base + settings.rest_prefix),
     ]
     if settings.grpc_url is not None:
         bindings.append((TransportProtocol.GRPC, settings.grpc_url))

@@ -115,7 +115,7 @@ def a2a_http_routes(operations: Operations) -> list[BaseRoute]:
         handler,
         contexts,
         enable_v0_3_compat=settings.v0_3,
-        path_prefix=settings.rest_path,
+        path_prefix=settings.rest_prefix,
         shutdown_grace_period=STREAM_GRACE_S,
     )
     door, limit = front(settings)
@@ -139,7 +139,7 @@ def _guarded(
     if isinstance(route, Route):
         yield Route(
             route.path,
-            checked(route, settings.rest_path),
+            checked(route, settings.rest_prefix),
             methods=list(route.methods or ()),
             middleware=guards,
         )

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from interlock.models import JsonObject
 from interlock_adapters._callers.principal import ANONYMOUS
 from interlock_adapters._http.origin import Host, Origin
+from interlock_adapters._http.paths import PATH
 from interlock_adapters.vocabulary import Vocabulary
 
 #: Names the owner of whatever a call is about; raises an A2A error to turn it away.
@@ -76,8 +77,8 @@ class A2ASettings(_Setting):
     version: str = Field(default="0.1.0", min_length=1)
     #: Where clients reach this server; the card's URLs start with it.
     url: str = Field(default="http://127.0.0.1:8000", min_length=1)
-    rpc_path: str = Field(default="/a2a/rpc", pattern="^/")
-    rest_path: str = Field(default="/a2a", pattern="^/")
+    rpc_path: str = Field(default="/a2a/rpc", pattern=PATH)
+    rest_path: str = Field(default="/a2a", pattern=PATH)
     #: Where clients reach `grpc_server`, as `host:port`; None leaves gRPC out of the card.
     grpc_url: str | None = None
     #: Also speak protocol version 0.3, on the same endpoints.
@@ -124,3 +125,8 @@ class A2ASettings(_Setting):
     vocabulary: Vocabulary | None = None
     #: Sites besides our own whose pages may call, as browsers name them: "https://a.example".
     allowed_origins: tuple[Origin, ...] = ()
+
+    @property
+    def rest_prefix(self) -> str:
+        """What the paths of REST begin with: clients put a slash between it and the rest."""
+        return self.rest_path.rstrip("/")

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from interlock import JsonObject, Policy
-from interlock_adapters._http.paths import OWN_PATHS
+from interlock_adapters._http.paths import OWN_PATHS, PATH
 from interlock_adapters._shown.config import Setting
 
 #: The context in which what a file says is validated.
@@ -248,8 +248,8 @@ class A2AConfig(Setting):
     push: Annotated[PushConfig | None, _switch(PushConfig)] = None
     v0_3: bool = True
     streaming: bool = True
-    rpc_path: str = Field(default="/a2a/rpc", pattern="^/")
-    rest_path: str = Field(default="/a2a", pattern="^/")
+    rpc_path: str = Field(default="/a2a/rpc", pattern=PATH)
+    rest_path: str = Field(default="/a2a", pattern=PATH)
     organization: str | None = None
     organization_url: _HttpUrl | None = None
     documentation_url: _HttpUrl | None = None
@@ -278,7 +278,7 @@ class McpToolConfig(Setting):
 class McpFaceConfig(Setting):
     """The MCP face: see `McpSettings`."""
 
-    path: str = Field(default="/mcp", pattern="^/")
+    path: str = Field(default="/mcp", pattern=PATH)
     title: str | None = None
     instructions: str | None = None
     tools: tuple[McpToolConfig, ...] = ()

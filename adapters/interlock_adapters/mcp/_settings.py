@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from interlock.forms import FormLike
 from interlock_adapters._callers.principal import ANONYMOUS, Principal
 from interlock_adapters._http.origin import Host, Origin
+from interlock_adapters._http.paths import PATH
 from interlock_adapters.mcp._principal import PrincipalToken
 
 Request: TypeAlias = ServerRequestContext[Any, Any]
@@ -104,7 +105,7 @@ class McpSettings(_Setting):
     #: Tasks that one `subscriptions/listen` may name.
     listen_tasks_max: int = Field(default=256, ge=1)
     #: Where the endpoint is, over HTTP.
-    path: str = Field(default="/mcp", pattern="^/")
+    path: str = Field(default="/mcp", pattern=PATH)
     #: Where clients reach this server over HTTP.
     url: str = Field(default="http://127.0.0.1:8000", pattern="^https?://")
     #: As for A2A: further names of this server, and sites whose pages may call.

@@ -6,7 +6,7 @@ from a2a.utils.proto_utils import validate_proto_required_fields
 from google.protobuf.json_format import MessageToDict
 from pydantic import ValidationError
 
-from a2a_faces import SETTINGS, faced, travel
+from a2a_faces import REST, SETTINGS, faced, message, travel
 from interlock import JsonObject
 from interlock.errors import InvalidInput
 from interlock_adapters.a2a import A2ASettings, Extension, Skill
@@ -35,6 +35,26 @@ def test_every_binding_is_listed_in_each_version_it_speaks() -> None:
     assert listed == [(name, v, url) for v in ("1.0", "0.3") for name, url in urls.items()]
     fewer = card_of(settings.model_copy(update={"grpc_url": None, "v0_3": False}), push=False)
     assert len(fewer.supported_interfaces) == 2
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+@pytest.mark.parametrize("path", ["/", "/agent/"])
+async def test_rest_is_where_the_card_says_also_with_a_slash_at_the_end(
+    path: str, version: str
+) -> None:
+    """Clients leave it out, and put one of their own before the rest.  Source: R-A2A-15."""
+    settings = SETTINGS.model_copy(update={"rest_path": path})
+    async with faced(travel, settings=settings) as faces:
+        peer = faces.peer(REST, version=version)
+        assert (await peer.send(message("a flight"))).id
+
+
+@pytest.mark.parametrize("path", ["a2a", "/a b", "/a?b", "/a#b", "/{a}", "/a/{b:path}"])
+@pytest.mark.parametrize("name", ["rpc_path", "rest_path"])
+def test_a_path_is_one_that_clients_send_as_it_is(name: str, path: str) -> None:
+    """Braces are a router's, and would answer for the paths of others.  Source: R-A2A-15."""
+    with pytest.raises(ValidationError, match=name):
+        A2ASettings.model_validate({"name": "a", "description": "b", name: path})
 
 
 def test_all_that_the_settings_say_is_on_the_card() -> None:

@@ -337,6 +337,18 @@ def test_an_address_that_is_none_is_refused(said: str, tmp_path: Path) -> None:
     assert re.search(r"app\.yaml:3: server\.(url|host): an address .*accepted", problem), problem
 
 
+@pytest.mark.parametrize("path", ["/a b", "/a?b", "/{a}", "/a/{b:nothing}"])
+@pytest.mark.parametrize("name", ["a2a.rpc_path", "a2a.rest_path", "mcp.path"])
+def test_a_path_that_is_none_is_a_fault_of_the_file(tmp_path: Path, name: str, path: str) -> None:
+    """A router would read it otherwise, or not at all.  Source: R-SVC-30."""
+    face, _, key = name.partition(".")
+    with pytest.raises(InvalidInput) as caught:
+        load(tmp_path, f"agent: agent:a\nfaces:\n  {face}: {{{key}: '{path}'}}\n")
+    (problem,) = caught.value.problems
+    said = rf"app\.yaml:3: faces\.{name}: a path as /\S+ is accepted$"
+    assert re.search(said, problem), problem
+
+
 def test_an_address_is_one_that_clients_can_reach() -> None:
     """What is bound to every address is not called by that."""
     assert ServerConfig().public_url == "http://127.0.0.1:8000"
