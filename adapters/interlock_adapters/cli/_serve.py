@@ -4,6 +4,7 @@ Also what `interlock check` says of such a file.
 """
 
 import argparse
+import inspect
 import logging
 import socket
 import sys
@@ -26,6 +27,7 @@ APP: Final = "app.yaml"
 _UVICORN: Final = ("uvicorn", "uvicorn.access", "uvicorn.error")
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _FLAG: Final = "dangerously_open_to_everyone"
+_WANTED: Final = "a Service, a Config or an Engine, or a function that makes one, is accepted"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         return complain(f"{error.filename or options.target}: {error.strerror}", FAILED)
     with listener:
-        _log_as(service)
+        _log_as(service, options.log_level)
         if getattr(options, "submit", None):
             service.while_served(_first_task(service, options.submit))
         told = "\n".join([f"{service.config.name}:", *_told(service)])
@@ -163,11 +165,25 @@ def _target(named: str) -> object:
     except NotFound as error:
         raise InvalidInput([f"{error} (a file ends with .yaml)"]) from None
     if callable(found) and not _is_servable(found):
+        if not _can_be_called(found):
+            # An agent, most likely: it is what people write first.
+            agent = f"of an agent it is a file that says agent: {named}"
+            raise InvalidInput([f"{named}: it takes arguments; {_WANTED}; {agent}"])
         found = cast("Any", found)()
     if not _is_servable(found):
-        wanted = "a Service, a Config or an Engine, or a function that makes one, is accepted"
-        raise InvalidInput([f"{named}: it is of type {type(found).__name__}; {wanted}"])
+        raise InvalidInput([f"{named}: it is of type {type(found).__name__}; {_WANTED}"])
     return found
+
+
+def _can_be_called(found: object) -> bool:
+    """Whether it can be called without arguments, as far as it says."""
+    try:
+        inspect.signature(cast("Any", found)).bind()
+    except TypeError:
+        return False
+    except ValueError:  # One that is written in C may not say.
+        return True
+    return True
 
 
 def _is_servable(found: object) -> bool:
@@ -216,6 +232,10 @@ def _bound(
         listener.close()
         where = f"{server.host} port {server.port}"
         raise InvalidInput([f"{where}: {error.strerror}; --host and --port name others"]) from None
+    except (TypeError, UnicodeError):  # It cannot even be looked up.
+        listener.close()
+        wanted = "a name or an address is accepted, as 127.0.0.1"
+        raise InvalidInput([f"{server.host!r:.80} is no host; {wanted}"]) from None
     server = server.model_copy(update={"port": listener.getsockname()[1]})
     return config.model_copy(update={"server": server}), listener
 
@@ -291,10 +311,10 @@ def _where(service: "Service") -> Iterator[tuple[str, str]]:
         yield "who may call", "whoever is on this machine, as an approver and operator of all tasks"
 
 
-def _log_as(service: "Service") -> None:
-    """Have the process's log as the configuration says."""
+def _log_as(service: "Service", said: str | None) -> None:
+    """Have the process's log as the configuration says, or the command line."""
     log = service.config.log
-    level = log.level.upper()
+    level = (said or log.level).upper()
     if not log.json_lines:
         logging.basicConfig(level="WARNING", format="%(levelname)s:     %(name)s: %(message)s")
         logging.getLogger("interlock").setLevel(level)

@@ -4,6 +4,7 @@ R-SVC-38, R-SVC-39, R-SVC-40, R-SVC-41.  T2 (open to everyone), T20 (secrets).
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -238,6 +239,8 @@ def test_what_python_has_is_served_as_well(tmp_path: Path, named: str, name: str
         (["shop:service", "--port", "1"], "a Service says by itself where it is", 1),
         (["shop:service", "--host", "::1"], "a Service says by itself where it is", 1),
         (["shop"], "write MODULE:NAME", 1),
+        (["shop:ask"], "of an agent it is a file that says agent: shop:ask", 1),
+        (["app.yaml", "--host", "ü..x"], "'ü..x' is no host; a name or an address", 1),
         (["app.yaml", "--host", "0.0.0.0"], "reachable from other machines", 2),  # noqa: S104
         (["app.yaml", "--host", "::"], "reachable from other machines", 2),
         (["app.yaml", "--port", "70000"], "'70000' is not a port from 0 to 65535", 2),
@@ -252,6 +255,27 @@ def test_what_cannot_be_served_is_told_in_one_line(
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"), [([], logging.WARNING), (["--log-level", "error"], logging.ERROR)]
+)
+def test_the_level_of_the_command_line_is_that_of_our_own_log_too(
+    interlock: Interlock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    level: int,
+) -> None:
+    """And without one it is the configuration's, of a service that cannot start.  R-SVC-38."""
+    ours = logging.getLogger("interlock")
+    monkeypatch.setattr(ours, "level", ours.level)
+    store = "sqlite:///shop.py/t.db"
+    app(
+        tmp_path, f"agent: shop:ask\nstore: {store}\nlog: {{level: warning}}\nserver: {{port: 0}}\n"
+    )
+    assert interlock("serve", *arguments, cwd=tmp_path).returncode == 3
+    assert ours.level == level
 
 
 def test_a_port_that_is_taken_is_told(interlock: Interlock, tmp_path: Path) -> None:
