@@ -266,9 +266,16 @@ def _show(desk: Desk, options: argparse.Namespace) -> int:
 
 def _answer(desk: Desk, options: argparse.Namespace) -> int:
     ask = _open_ask(desk, options, kind="input")
-    given = sys.stdin.read() if options.value == "-" else options.value
+    given = _input() if options.value == "-" else options.value
     value = given if _wants_text(ask["schema"]) else _read(given, "VALUE", "text is not asked for")
     return _acted(desk, options, "answer", {"ask": ask["key"], "value": value})
+
+
+def _input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise _Misused(f"the input is no text in {sys.stdin.encoding}") from None
 
 
 def _decline(desk: Desk, options: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ from interlock import (
     resume_stopped,
 )
 from interlock import _sqlite_reader as reading
+from interlock._edge import query_problems
 from interlock._sqlite_doctor import existing, looking_at
 from interlock.errors import EngineError, StoreCorrupt, StoreLocked, UnknownTask
 from interlock.stores import whole_log
@@ -79,7 +80,10 @@ class OwnDesk(ABC):
     def tasks(self, wanted: Wanted) -> Json:
         """See `Desk.tasks`."""
         shown = phases_named(self._lifecycle, wanted.phases)
-        page = self._page(TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit))
+        query = TaskQuery(search=wanted.search, shown=shown, limit=wanted.limit)
+        if problems := query_problems(query):
+            raise DeskError("; ".join(problems))
+        page = self._page(query)
         tasks = [as_json(task_shown(RIGHTS, record)) for record in page.records]
         return {"tasks": tasks, "total": page.total}
 

@@ -148,6 +148,8 @@ class ServerDesk:
     def _asked(self, method: str, path: str, **sent: Any) -> Json:  # noqa: ANN401  httpx's
         try:
             answer = self._http.request(method, path, **sent)
+        except UnicodeEncodeError:
+            raise DeskError("it has half a character; whole text is accepted") from None
         except httpx.TimeoutException:
             why = f"{self._where} did not answer within {ANSWER_S:g} s"
             raise DeskError(why) from None

@@ -596,6 +596,50 @@ def test_a_call_that_cannot_be_meant_says_what_can(
     assert said in err
 
 
+HALF: Final = "\udcff"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tasks", "--search", HALF], "has half a character; whole text is accepted"),
+        (["tasks", "--limit", "9" * 30], "tasks are accepted"),
+        (["cancel", "T", "--reason", HALF], "the reason is not JSON"),
+    ],
+)
+def test_what_a_store_cannot_be_asked_is_told_in_one_line(
+    filed: Filed, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """An argument need not be text: the shell passes bytes.  Source: R-SVC-68."""
+    task = filed.task("ask").task_id
+    given = [task if argument == "T" else argument for argument in arguments]
+    code, out, err = run(capsys, *given, *filed.where)
+    assert (code, out) == (FAILED, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["tasks", "--search", HALF], ["cancel", "t", "--reason", HALF]]
+)
+def test_what_cannot_be_sent_is_told_in_one_line(
+    where: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Source: R-SVC-68."""
+    code, out, err = run(capsys, *arguments, *where)
+    assert (code, out) == (FAILED, "")
+    assert err == "interlock: it has half a character; whole text is accepted\n"
+
+
+def test_an_input_that_is_no_text_is_told_in_one_line(
+    filed: Filed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Source: R-SVC-68."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    code, _, err = run(capsys, "answer", filed.task("ask").task_id, "-", *filed.where)
+    assert (code, err) == (MISUSED, "interlock: the input is no text in utf-8\n")
+
+
 def test_lengths_of_time() -> None:
     """Source: R-SVC-68."""
     assert [cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
