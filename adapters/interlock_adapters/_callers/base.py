@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
@@ -158,6 +158,11 @@ class AnyOf:
         """What all of them take."""
         return self._schemes
 
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """See `issuers_of`."""
+        return tuple(name for one in self._authenticators for name in issuers_of(one))
+
     async def authenticate(self, headers: Mapping[str, str]) -> Principal | None:
         """See `Authenticator`."""
         found: Principal | None = None
@@ -167,6 +172,28 @@ class AnyOf:
                 raise AuthenticationFailed
             found = principal or found
         return found
+
+
+#: Where an issuer says how tokens are come by (OIDC), below itself.
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+
+
+def discovery_of(issuer: str) -> str:
+    """Where an issuer says how tokens are come by."""
+    return issuer.rstrip("/") + _DISCOVERY
+
+
+def issuers_of(authenticator: Authenticator) -> tuple[str, ...]:
+    """Where clients get tokens that are taken: issuers that say how.
+
+    An authenticator that has `issuers` names them to the letter, as clients compare them.  Of
+    another it is known by its schemes, and not whether there is a slash at the end.
+    """
+    named: object = getattr(authenticator, "issuers", None)
+    if isinstance(named, tuple):
+        return cast("tuple[str, ...]", named)
+    urls = [str(scheme.get("openIdConnectUrl", "")) for scheme in authenticator.schemes.values()]
+    return tuple(url.removesuffix(_DISCOVERY) for url in urls if url.endswith(_DISCOVERY))
 
 
 def _free(name: str, scheme: JsonObject, taken: Mapping[str, JsonObject]) -> str:

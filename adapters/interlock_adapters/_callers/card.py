@@ -34,10 +34,3 @@ def card_security(
         schemes[name] = {_KINDS[str(scheme["type"])]: said}
     nothing: JsonValue = {"list": []}
     return schemes, tuple({"schemes": {name: nothing}} for name in schemes)
-
-
-def issuers_of(authenticator: Authenticator) -> tuple[str, ...]:
-    """Where clients get tokens that are taken: issuers that say how (OIDC)."""
-    suffix = "/.well-known/openid-configuration"
-    urls = [str(scheme.get("openIdConnectUrl", "")) for scheme in authenticator.schemes.values()]
-    return tuple(url.removesuffix(suffix) for url in urls if url.endswith(suffix))

@@ -16,8 +16,13 @@ from urllib.parse import urlsplit
 import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
+from pydantic import AnyHttpUrl
 
-from interlock_adapters._callers.base import AuthenticationFailed, AuthenticationUnavailable
+from interlock_adapters._callers.base import (
+    AuthenticationFailed,
+    AuthenticationUnavailable,
+    discovery_of,
+)
 from interlock_adapters._callers.open import is_loopback
 
 _log: Final = logging.getLogger("interlock.auth")
@@ -167,8 +172,7 @@ class Jwks:
             return await _get(http, self._url)
 
     async def _discovered(self, http: httpx.AsyncClient) -> str:
-        where = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = _object(await _get(http, where))
+        document = _object(await _get(http, discovery_of(self._issuer)))
         if document.get("issuer") != self._issuer:
             raise ValueError("the discovery document is of another issuer")
         return usable(document.get("jwks_uri"))
@@ -197,6 +201,7 @@ def usable(url: object) -> str:
     if not isinstance(url, str):
         raise UnusableUrl(f"there is no URL; {accepted}")
     try:
+        AnyHttpUrl(url)  # As it is published for clients, who are stricter than `urlsplit`.
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:

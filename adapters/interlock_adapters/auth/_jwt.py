@@ -16,7 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from interlock.errors import InvalidInput
 from interlock.models import JsonObject
-from interlock_adapters._callers.base import AuthenticationFailed, bearer_of, checked, is_jwt
+from interlock_adapters._callers.base import (
+    AuthenticationFailed,
+    bearer_of,
+    checked,
+    discovery_of,
+    is_jwt,
+)
 from interlock_adapters._callers.principal import Principal, Role
 from interlock_adapters.auth._jwks import Jwks, Keeping, keys_of, pick
 
@@ -103,10 +109,16 @@ class Jwt:
     @property
     def schemes(self) -> Mapping[str, JsonObject]:
         """How clients come by tokens: from the issuer, if it says how."""
-        if self.settings.keys is None and self.settings.jwks_url is None:
-            where = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+        if self.issuers:
+            where = discovery_of(self.settings.issuer)
             return {"oidc": {"type": "openIdConnect", "openIdConnectUrl": where}}
         return {"jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The issuer, to the letter, if it says how clients come by tokens."""
+        is_found = self.settings.keys is None and self.settings.jwks_url is None
+        return (self.settings.issuer,) if is_found else ()
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal | None:
         """See `Authenticator`; a token of another issuer is none of its kind."""

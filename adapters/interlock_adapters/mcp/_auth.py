@@ -4,17 +4,21 @@ from typing import Final
 
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.auth.settings import AuthSettings
-from pydantic import AnyHttpUrl
+from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.routing import BaseRoute
 
 from interlock_adapters._callers.base import (
     AuthenticationFailed,
     AuthenticationUnavailable,
     Authenticator,
+    issuers_of,
     user_by,
 )
-from interlock_adapters._callers.card import issuers_of
 from interlock_adapters.mcp._principal import PrincipalToken, token_of
+
+#: To the letter: clients compare it with what the issuer calls itself (RFC 8414 §3.3), and by
+#: itself pydantic puts a slash behind a name without a path.
+_ISSUER: Final = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
 
 
 class Verifier:
@@ -42,7 +46,8 @@ def resource_routes(authenticator: Authenticator, resource: AnyHttpUrl) -> list[
     issuers = issuers_of(authenticator)
     if not issuers:
         return []
-    return [*create_protected_resource_routes(resource, [AnyHttpUrl(url) for url in issuers])]
+    named = [_ISSUER.validate_python(url) for url in issuers]
+    return [*create_protected_resource_routes(resource, named)]
 
 
 def metadata_url(authenticator: Authenticator, resource: AnyHttpUrl) -> str | None:
@@ -54,7 +59,7 @@ def sdk_settings(authenticator: Authenticator, resource: AnyHttpUrl) -> AuthSett
     """The SDK's own settings; without an issuer there is nothing to tell clients."""
     issuers = issuers_of(authenticator)
     return AuthSettings(
-        issuer_url=AnyHttpUrl(issuers[0]) if issuers else resource,
+        issuer_url=_ISSUER.validate_python(issuers[0]) if issuers else resource,
         resource_server_url=resource if issuers else None,
         # The authenticator checks the audience.
         validate_token_resource=False,

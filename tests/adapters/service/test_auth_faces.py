@@ -21,6 +21,8 @@ from a2a.types import ListTasksRequest, Task, TaskNotFoundError, TaskState
 from a2a.types.a2a_pb2 import GetTaskRequest
 from a2a.types.a2a_pb2_grpc import A2AServiceStub
 from a2a.utils.errors import A2AError
+from mcp.client.auth.utils import validate_metadata_issuer
+from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 from starlette.applications import Starlette
 
 from a2a_faces import FACES, GRPC, JSONRPC, SETTINGS, URL, Faces, InProcess, Peer, data, message
@@ -381,15 +383,24 @@ async def test_the_card_says_what_is_enforced() -> None:
     assert card_security(TrustLocal()) == ({}, ())
 
 
-async def test_the_metadata_of_the_mcp_resource_names_the_issuer() -> None:
-    """Source: RFC 9728; where there is one to name, and the challenge says where it is."""
-    found = Jwt(JwtSettings(issuer="https://id.test", audience=("x",)))
+@pytest.mark.parametrize("issuer", ["https://id.test", "https://id.test/", "https://id.test/a/"])
+async def test_the_metadata_of_the_mcp_resource_names_the_issuer(issuer: str) -> None:
+    """Source: RFC 9728; where there is one to name, and the challenge says where it is.
+
+    To the letter: clients refuse an issuer that calls itself otherwise (RFC 8414 §3.3).
+    """
+    found = Jwt(JwtSettings(issuer=issuer, audience=("x",)))
     where = "/.well-known/oauth-protected-resource/mcp"
     async with served(AnyOf(TOKENS, found)) as site:
         metadata = (await site.http.get(where)).json()
         refused = await site.mcp("", "tasks/get", taskId="x")
     assert metadata["resource"] == f"{URL}/mcp"
-    assert [one.rstrip("/") for one in metadata["authorization_servers"]] == ["https://id.test"]
+    assert metadata["authorization_servers"] == [issuer]
+    itself = {"issuer": issuer, "authorization_endpoint": URL, "token_endpoint": URL}
+    validate_metadata_issuer(
+        OAuthMetadata.model_validate({**itself, "response_types_supported": ["code"]}),
+        str(ProtectedResourceMetadata.model_validate(metadata).authorization_servers[0]),
+    )
     assert refused.headers["www-authenticate"] == f'Bearer resource_metadata="{URL}{where}"'
     async with served() as site:
         assert (await site.http.get(where)).status_code == 401
