@@ -347,8 +347,12 @@ def _target_problems(target: Target | None, *, has_headers: bool) -> list[str]:
             what = "a command is a list, of a program and its arguments"
             return [f"give one of url, command and server; {what}"]
         case Address(url):
-            parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
+            try:
+                parts = urlsplit(url)
+                is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+            except ValueError:  # Half an address of version 6, or a port that is none.
+                is_one = False
+            if not is_one:
                 return ["its url is no http or https address"]
             return [] if "@" not in parts.netloc else ["put credentials into headers, not the url"]
         case Command() | InProcess():

@@ -22,6 +22,8 @@ URL = "https://shop.test/mcp"
         ({"command": "a b"}, "one of url, command and server"),
         ({"url": "ftp://shop.test"}, "no http or https address"),
         ({"url": "https:///mcp"}, "no http or https address"),
+        ({"url": "https://[::1/mcp"}, "no http or https address"),
+        ({"url": "https://shop.test:99999/mcp"}, "no http or https address"),
         ({"url": "https://u:pw@shop.test/"}, "put credentials into headers"),
         ({"url": URL, "era": "stone"}, "era 'stone' is none of auto, legacy, modern"),
         ({"url": URL, "headers": {"Mcp-Session-Id": "x"}}, "belongs to the transport"),

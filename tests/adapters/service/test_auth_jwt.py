@@ -142,6 +142,8 @@ def test_only_signatures_by_private_keys_can_be_listed(algorithm: str) -> None:
         {"keys": None, "jwks_url": "file:///etc/keys"},
         {"keys": None, "jwks_url": "https://a:b@id.test/keys"},
         {"keys": None, "issuer": "http://id.test"},
+        {"keys": None, "issuer": "https://id test/"},
+        {"keys": None, "issuer": "https://id.test:99999/"},
         {"jwks_url": "https://id.test/keys"},
     ],
 )
