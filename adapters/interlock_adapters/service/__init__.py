@@ -43,7 +43,7 @@ try:
     from interlock_adapters.service._auth import authenticator_of
     from interlock_adapters.service._engine import engine_of
     from interlock_adapters.service._faces import push_of
-    from interlock_adapters.service._front import Front, InOneLine, Mounted
+    from interlock_adapters.service._front import Front, InOneLine, Mounted, for_pages
     from interlock_adapters.service._shared import Counted, StoreWatch
     from interlock_adapters.service._telemetry import Observed, observed
 except ModuleNotFoundError as _missing:
@@ -120,6 +120,7 @@ class Service:
                 *Front(self.config, composition.front_door()).routes,
                 Mount("", Mounted(inner, self.url)),
             ],
+            middleware=for_pages(self.config.server.allowed_origins),
             lifespan=self.lifespan,
         )
 

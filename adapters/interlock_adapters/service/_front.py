@@ -1,11 +1,12 @@
 """What lies around the faces of a service: its front page, and words for what goes wrong."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -16,6 +17,32 @@ from interlock_adapters._http.paths import CONSOLE, HEALTH, MANAGE, WELL_KNOWN
 from interlock_adapters.config import ServiceConfig
 
 _log: Final = logging.getLogger("interlock.service")
+
+#: What a page may read of an answer besides what each may: MCP's session, and when to come again.
+_TOLD: Final = ("mcp-session-id", "retry-after", "www-authenticate")
+#: Seconds for which a browser need not ask again.
+_ASK_AGAIN_S: Final = 600
+
+
+def for_pages(origins: Iterable[str]) -> list[Middleware]:
+    """What lets pages of these sites call, in front of all else; of none: nothing.
+
+    A browser asks first, without a credential, and gives a page no answer that does not name its
+    site (CORS).  No cookie is sent: a page shows a credential of its own.
+    """
+    named = [origin.lower() for origin in origins]
+    if not named:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=named,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=_TOLD,
+            max_age=_ASK_AGAIN_S,
+        )
+    ]
 
 
 class Front:

@@ -243,6 +243,37 @@ async def test_another_site_is_turned_away_from_every_face() -> None:
             assert (await client.request(method, path, json={}, headers=evil)).status_code == 403
 
 
+SITE: Final = "https://App.example"
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_page_of_an_allowed_site_may_call_as_browsers_do(face: str) -> None:
+    """They ask first, without a credential, and read what names the site alone.  R-SVC-35."""
+    token = new_token()
+    auth = AuthConfig(tokens=(TokenConfig(hash=hashed(token), subject="ada"),))
+    server = ServerConfig(allowed_origins=(SITE,))
+    method, path = FACES[face]
+    async with served(Service.of(config(auth=auth, server=server))) as client:
+        for origin, status in ((SITE.lower(), 200), ("https://evil.example", 400)):
+            asks = {
+                "origin": origin,
+                "access-control-request-method": method,
+                "access-control-request-headers": "authorization,content-type,a2a-version",
+            }
+            may = await client.options(path, headers=asks)
+            assert may.status_code == status
+            named = may.headers.get("access-control-allow-origin")
+            assert named == (origin if status == 200 else None)
+        client.headers["origin"] = SITE.lower()
+        refused = await asked(client, face)
+        assert refused.status_code in {303, 401}
+        assert refused.headers["access-control-allow-origin"] == SITE.lower()
+        assert "access-control-allow-credentials" not in refused.headers
+        client.headers["authorization"] = f"Bearer {token}"
+        if face != "console":  # Its pages are for its own site.
+            assert (await asked(client, face)).status_code == 200
+
+
 async def test_each_owner_has_a_quota_over_all_faces() -> None:
     """R-SVC-35, T4, T21."""
     quotas = QuotaConfig(requests_per_minute=1, burst=3)
