@@ -10,7 +10,7 @@ from typing import Final
 from a2a.types import ListTasksRequest, TaskState
 
 from interlock import Engine, TaskQuery
-from interlock.errors import StoreCorrupt, UnknownTask
+from interlock.errors import InvalidInput, StoreCorrupt, UnknownTask
 from interlock_adapters.a2a._json import Json, dumped
 from interlock_adapters.a2a._map import PHASES_OF, invalid, invalid_state
 from interlock_adapters.a2a._request import history_length_of
@@ -30,7 +30,12 @@ async def page_json(engine: Engine, params: ListTasksRequest, owner: str) -> Jso
     """
     length = history_length_of(params)
     query = _query_of(params, owner)
-    page = await engine.page(query)
+    try:
+        page = await engine.page(query)
+    except InvalidInput as error:
+        raise invalid(
+            "page_token" if params.page_token else "context_id", *error.problems
+        ) from None
     tasks: list[Json] = []
     size, cursor = 0, page.next_cursor
     for number, record in enumerate(page.records):

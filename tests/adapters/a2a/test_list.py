@@ -267,3 +267,10 @@ async def test_a_task_that_is_purged_while_its_log_is_read_is_not_listed() -> No
         del store._tasks[made[1]]
         gate.open()
         assert [task.id for task in (await soon(listing)).tasks] == made[:1]
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_context_that_can_be_of_no_task_is_named(faces: Faces, binding: str) -> None:
+    """The error says which field it is, and ListTasks has no parts.  Source: A2A 1.0 §3.3.2."""
+    call = faces.peer(binding).list(ListTasksRequest(context_id="x" * 1_025))
+    assert "context_id: " in await refused(faces, call, InvalidParamsError)
