@@ -289,7 +289,7 @@ def _where(service: "Service") -> Iterator[tuple[str, str]]:
         yield "agent card", f"{url}/.well-known/agent-card.json"
         yield "A2A", f"{url}{faces.a2a.rpc_path} (JSON-RPC), {url}{faces.a2a.rest_path} (REST)"
         if faces.a2a.grpc is not None:
-            yield "A2A, gRPC", f"{faces.a2a.grpc.host}:{faces.a2a.grpc.port}"
+            yield "A2A, gRPC", faces.a2a.grpc.address
     if faces.mcp is not None:
         yield "MCP", f"{url}{faces.mcp.path}"
     if faces.management:

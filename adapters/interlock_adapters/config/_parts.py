@@ -6,6 +6,7 @@ Nothing here imports a protocol or an agent library: a face that is off needs no
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -188,16 +189,43 @@ class SkillConfig(Setting):
     output_modes: tuple[str, ...] = ()
 
 
+#: Every address of a machine.
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  as said
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class GrpcConfig(Setting):
     """A port for A2A over gRPC."""
 
+    #: An IPv6 address may be in brackets.
     host: _Word = "127.0.0.1"
     port: Port = 50_051
-    #: As clients reach it; None is `host:port`.
+    #: As clients reach it; None is `host:port`, with the host of the service's own URL for
+    #: every address.
     url: _Word | None = None
     #: Files of a certificate and its key; without them it speaks plain text.
     certificate: Path | None = None
     key: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """What it listens on."""
+        return _address(self.host.strip("[]"), self.port)
+
+    def public_url(self, service: str) -> str:
+        """As clients reach it, who reach the service by that URL.
+
+        What is bound to every address is not called by that.
+        """
+        if self.url is not None:
+            return self.url
+        host = self.host.strip("[]")
+        if host in _EVERYWHERE:
+            host = urlsplit(service).hostname or host
+        return _address(host, self.port)
 
     @model_validator(mode="after")
     def _has_both(self) -> Self:

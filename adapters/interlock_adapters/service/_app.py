@@ -176,7 +176,7 @@ class Composition:
                 bound = grpc_server(
                     self.engine,
                     settings,
-                    f"{port.host}:{port.port}",
+                    port.address,
                     push=push,
                     stopping=self.stopping,
                     authenticator=self.authenticator,

@@ -49,9 +49,7 @@ def a2a_settings(
     words = None
     if face.approve_words or face.deny_words:
         words = Vocabulary(approve=face.approve_words, deny=face.deny_words)
-    grpc_url = None
-    if face.grpc is not None:
-        grpc_url = face.grpc.url or f"{face.grpc.host}:{face.grpc.port}"
+    grpc_url = None if face.grpc is None else face.grpc.public_url(url)
     return A2ASettings(
         **face.model_dump(include=same),
         name=face.name or config.name,

@@ -18,6 +18,7 @@ from interlock_adapters.config import (
     AgentConfig,
     Config,
     FacesConfig,
+    GrpcConfig,
     McpSourceConfig,
     ModelConfig,
     ServerConfig,
@@ -356,6 +357,26 @@ def test_an_address_is_one_that_clients_can_reach() -> None:
     assert ServerConfig(host="[::1]", port=1).public_url == "http://[::1]:1"
     assert ServerConfig(host="0.0.0.0", port=7).public_url == "http://127.0.0.1:7"  # noqa: S104  as said
     assert ServerConfig(url="https://t.example/").public_url == "https://t.example"
+
+
+@pytest.mark.parametrize(
+    ("said", "address", "url"),
+    [
+        ({}, "127.0.0.1:50051", "127.0.0.1:50051"),
+        ({"host": "::1", "port": 7}, "[::1]:7", "[::1]:7"),
+        ({"host": "[::1]", "port": 7}, "[::1]:7", "[::1]:7"),
+        ({"host": "0.0.0.0", "port": 7}, "0.0.0.0:7", "agent.example:7"),  # noqa: S104  as said
+        ({"host": "::", "port": 7}, "[::]:7", "agent.example:7"),
+        ({"host": "::", "url": "g.example:443"}, "[::]:50051", "g.example:443"),
+    ],
+)
+def test_a_port_of_grpc_is_bound_and_named_as_clients_can(
+    said: dict[str, object], address: str, url: str
+) -> None:
+    """Nobody connects to every address, and a colon needs brackets.  Source: R-SVC-33."""
+    port = GrpcConfig.model_validate(said)
+    assert (port.address, port.public_url("https://agent.example/a")) == (address, url)
+    assert GrpcConfig(host="::").public_url("http://[fd00::1]:8000") == "[fd00::1]:50051"
 
 
 @pytest.mark.parametrize(
