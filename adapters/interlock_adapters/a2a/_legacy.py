@@ -8,14 +8,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
+from a2a.compat.v0_3 import types
 from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.compat.v0_3.request_handler import RequestHandler03
+from a2a.server.context import ServerCallContext
 from a2a.server.request_handlers.response_helpers import build_error_response
 from a2a.server.routes import ServerCallContextBuilder
 from a2a.utils.errors import (
     A2AError,
     InvalidParamsError,
     MethodNotFoundError,
+    TaskNotFoundError,
     VersionNotSupportedError,
 )
 from pydantic import BaseModel, ValidationError
@@ -102,9 +105,22 @@ class _Readable(RequestHandler03):
     on_cancel_task = _answer(RequestHandler03.on_cancel_task)
     on_subscribe_to_task = _stream(RequestHandler03.on_subscribe_to_task)
     on_get_task = _answer(RequestHandler03.on_get_task)
-    on_get_task_push_notification_config = _answer(
-        RequestHandler03.on_get_task_push_notification_config
-    )
+
+    @_answer
+    async def on_get_task_push_notification_config(
+        self, request: types.GetTaskPushNotificationConfigRequest, context: ServerCallContext
+    ) -> types.TaskPushNotificationConfig:
+        """Also without the id of the config: then the first of the task (0.3 §7.6)."""
+        if isinstance(request.params, types.GetTaskPushNotificationConfigParams):
+            return await super().on_get_task_push_notification_config(request, context)
+        every = types.ListTaskPushNotificationConfigRequest(
+            id=request.id,
+            params=types.ListTaskPushNotificationConfigParams(id=request.params.id),
+        )
+        for found in await super().on_list_task_push_notification_configs(every, context):
+            return found
+        raise TaskNotFoundError
+
     on_create_task_push_notification_config = _answer(
         RequestHandler03.on_create_task_push_notification_config
     )

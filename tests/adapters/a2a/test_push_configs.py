@@ -18,7 +18,19 @@ from a2a.types import (
     TaskPushNotificationConfig,
 )
 
-from a2a_faces import BINDINGS, FACES, SETTINGS, Faces, Peer, data, faced, message, refused, travel
+from a2a_faces import (
+    BINDINGS,
+    FACES,
+    JSONRPC,
+    SETTINGS,
+    Faces,
+    Peer,
+    data,
+    faced,
+    message,
+    refused,
+    travel,
+)
 from interlock import Engine, Watch
 from interlock.errors import InvalidInput
 from interlock_adapters.a2a import (
@@ -35,6 +47,8 @@ from support import FlakyStore, soon
 HOOK: Final = "https://receiver.test/hook"
 SECRET: Final = "hook-secret"  # noqa: S105 - a canary
 TOKEN: Final = "hook-token"  # noqa: S105 - another
+#: The headers of a call of Ada's, of version 0.3.
+LEGACY: Final = {"A2A-Version": "0.3", "x-user": "ada"}
 
 
 class DawdlingStore(FlakyStore):
@@ -272,3 +286,22 @@ async def test_a_webhook_can_come_with_an_answer(faces: Faces, inbox: Inbox, bin
     assert len(await listed(ada, task.id)) == 1
     await ada.cancel(task.id)
     assert "canceled" in await inbox.until("canceled")
+
+
+async def test_a_client_of_0_3_need_not_name_the_config(faces: Faces) -> None:
+    """Its libraries ask by the task alone.  Source: A2A 0.3 §7.6, `TaskIdParams`."""
+    task = await faces.peer(JSONRPC).send(message("a flight"))
+
+    async def got(**params: str) -> dict[str, Any]:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/pushNotificationConfig/get"}
+        answer = await faces.rpc({**body, "params": params}, LEGACY)
+        said: dict[str, Any] = answer.json()
+        return said
+
+    assert (await got(id=task.id))["error"]["code"] == -32001
+    await created(faces.peer(JSONRPC), config(task.id, id="b"))
+    await created(faces.peer(JSONRPC), config(task.id, id="a"))
+    for params, wanted in (({}, "a"), ({"pushNotificationConfigId": "b"}, "b")):
+        found = (await got(id=task.id, **params))["result"]["pushNotificationConfig"]
+        assert (found["id"], found["url"]) == (wanted, HOOK)
+    assert (await got(id="nobody's"))["error"]["code"] == -32001
