@@ -416,7 +416,7 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
                 await (await engine.submit("hello", owner="ada")).rest()
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
             calling = await engine.submit("go", owner="ada")
-            async for event in calling.events():
+            async for event in calling.subscribe():
                 if event.trigger is Trigger.CALL:
                     break
         let_go.set()

@@ -85,6 +85,7 @@ async def test_a_default_within_is_judged_shown_and_run() -> None:
         }
         await handle.approve(ask)
         assert await soon(handle.result()) == ["bought"]
+    assert ask.arguments is not None
     assert [order.model_dump() for order in ran] == [ask.arguments["order"]]
 
 

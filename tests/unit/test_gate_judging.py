@@ -29,9 +29,9 @@ async def test_a_condition_that_nobody_can_check_keeps_the_call_back(command: st
     bank = Bank(SHELL)
     box = Toolbox([bank], policies=Policies({"shell": Policy(confirm=SUDO)}))
     async with opened(calling(ToolCall("shell", {"command": command})), tools=box) as world:
-        (said,) = await soon((await world.submit()).result())
+        said = await soon((await world.submit()).result())
     why = "its policy could not be asked (Unchecked)"
-    assert said == f"ToolRefused: shell was not called: {why}"
+    assert said == [f"ToolRefused: shell was not called: {why}"]
     assert bank.ran == []
 
 

@@ -341,19 +341,23 @@ def _name_problems(name: str) -> list[str]:
     return [] if name and "/" not in name else ["a name has at least a letter, and no slash"]
 
 
+def _url_problems(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # Half an address of version 6, or a port that is none.
+        is_one, parts = False, urlsplit("")
+    if not is_one:
+        return ["its url is no http or https address"]
+    return [] if "@" not in parts.netloc else ["put credentials into headers, not the url"]
+
+
 def _target_problems(target: Target | None, *, has_headers: bool) -> list[str]:
     match target:
         case None:
             what = "a command is a list, of a program and its arguments"
             return [f"give one of url, command and server; {what}"]
         case Address(url):
-            try:
-                parts = urlsplit(url)
-                is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-            except ValueError:  # Half an address of version 6, or a port that is none.
-                is_one = False
-            if not is_one:
-                return ["its url is no http or https address"]
-            return [] if "@" not in parts.netloc else ["put credentials into headers, not the url"]
+            return _url_problems(url)
         case Command() | InProcess():
             return ["headers go with a url only"] if has_headers else []
