@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -18,6 +19,8 @@ MISUSED: Final = 2
 
 SQLITE: Final = "sqlite:///"
 JOBS_MAX: Final = 64
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_AGE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m|min|h|d)")
 
 
 class NotFound(Exception):
@@ -97,3 +100,13 @@ def jobs(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= JOBS_MAX):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {JOBS_MAX}")
     return int(text)
+
+
+def age(text: str) -> float:
+    """Seconds of a length of time, as `30d`: an argument's type."""
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no length of time, as 90s, 45min, 12h or 30d"
+        )
+    return float(found[1]) * _UNITS_S[found[2]]

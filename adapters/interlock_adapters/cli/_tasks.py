@@ -9,12 +9,11 @@ import argparse
 import getpass
 import json
 import math
-import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from interlock import SystemClock
 from interlock_adapters.cli import _lifecycles
@@ -23,6 +22,7 @@ from interlock_adapters.cli._common import (
     MISUSED,
     OK,
     SQLITE,
+    age,
     complain,
     positive,
     store_place,
@@ -45,9 +45,6 @@ Command: TypeAlias = Callable[
     [str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser
 ]
 Does: TypeAlias = Callable[[Desk, argparse.Namespace], int]
-
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
-_AGE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m|min|h|d)")
 
 
 class _Misused(Exception):
@@ -118,6 +115,9 @@ def _declare_answers(command: Command) -> None:
     _task(deny)
     _ask(deny)
     _where(deny)
+    deny.add_argument(
+        "--digest", metavar="DIGEST", help="of what is denied, as show has it; else what is asked"
+    )
     deny.add_argument("--reason", metavar="TEXT", help="kept in the log, and told to the agent")
     _changes(deny)
 
@@ -190,16 +190,6 @@ def _changes(parser: argparse.ArgumentParser) -> None:
         help="with --store: who it is that does this, for the log (default: cli: and the user)",
     )
     parser.add_argument("--json", action="store_true", help="what came of it as JSON")
-
-
-def age(text: str) -> float:
-    """Seconds of a length of time, as `30d`: an argument's type."""
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no length of time, as 90s, 45min, 12h or 30d"
-        )
-    return float(found[1]) * _UNITS_S[found[2]]
 
 
 # --- running --------------------------------------------------------------------------
@@ -324,7 +314,8 @@ def _is_confirmed(ask: Json, arguments: Any) -> bool:  # noqa: ANN401  JSON
 
 def _deny(desk: Desk, options: argparse.Namespace) -> int:
     ask = _open_ask(desk, options, kind="auth")
-    body = {"ask": ask["key"], "digest": ask["digest"], "reason": options.reason}
+    digest = ask["digest"] if options.digest is None else options.digest
+    body = {"ask": ask["key"], "digest": digest, "reason": options.reason}
     return _acted(desk, options, "deny", body)
 
 

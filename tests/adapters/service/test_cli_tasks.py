@@ -23,7 +23,7 @@ from interlock_adapters._callers.principal import Role
 from interlock_adapters.auth import BearerTokens, TokenEntry, hashed, new_token
 from interlock_adapters.cli import _backup as cli_backup
 from interlock_adapters.cli import _tasks as cli_tasks
-from interlock_adapters.cli._common import FAILED, MISUSED, OK
+from interlock_adapters.cli._common import FAILED, MISUSED, OK, age
 from interlock_adapters.cli._tasks_desk import DeskError
 from interlock_adapters.cli._tasks_server import ServerDesk, server_url, token_of
 from interlock_adapters.cli._tasks_text import Bar, cut, table, width_of
@@ -222,6 +222,8 @@ def test_an_approval_needs_what_somebody_saw(
     again = served.task("authorize")
     code, _, err = run(capsys, "answer", again.task_id, "x", *where)
     assert (code, "open are: ask-1" in err) == (FAILED, True)
+    code, _, err = run(capsys, "deny", again.task_id, *where, "--digest", digest)
+    assert (code, "digest" in err) == (FAILED, True)
     code, out, _ = run(capsys, "deny", again.task_id, *where, "--reason", "no")
     assert code == OK
     code, _, _ = run(capsys, "cancel", again.task_id, *where)
@@ -642,7 +644,7 @@ def test_an_input_that_is_no_text_is_told_in_one_line(
 
 def test_lengths_of_time() -> None:
     """Source: R-SVC-68."""
-    assert [cli_tasks.age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
+    assert [age(text) for text in ("90s", "1.5h", "45min", "2m", "30d")] == [
         90.0, 5400.0, 2700.0, 120.0, 2_592_000.0,
     ]  # fmt: skip
 
