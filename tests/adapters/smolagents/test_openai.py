@@ -5,6 +5,9 @@ Source: issue 4, build 4 ("OpenAI-compatible out of the box").
 
 from typing import Any
 
+# Else the library imports it on the thread of the first agent, beside a loop of a test that gives
+# way without rest: each of its thousand modules then waits for the interpreter, 20 s in all.
+import openai  # noqa: F401
 import pytest
 from smolagents import (  # type: ignore[import-untyped]  # the library has no types
     OpenAIModel,
