@@ -56,7 +56,7 @@ async def until(events: AsyncIterator[Event], trigger: Trigger) -> Event:
 async def embedded_ask(engine: Engine, found: Found) -> None:
     """One task that asks and is answered."""
     handle = await engine.submit("ask timed", owner="ada")
-    events = handle.subscribe()
+    events = handle.events()
     asked = await until(events, Trigger.ASK)
     found[ASKED].append(since_ms(float(asked.data["prompt"].split()[-1])))
     began = time.perf_counter()
@@ -68,7 +68,7 @@ async def embedded_ask(engine: Engine, found: Found) -> None:
 async def embedded_cancel(engine: Engine, found: Found) -> None:
     """One task that is cancelled in its sleep."""
     handle = await engine.submit("sleep", owner="ada")
-    events = handle.subscribe()
+    events = handle.events()
     await until(events, Trigger.PROGRESS)
     began = time.perf_counter()
     await handle.cancel()

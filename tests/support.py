@@ -330,7 +330,7 @@ def triggers(events: Sequence[Event]) -> list[str]:
 
 async def log_of(handle: TaskHandle) -> list[Event]:
     """The events of a task up to its outcome, once that has come."""
-    return [event async for event in handle.subscribe()]
+    return [event async for event in handle.events()]
 
 
 #: As much of an ask as the guards look at.

@@ -67,7 +67,7 @@ class Arm:
         """See `Peer.first`."""
         began, first = time.perf_counter(), 0.0
         task = await self._engine.submit(f"show {REQUEST}", owner=self._owner())
-        async for event in task.subscribe():
+        async for event in task.events():
             if event.trigger is Trigger.PROGRESS:
                 first = time.perf_counter() - began
         return first

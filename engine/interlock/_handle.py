@@ -73,8 +73,11 @@ class TaskHandle:
         """The id of the task."""
         return self.record.task_id
 
-    def subscribe(self, after: int = 0) -> AsyncGenerator[Event]:
-        """Each event after that number, then each as it is committed: see `Engine.subscribe`."""
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
+        """Each event after that number, then each as it is committed: see `Engine.subscribe`.
+
+        `Engine.events` is those that there are, and no more.
+        """
         return self._engine.subscribe(self.task_id, owner=self.record.owner, after=after)
 
     async def rest(self) -> TaskRecord:

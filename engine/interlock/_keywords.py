@@ -148,7 +148,12 @@ def inside(at: str, name: str | int) -> str:
     return f"{at}/{str(name).replace('~', '~0').replace('/', '~1')}"
 
 
-def _found(pattern: str, text: str, at: str) -> bool:
+def found(pattern: str, text: str, at: str) -> bool:
+    """Whether a pattern is found in a text.
+
+    Raises:
+        Unchecked: the text is longer than patterns are run on.
+    """
     if len(text) > PATTERN_CHARS_MAX:
         raise Unchecked(fault(at, f"more than {PATTERN_CHARS_MAX} characters meet a pattern"))
     return compiled(pattern).search(text) is not None
@@ -205,7 +210,7 @@ def _multiple_of(here: Here, wanted: JsonValue) -> list[str]:
 def _pattern(here: Here, wanted: JsonValue) -> list[str]:
     if not isinstance(here.value, str):
         return []
-    fits = _found(str(wanted), here.value, here.at)
+    fits = found(str(wanted), here.value, here.at)
     return here.unless(fits, f"does not match the pattern {quote(wanted)}")
 
 
@@ -230,7 +235,7 @@ def _pattern_properties(here: Here, wanted: JsonValue) -> list[str]:
         here.within(name, value, schema)
         for pattern, schema in as_fields(wanted).items()
         for name, value in as_fields(here.value).items()
-        if _found(pattern, name, here.at)
+        if found(pattern, name, here.at)
     )
 
 
@@ -240,7 +245,7 @@ def _additional_properties(here: Here, wanted: JsonValue) -> list[str]:
     others = {
         name: value
         for name, value in as_fields(here.value).items()
-        if name not in named and not any(_found(pattern, name, here.at) for pattern in patterns)
+        if name not in named and not any(found(pattern, name, here.at) for pattern in patterns)
     }
     if wanted is False:
         return here.each([fault(here.at, f"unknown field {quote(name)}")] for name in others)

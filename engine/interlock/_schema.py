@@ -60,25 +60,25 @@ def problems_of(value: JsonValue, schema: JsonObject) -> list[str]:
     Pure, and total: no JSON value makes it raise.
     """
     try:
-        return first_of(_faults_of(value, schema, schema))
+        return first_of(_faults_of(value, schema))
     except Unchecked as error:
         return [str(error)]
 
 
-def fits(value: JsonValue, schema: JsonValue, root: JsonObject) -> bool:
-    """Whether a value fits a schema that is part of `root`, to which its references point.
+def fits(value: JsonValue, schema: JsonObject) -> bool:
+    """Whether a value fits a schema that `check_schema` accepts.
 
     Raises:
         Unchecked: nobody can tell; `problems_of` takes that for a fault of the value.
     """
-    return not _faults_of(value, schema, root)
+    return not _faults_of(value, schema)
 
 
-def _faults_of(value: JsonValue, schema: JsonValue, root: JsonObject) -> list[str]:
+def _faults_of(value: JsonValue, schema: JsonObject) -> list[str]:
     unfit = _unfit(value)
     if unfit is not None:
         raise Unchecked(fault("", unfit))
-    return _Walk(root).faults(value, schema, "")
+    return Judgement(schema).faults(value, schema, "")
 
 
 def first_of(faults: list[str]) -> list[str]:
@@ -119,7 +119,7 @@ def _unfit(value: JsonValue) -> str | None:
     return None
 
 
-class _Walk:
+class Judgement:
     """One judgement: every reference is followed once for each place in the value."""
 
     def __init__(self, root: JsonObject) -> None:
@@ -128,7 +128,7 @@ class _Walk:
         self._depth = 0
 
     def faults(self, value: JsonValue, schema: JsonValue, at: str) -> list[str]:
-        """See `_keywords.Walk`."""
+        """See `Walk`."""
         if not isinstance(schema, dict):
             return [] if schema is True else [fault(at, "nothing is allowed here")]
         if self._depth == CHECKS_DEEP_MAX:
@@ -142,8 +142,17 @@ class _Walk:
         self._depth -= 1
         return faults
 
+    def fits(self, value: JsonValue, schema: JsonValue, at: str) -> bool:
+        """Whether the value at that place fits; not if nobody can tell."""
+        depth = self._depth
+        try:
+            return not self.faults(value, schema, at)
+        except Unchecked:
+            self._depth = depth
+            return False
+
     def referred(self, value: JsonValue, ref: str, at: str) -> list[str]:
-        """See `_keywords.Walk`."""
+        """See `Walk`."""
         # Without the memory, alternatives that refer to themselves take exponential time.
         known = self._known.get((at, ref))
         if known is None:

@@ -99,7 +99,7 @@ class When(Value):
         Raises:
             Unchecked: nobody can tell, which is not to be taken for a no.
         """
-        return fits(arguments, self.when, self.when)
+        return fits(arguments, self.when)
 
 
 class Policy(Value):

@@ -416,7 +416,7 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
                 await (await engine.submit("hello", owner="ada")).rest()
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
             calling = await engine.submit("go", owner="ada")
-            async for event in calling.subscribe():
+            async for event in calling.events():
                 if event.trigger is Trigger.CALL:
                     break
         let_go.set()
@@ -464,7 +464,7 @@ def test_an_interrupted_call_is_for_a_person(
     async def crash() -> str:
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
             handle = await engine.submit("go", owner="ada")
-            async for event in handle.subscribe():
+            async for event in handle.events():
                 if event.trigger is Trigger.CALL:
                     break
         async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:

@@ -3,14 +3,15 @@
 Source: a stranger's reading of the gate.
 """
 
+import copy
 import math
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import pytest
 from pydantic import BaseModel
 
 from gates import asked, calling
-from interlock import JsonObject, Policies, Policy, Tool, Toolbox, ToolCall
+from interlock import JsonObject, JsonValue, Policies, Policy, Tool, Toolbox, ToolCall
 from interlock._defaults import with_defaults
 from interlock.errors import InvalidInput
 from interlock.policy import When
@@ -124,6 +125,58 @@ def test_a_default_of_a_schema_that_holds_itself_comes_to_an_end() -> None:
     schema: JsonObject = {"properties": {"at": {"$ref": "#/$defs/node"}}, "$defs": {"node": node}}
     filled = with_defaults(Tool(name="go", input_schema=schema), {"at": {"next": {"next": {}}}})
     assert filled == {"at": {"next": {"next": {"next": {}}}}}
+
+
+def test_each_value_is_gone_into_once() -> None:
+    """Once for each schema that it is under was twice as long for each level.
+
+    Source: a stranger's reading.
+    """
+    node: JsonObject = {"properties": {"n": {"$ref": "#"}}}
+    schema: JsonObject = {"allOf": [node, copy.deepcopy(node)], **copy.deepcopy(node)}
+    schema["properties"] = {"n": {"$ref": "#"}, "last": {"default": True}}
+    arguments: JsonObject = {}
+    for _ in range(30):
+        arguments = {"n": arguments}
+    filled = with_defaults(Tool(name="go", input_schema=schema), arguments)
+    for _ in range(30):
+        assert filled["last"] is True
+        filled = cast("JsonObject", filled["n"])
+    assert filled == {"last": True}
+
+
+#: A schema, a value, and what it is filled in to.
+UNDER: Final[list[tuple[JsonObject, JsonValue, JsonValue]]] = [
+    # What a place or a pattern owns is not of the rest.
+    ({"prefixItems": [{}], "items": {"$ref": "#/$defs/d"}}, [{}, {}], [{}, {"x": 1}]),
+    ({"prefixItems": [{"$ref": "#/$defs/d"}], "items": {}}, [{}, {}], [{"x": 1}, {}]),
+    (
+        {"patternProperties": {"^a": {}}, "additionalProperties": {"$ref": "#/$defs/d"}},
+        {"a": {}, "b": {}},
+        {"a": {}, "b": {"x": 1}},
+    ),
+    (
+        {"patternProperties": {"^a": {"$ref": "#/$defs/d"}}, "properties": {"ab": {}}},
+        {"ab": {}, "b": {}},
+        {"ab": {"x": 1}, "b": {}},
+    ),
+    # Of two alternatives that fit nobody knows which it is.
+    ({"anyOf": [{"$ref": "#/$defs/d"}, {"type": "object"}]}, {}, {}),
+    ({"anyOf": [{"$ref": "#/$defs/d"}, {"type": "null"}]}, {}, {"x": 1}),
+    ({"oneOf": [{"required": ["x"]}, {"$ref": "#/$defs/d"}]}, {}, {"x": 1}),
+    # The outer word counts.
+    ({"properties": {"x": {"default": 2}}, "$ref": "#/$defs/d"}, {}, {"x": 2}),
+]
+
+
+@pytest.mark.parametrize(("schema", "value", "filled"), UNDER)
+def test_which_schema_a_value_is_under(
+    schema: JsonObject, value: JsonValue, filled: JsonValue
+) -> None:
+    """As where it is judged.  Source: a stranger's reading."""
+    d: JsonObject = {"properties": {"x": {"default": 1}}}
+    tool = Tool(name="go", input_schema={"properties": {"v": schema}, "$defs": {"d": d}})
+    assert with_defaults(tool, {"v": value}) == {"v": filled}
 
 
 def test_a_default_without_json_is_told_at_once() -> None:

@@ -1282,14 +1282,14 @@ async def test_a_task_has_so_many_watchers() -> None:
     """Whoever leaves makes room.  Source: T24, R-ENG-10."""
     async with opened(asks, limits=Limits(subscribers_max=2)) as world:
         handle, _ = await world.asking()
-        streams = [handle.subscribe() for _ in range(3)]
+        streams = [handle.events() for _ in range(3)]
         for stream in streams[:2]:
             await anext(stream)
         with pytest.raises(LimitReached) as caught:
             await anext(streams[2])
         assert caught.value.limit == "subscribers_max"
         await closed(streams[0])
-        fourth = handle.subscribe()
+        fourth = handle.events()
         assert (await anext(fourth)).seq == 1
         for stream in (streams[1], fourth):
             await closed(stream)
@@ -1301,10 +1301,10 @@ async def test_those_who_only_wait_for_an_end_take_no_place_of_a_watcher() -> No
         handle, ask = await world.asking()
         waiting = [asyncio.ensure_future(handle.over()) for _ in range(3)]
         await pause()
-        stream = handle.subscribe()
+        stream = handle.events()
         assert (await anext(stream)).seq == 1
         with pytest.raises(LimitReached):
-            await anext(handle.subscribe())
+            await anext(handle.events())
         await closed(stream)
         await handle.answer(ask.key, "Rome")
         await soon(asyncio.wait(waiting))
@@ -1316,7 +1316,7 @@ async def test_a_place_in_the_log_is_a_number_from_zero(after: Any) -> None:  # 
     async with opened(asks) as world:
         handle, _ = await world.asking()
         with pytest.raises(InvalidInput, match="0 to 2147483647 is accepted"):
-            await anext(handle.subscribe(after))
+            await anext(handle.events(after))
         with pytest.raises(InvalidInput, match="0 to 2147483647 is accepted"):
             await world.engine.events(handle.task_id, owner=OWNER, after=after)
 
@@ -1368,7 +1368,7 @@ async def test_a_watcher_sees_every_event_after_its_place_once(
 
 async def collected(handle: TaskHandle, after: int) -> list[int]:
     """The numbers of the events of a stream."""
-    return [event.seq async for event in handle.subscribe(after)]
+    return [event.seq async for event in handle.events(after)]
 
 
 @pytest.mark.parametrize("begins", range(1, len(TOLD) + 1))
@@ -1405,7 +1405,7 @@ async def test_a_slow_watcher_holds_up_nobody_and_loses_nothing() -> None:
     """Nor does one that goes away.  Source: T23, R-ENG-12."""
     async with opened(chatty) as world:
         handle, ask = await world.asking()
-        slow, gone, quick = handle.subscribe(), handle.subscribe(), handle.subscribe()
+        slow, gone, quick = handle.events(), handle.events(), handle.events()
         assert [(await anext(stream)).seq for stream in (slow, gone, quick)] == [1, 1, 1]
         waiting = asyncio.ensure_future(anext(gone))
         rest = asyncio.ensure_future(numbers(quick))
@@ -1486,7 +1486,7 @@ async def test_the_stream_of_a_slow_watcher_ends_when_the_engine_closes(*, reads
         handle, ask = await world.asking()
     async with opened(asks, store=store) as world:
         handle = world.handle(handle)
-        stream = handle.subscribe()
+        stream = handle.events()
         await anext(stream)
         await handle.answer(ask.key, "Rome")
         await handle.over()
@@ -1516,7 +1516,7 @@ async def test_a_watcher_is_shown_nothing_before_it_can_be_replied_to() -> None:
         gate = store.hold("commit, after")
         answering = asyncio.ensure_future(handle.answer(ask.key, "Rome"))
         await gate.reached()
-        stream = handle.subscribe()
+        stream = handle.events()
         shown = [(await soon(anext(stream))).trigger for _ in range(3)]
         assert shown == [Trigger.SUBMIT, Trigger.START, Trigger.ASK]
         coming = asyncio.ensure_future(anext(stream))
@@ -1536,7 +1536,7 @@ async def test_a_watcher_hears_of_a_store_that_fails_while_the_engine_is_open() 
     async with opened(asks, store=store) as world:
         store.fail("events")
         with pytest.raises(StoreError):
-            await anext(world.handle(handle).subscribe())
+            await anext(world.handle(handle).events())
 
 
 async def test_a_task_is_found_again_after_a_restart() -> None:

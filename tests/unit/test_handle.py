@@ -92,7 +92,7 @@ async def test_a_handle_follows_its_task_to_its_result() -> None:
         await handle.approve(ask.key, digest=ask.digest, arguments={"city": "Oslo"})
         assert await handle.result() == {"booked": {"city": "Oslo"}}
         assert (await handle.over()).shown is Phase.COMPLETED
-        assert triggers([event async for event in handle.subscribe(after=5)]) == [
+        assert triggers([event async for event in handle.events(after=5)]) == [
             "approve",
             "complete",
         ]

@@ -59,7 +59,7 @@ async def test_a_start_that_the_clock_takes_back_is_made_later() -> None:
     limits = Limits(retry=Retry(attempts_max=2, backoff_s=10.0))
     async with Engine(flaky, store="memory:", limits=limits, clock=clock) as engine:
         task = await engine.submit("hello", owner="ada")
-        async for event in task.subscribe():
+        async for event in task.events():
             if event.trigger is Trigger.RETRY:
                 await clock.until_armed()
                 runtime = engine._runtime

@@ -121,7 +121,7 @@ async def test_a_retry_that_wants_more_asks_for_it() -> None:
     async with Engine(pays, store="memory:", limits=LIMITS, clock=clock) as engine:
         task = await engine.submit("hello", owner="ada")
         await answer(engine, await task.rest())
-        async for event in task.subscribe():
+        async for event in task.events():
             if event.trigger is Trigger.RETRY:
                 await clock.until_armed()
                 clock.advance(1.0)
@@ -148,7 +148,7 @@ async def test_what_a_retry_shows_for_the_first_time_is_shown() -> None:
     async with Engine(agent, store="memory:", limits=LIMITS, clock=clock) as engine:
         task = await engine.submit("hello", owner="ada")
         shown: list[str] = []
-        async for event in task.subscribe():
+        async for event in task.events():
             if event.trigger is Trigger.RETRY:
                 await clock.until_armed()
                 clock.advance(1.0)

@@ -178,7 +178,8 @@ def _target(named: str) -> object:
 def _can_be_called(found: object) -> bool:
     """Whether it can be called without arguments, as far as it says."""
     try:
-        inspect.signature(cast("Any", found)).bind()
+        # What is called is what wraps it, if anything does.
+        inspect.signature(cast("Any", found), follow_wrapped=False).bind()
     except TypeError:
         return False
     except ValueError:  # One that is written in C may not say.

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from interlock import Engine
@@ -91,7 +91,7 @@ def console_routes(
             door,
             Middleware(BodyLimit),
             # What no route takes is answered in here too, with our headers.
-            Middleware(ExceptionMiddleware),
+            Middleware(ExceptionMiddleware, handlers={HTTPStatus.NOT_FOUND: _nowhere(console)}),
         ],
         name="console",
     )
@@ -119,8 +119,21 @@ def _routes(console: Console) -> list[BaseRoute]:
         Route("/lifecycle", gets(pages.lifecycle), methods=["GET"]),
         Route("/lifecycle/live", streamed(streams.lifecycle_live), methods=["GET"]),
         *(Route(f"/static/{name}", _static(name), methods=["GET"]) for name in _STATIC),
-        Route("/{path:path}", gets(pages.nowhere), methods=["GET"]),
     ]
+
+
+def _nowhere(console: Console) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A page that says so, for who is signed in."""
+    to_page = page(console, pages.nowhere)
+
+    async def answer(request: Request, _error: Exception) -> Response:
+        status = HTTPStatus.NOT_FOUND
+        response = await to_page(request)
+        if response.status_code == status:
+            return response
+        return PlainTextResponse(status.phrase, status)
+
+    return answer
 
 
 async def _to_inside(request: Request) -> Response:

@@ -291,7 +291,8 @@ class McpServer:
         if not made.is_error:
             return made  # It is what was asked for, whatever is in it.
         hidden = partial(self._connections.hidden, carried=carried)
-        return made.model_copy(update={"parts": tuple(_said(part, hidden) for part in made.parts)})
+        said = made.model_dump(mode="json", exclude_unset=True)
+        return ToolResult.model_validate(_cleaned(said, hidden))
 
     def _carried(self, use: ToolUse) -> dict[str, str]:
         """What of the task's request is passed on.
@@ -310,9 +311,17 @@ class McpServer:
         return carried
 
 
-def _said(part: Part, hidden: Callable[[str], str]) -> Part:
+def _cleaned(said: JsonValue, hidden: Callable[[str], str]) -> JsonValue:
     """What a server says of a failure, without what we sent in confidence."""
-    return part if part.text is None else part.model_copy(update={"text": hidden(part.text)})
+    match said:
+        case str():
+            return hidden(said)
+        case list():
+            return [_cleaned(each, hidden) for each in said]
+        case dict():
+            return {hidden(name): _cleaned(each, hidden) for name, each in said.items()}
+        case _:
+            return said
 
 
 def _round_s(rounds: int) -> float:

@@ -220,7 +220,7 @@ class Pool:
         what: str,
         *,
         patience_s: float,
-        answer_s: float = ANSWER_S,
+        answer_s: float | None = None,
     ) -> T:
         """Do what may be done twice, again and again until the server answers.
 
@@ -228,7 +228,7 @@ class Pool:
             query: what is done with a connection.
             what: what cannot be done, for the error.
             patience_s: after so many seconds a failure is final.
-            answer_s: seconds in which each try must be answered.
+            answer_s: seconds in which each try must be answered, if not `ANSWER_S`.
 
         Raises:
             StoreError: it failed, for good or for too long.
@@ -250,7 +250,7 @@ class Pool:
         query: Callable[[Connection], Awaitable[T]],
         what: str,
         *,
-        answer_s: float = ANSWER_S,
+        answer_s: float | None = None,
     ) -> T:
         """Do it once.  If the server does not answer, it may have been done all the same.
 
@@ -258,17 +258,22 @@ class Pool:
             Unreachable: the server did not answer, or asks to try again.
             StoreError: it refused.
         """
+        within_s = ANSWER_S if answer_s is None else answer_s
+        cancels = _cancels()
         async with self.connection() as db:
             late: list[BaseException] = []
 
             def cut() -> None:
-                late.append(TimeoutError(f"no answer within {answer_s:g} s"))
+                late.append(TimeoutError(f"no answer within {within_s:g} s"))
                 _cut_off(db)
 
-            alarm = asyncio.get_running_loop().call_later(answer_s, cut)
+            alarm = asyncio.get_running_loop().call_later(within_s, cut)
             try:
                 return await query(db)
             except (psycopg.Error, OSError, TimeoutError) as error:
+                if late and _cancels() > cancels:
+                    # psycopg 3.2 waits for the server to take note of a cancel, and forgets it.
+                    raise asyncio.CancelledError from None
                 state = getattr(error, "sqlstate", None) or ""
                 if db.closed or state.startswith(_OVER):
                     await _let_go(db)
@@ -295,6 +300,12 @@ class Pool:
         await self._drop_idle()
 
 
+def _cancels() -> int:
+    """How many times this task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 def _cut_off(db: Connection) -> None:
     """Hang up on a server that does not answer; whoever waits for it is told.
 
@@ -302,9 +313,12 @@ def _cut_off(db: Connection) -> None:
     commit which waits for a standby would then be made although no standby has it.
     """
     with contextlib.suppress(OSError, psycopg.Error):
-        way = socket.fromfd(db.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM)
-        with way:
+        # The very descriptor: for another one there may be no room, and then nobody hangs up.
+        way = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=db.pgconn.socket)
+        try:
             way.shutdown(socket.SHUT_RDWR)
+        finally:
+            way.detach()
 
 
 async def _let_go(db: Connection) -> None:

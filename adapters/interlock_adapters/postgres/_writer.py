@@ -29,6 +29,9 @@ _log: Final = logging.getLogger("interlock.postgres")
 
 #: Longer ids are told apart by a hash in the lock of their jobs: an index has an end.
 _LOCK_CHARS_MAX: Final = 500
+#: Commits of which it is not known whether they are made, beyond which no further one is tried: one
+#: that waits for a standby keeps a connection of the server, also when nobody is at its other end.
+IN_DOUBT_MAX: Final = 5
 #: Seconds since 1970 from which priorities count down, in 32 bits: the year 2020.
 _EPOCH: Final = 1_577_836_800
 #: What `commit_v1` returns of a task with watches.
@@ -201,6 +204,8 @@ class Writer:
         self._decide_s: Final = decide_s
         self._pool: Final = pool
         self._patience_s: Final = patience_s
+        #: Commits of which nobody knows yet whether they are made.
+        self._in_doubt = 0
 
     async def commit(self, prepared: Prepared) -> bool:
         """See `Store.commit`; whether the task may have watches."""
@@ -217,6 +222,8 @@ class Writer:
 
     async def _try(self, prepared: Prepared) -> bool:
         """Try once; raises Unreachable if nothing was written and the server is to blame."""
+        if self._in_doubt >= IN_DOUBT_MAX:
+            raise Unreachable(f"{self._in_doubt} commits are not confirmed")
         commit = prepared.commit
         commit_id = secrets.randbits(63)
         sent = False
@@ -262,6 +269,7 @@ class Writer:
             row = await cursor.fetchone()
             return row is not None and bool(row[0])
 
+        self._in_doubt += 1
         try:
             return await self._pool.ask(
                 look, "what became of a commit is not known", patience_s=self._decide_s
@@ -269,6 +277,8 @@ class Writer:
         except Unreachable as error:
             # Not one that is tried again: it may have been made.
             raise StoreError(str(error)) from None
+        finally:
+            self._in_doubt -= 1
 
     async def _taken(self, db: Connection, claims: Sequence[Claim]) -> Claim | None:
         for claim in claims:

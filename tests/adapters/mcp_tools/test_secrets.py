@@ -40,7 +40,8 @@ async def test_what_a_tool_says_of_its_failure_or_progress_has_no_header_in_it(e
     @mcp.tool()
     async def fail(ctx: Context) -> wire.CallToolResult:
         await ctx.report_progress(1, 2, f"trying {headers_of(ctx)}")
-        return said(f"401 for {headers_of(ctx)}", is_error=True)
+        told = said(f"401 for {headers_of(ctx)}", is_error=True)
+        return told.model_copy(update={"structured_content": {"for": [headers_of(ctx), 401]}})
 
     @mcp.tool()
     async def show(ctx: Context) -> wire.CallToolResult:
@@ -60,6 +61,7 @@ async def test_what_a_tool_says_of_its_failure_or_progress_has_no_header_in_it(e
             failed = await called(source, "fail", use)
             shown = await called(source, "show", use)
     assert (failed.text, failed.is_error) == ("401 for *** ***", True)
+    assert failed.value == {"for": ["*** ***", 401]}
     assert use.said == [("trying *** ***", 0.5)]
     # What was asked for is left as it is: it may be a name that all results have in them.
     assert shown.text == f"Bearer {OWN} {SECRET}"

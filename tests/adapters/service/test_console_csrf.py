@@ -146,7 +146,6 @@ WALK: Final = {
     ("GET", "/lifecycle/live"): (401, None),
     ("GET", "/static/console.css"): (200, 200),
     ("GET", "/static/console.js"): (200, 200),
-    ("GET", "/{path:path}"): (303, 404),
 }
 
 

@@ -249,3 +249,17 @@ async def test_where_nothing_draws_the_page_says_so(monkeypatch: pytest.MonkeyPa
             page = await visitor.get(path)
             assert page.status_code == httpx.codes.OK
             assert "interlock[diagram]" in page.text
+
+
+async def test_where_there_is_no_page_one_says_so() -> None:
+    """With the way back, for who is signed in; a slash too many is none the less a page."""
+    async with shown() as here:
+        ada, nobody = await here.visitor("ada"), await here.visitor(None)
+        answer = await ada.get("/nowhere")
+        assert answer.status_code == httpx.codes.NOT_FOUND
+        assert "There is no such page" in answer.text
+        assert 'href="/console/inbox"' in answer.text
+        answer = await nobody.get("/nowhere")
+        assert (answer.status_code, answer.text) == (httpx.codes.NOT_FOUND, "Not Found")
+        assert (await ada.get("/inbox/")).headers["location"].endswith("/console/inbox")
+        assert (await ada.get("/sign-out")).status_code == httpx.codes.METHOD_NOT_ALLOWED

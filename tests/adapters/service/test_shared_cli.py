@@ -128,7 +128,7 @@ async def test_a_task_that_runs_elsewhere_is_cancelled(
     """Its holder is told.  R-SCALE-37."""
     async with typing(pg_url, capsys) as at:
         handle = await at.engine.submit("wait", owner="ada")
-        async for event in handle.subscribe():
+        async for event in handle.events():
             if event.dest == "running":
                 break
         await at.run("cancel", handle.task_id)

@@ -3,11 +3,9 @@
 Source: issue 4, build 4 ("OpenAI-compatible out of the box").
 """
 
+import importlib
 from typing import Any
 
-# Else the library imports it on the thread of the first agent, beside a loop of a test that gives
-# way without rest: each of its thousand modules then waits for the interpreter, 20 s in all.
-import openai  # noqa: F401
 import pytest
 from smolagents import (  # type: ignore[import-untyped]  # the library has no types
     OpenAIModel,
@@ -30,6 +28,10 @@ from smol import (
     told,
 )
 from support import until
+
+# Else the library imports it on the thread of the first agent, beside a loop of a test that gives
+# way without rest: each of its thousand modules then waits for the interpreter, 20 s in all.
+importlib.import_module("openai")
 
 KEY = "sk-secret"
 
