@@ -175,7 +175,7 @@ class TaskHandle:
 
 
 def _key(ask: Ask | str) -> str:
-    return ask if isinstance(ask, str) else ask.key
+    return ask.key if isinstance(ask, Ask) else ask
 
 
 def _digest(ask: Ask | str, digest: str | None) -> str:
@@ -184,7 +184,7 @@ def _digest(ask: Ask | str, digest: str | None) -> str:
     Raises:
         InvalidInput: nobody says what is decided.
     """
-    shown = ask.digest if digest is None and not isinstance(ask, str) else digest
+    shown = ask.digest if digest is None and isinstance(ask, Ask) else digest
     if not shown:
         raise InvalidInput(
             [f"what is decided of {_key(ask)!r} is named by a digest, or by the ask itself"]
