@@ -36,7 +36,7 @@ demo-replicas: $(VENV)/.dev  ## Two replicas on PostgreSQL, one of which is kill
 	$(BIN)python examples/two_replicas/run.py
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest
-check: lint types typed imports specs-check  ## Everything but the tests
+check: lint types typed imports  ## Everything but the tests
 format: $(VENV)/.dev
 	$(BIN)ruff format
 	$(BIN)ruff check --fix
