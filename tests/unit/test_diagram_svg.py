@@ -188,6 +188,12 @@ def test_labels_can_be_read_on_a_page_1600_pixels_wide(picture: Picture) -> None
     assert smallest * 1600 / float(str(root.get("width"))) >= 10
 
 
+def test_the_same_is_laid_out_once() -> None:
+    """Graphviz holds up everybody meanwhile.  Source: T21."""
+    dot = layout_dot(PICTURE, NEUTRAL)
+    assert layout_of(dot) is layout_of(dot)
+
+
 def test_a_line_that_leads_back_is_drawn_from_its_beginning() -> None:
     """It was declared the other way round; the head is still where the arrow leads."""
     layout = layout_of(layout_dot(PICTURE, NEUTRAL))

@@ -18,6 +18,10 @@ _ADDRESS: Final = re.compile(r"[^:/@]*(:[0-9]*)?(,[^:/@]*(:[0-9]*)?)*(/[^@]*)?")
 #: Who comes before an address, if all that is secret of it is taken from the environment.
 _REFERENCES: Final = re.compile(r"([^:@]*:)?(\$\{\w+\})+", re.ASCII)
 
+#: A value of the environment, with what the file says if there is none.
+_REFERENCE: Final = re.compile(r"\$\{(\w+)[^}]*\}", re.ASCII)
+#: What may stand before a secret and is none.
+_SCHEMES: Final = frozenset({"", "Basic", "Bearer", "Token"})
 
 _NONE: Final[frozenset[str]] = frozenset()
 
@@ -101,6 +105,20 @@ def as_written(text: str) -> str:
         return text if is_known or not at else f"{scheme}://{rest.rpartition('@')[2]}"
     shown = _bare(scheme, rest)
     return shown.replace("://", f"://{who}@", 1) if is_known else shown
+
+
+def references_of(text: str) -> str:
+    """Where a secret stands: what it takes from the environment, and nothing that is beside it."""
+    said: list[str] = []
+    at = 0
+    for found in _REFERENCE.finditer(text):
+        said += _beside(text[at : found.start()]), f"${{{found[1]}}}"
+        at = found.end()
+    return "".join([*said, _beside(text[at:])])
+
+
+def _beside(text: str) -> str:
+    return text if text.strip() in _SCHEMES else HIDDEN
 
 
 def _bare(scheme: str, rest: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from interlock import JsonObject, JsonValue, Limits
 from interlock.errors import InvalidInput
-from interlock_adapters._shown.config import Setting, as_written, shown
+from interlock_adapters._shown.config import HIDDEN, Setting, as_written, references_of, shown
 from interlock_adapters._yaml import Document, read
 from interlock_adapters._yaml import Path as Place
 from interlock_adapters.config._access import AuthConfig, JwtConfig, QuotaConfig, TokenConfig
@@ -156,7 +156,7 @@ class ServiceConfig(Setting):
         whole = shown(self)
         assert isinstance(whole, dict), "a model is an object"
         for place, text in self._written.items():
-            _put(whole, place, as_written(text))
+            _put(whole, place, text)
         return whole
 
 
@@ -283,6 +283,11 @@ def _written(value: JsonValue, written: JsonValue, place: Place) -> Iterator[tup
             pass
 
 
+def _as_written(text: str, shown_as: JsonValue) -> str:
+    """What the file says there, and of a secret only where it is from."""
+    return references_of(text) if shown_as == HIDDEN else as_written(text)
+
+
 def _put(whole: JsonObject, place: Place, text: str) -> None:
     """Set a value deep inside, if there is such a place in what is shown."""
     within: JsonValue = whole
@@ -296,8 +301,8 @@ def _put(whole: JsonObject, place: Place, text: str) -> None:
                 return
     match within, place[-1]:
         case dict(), str(name) if name in within and within[name] is not None:
-            within[name] = text
+            within[name] = _as_written(text, within[name])
         case list(), int(number) if number < len(within):
-            within[number] = text
+            within[number] = _as_written(text, within[number])
         case _:
             pass

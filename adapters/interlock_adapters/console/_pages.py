@@ -114,7 +114,7 @@ async def task(visit: Visit) -> Response:
     before = visit.request.query_params.get("before", "")
     end = record.seq
     if (number := number_of(before)) is not None:
-        end = min(end, number - 1)
+        end = max(0, min(end, number - 1))
     first = max(0, end - EVENTS_SHOWN)
     return visit.page(
         "task",

@@ -46,6 +46,9 @@ _STATIC: Final = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
 }
+#: Bytes of a form with a token, and seconds in which it must be there: anybody may send one.
+_SIGN_IN_BYTES_MAX: Final = 65_536
+_SIGN_IN_S: Final = 10.0
 _FORM: Final = b"application/x-www-form-urlencoded"
 
 
@@ -89,7 +92,7 @@ def console_routes(
         middleware=[
             Middleware(_Headers),
             door,
-            Middleware(BodyLimit),
+            Middleware(_Bodies),
             # What no route takes is answered in here too, with our headers.
             Middleware(ExceptionMiddleware, handlers={HTTPStatus.NOT_FOUND: _nowhere(console)}),
         ],
@@ -177,6 +180,19 @@ class _Headers:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class _Bodies:
+    """Reads the bodies of forms; of who is not signed in yet, no more than a token takes."""
+
+    def __init__(self, app: App) -> None:
+        self._forms: Final = BodyLimit(app)
+        self._sign_in: Final = BodyLimit(app, max_bytes=_SIGN_IN_BYTES_MAX, read_s=_SIGN_IN_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        is_signing_in = scope["path"].endswith(SIGN_IN_PATH)
+        await (self._sign_in if is_signing_in else self._forms)(scope, receive, send)
 
 
 class _FormDoor(FrontDoor):

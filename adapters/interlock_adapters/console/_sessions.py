@@ -190,8 +190,11 @@ class Sessions:
         self._sessions.pop(session.key, None)
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal | None:
-        """See `Authenticator`: whose session it is, None without a live one."""
-        session = await self.find(headers)
+        """See `Authenticator`: whose session it is, None without a live one.
+
+        Not every request is somebody's doing: pages and forms say that it is used, streams do not.
+        """
+        session = await self.find(headers, uses=False)
         return None if session is None else session.principal
 
     async def _is_still_good(self, session: Session) -> bool:

@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from interlock.errors import EngineError
@@ -71,11 +72,20 @@ class Layout:
 
 
 def layout_of(graph: str) -> Layout:
-    """Where Graphviz would put everything.
+    """Where Graphviz would put everything; it is not to be changed.
+
+    Graphviz keeps the interpreter to itself for some 40 ms: nobody is to have the same drawn again
+    and again.
 
     Raises:
         GraphvizMissing: pygraphviz is not installed.
     """
+    _pygraphviz()
+    return _laid_out(graph)
+
+
+@lru_cache(maxsize=64)
+def _laid_out(graph: str) -> Layout:
     found: dict[str, Any] = json.loads(_drawn(graph, "json0"))
     left, bottom, right, top = _numbers(found["bb"])
     layout = Layout(_rounded(right - left), _rounded(top - bottom), {}, {}, {})
@@ -106,11 +116,7 @@ def png_of(graph: str, *, dots_per_inch: int) -> bytes:
 
 
 def _drawn(graph: str, what: str) -> bytes:
-    try:
-        pygraphviz = importlib.import_module("pygraphviz")
-    except ModuleNotFoundError as missing:
-        raise GraphvizMissing(missing.name or "pygraphviz") from None
-    drawn: bytes = pygraphviz.AGraph(string=graph).draw(format=what, prog="dot")
+    drawn: bytes = _pygraphviz().AGraph(string=graph).draw(format=what, prog="dot")
     return drawn
 
 
@@ -141,3 +147,10 @@ def _numbers(listed: str) -> Iterator[float]:
 def _rounded(number: float) -> float:
     # Adding zero makes 0 of -0, which would be written otherwise.
     return round(number, _DIGITS) + 0.0
+
+
+def _pygraphviz() -> Any:  # noqa: ANN401  it has no types
+    try:
+        return importlib.import_module("pygraphviz")
+    except ModuleNotFoundError as missing:
+        raise GraphvizMissing(missing.name or "pygraphviz") from None

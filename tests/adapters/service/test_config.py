@@ -212,6 +212,25 @@ def test_nothing_of_the_environment_goes_where_everybody_reads_it(
     assert CANARY not in said
 
 
+def test_of_a_secret_that_is_partly_of_the_environment_only_that_part_is_shown(
+    tmp_path: Path,
+) -> None:
+    """What stands beside it is as secret as it.  R-SVC-31, T20."""
+    text = (
+        "agent: a:b\nmcp:\n  hotels:\n    url: https://hotels.example/mcp\n"
+        f'    headers: {{authorization: "Basic {CANARY}${{ZONE}}", x-key: "${{ZONE:-{CANARY}}}"}}\n'
+        f'  cars:\n    command: [cars, "--password={CANARY} --zone=${{ZONE}}"]\n'
+    )
+    shown = load(tmp_path, text, ZONE="east").shown()
+    assert CANARY not in json.dumps(shown)
+    for said in (
+        '"authorization": "(secret)${ZONE}"',
+        '"x-key": "${ZONE}"',
+        '["cars", "(secret)${ZONE}"]',
+    ):
+        assert said in json.dumps(shown)
+
+
 def test_what_is_shown_has_no_secret_and_all_that_is_in_effect(tmp_path: Path) -> None:
     """Neither do what prints it, and what comes from the environment is as the file has it.
 

@@ -197,6 +197,8 @@ async def test_a_long_log_is_shown_from_its_end_with_the_way_back() -> None:
             earlier = re.search(r'href="/console([^"]*before=\d+)"', html)
             path = earlier[1] if earlier else ""
         assert seen == list(range(1, world.stored(handle).seq + 1))
+        # Before the first there is nothing, and not all that there is.
+        assert "event-1" not in (await visitor.get(f"/tasks/{handle.task_id}?before=0")).text
 
 
 # --- where it is mounted -------------------------------------------------------------

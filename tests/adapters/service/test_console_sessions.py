@@ -118,6 +118,8 @@ async def test_a_session_ends_when_it_idles_and_when_it_is_old() -> None:
     clock.now_s += 99
     # A stream is looked at by nobody, perhaps: it keeps nothing from idling.
     assert await sessions.find(shown(idle_id), uses=False) is not None
+    # Nor does the door, by which streams come in as well.
+    assert await sessions.authenticate(shown(idle_id)) is not None
     assert await sessions.find(shown(busy_id)) is not None
     clock.now_s += 1
     assert await sessions.find(shown(idle_id)) is None

@@ -129,3 +129,11 @@ async def test_a_cookie_is_for_https_where_the_service_is() -> None:
         visitor = Visitor(here.app)
         page = await visitor.get("/sign-in")
         assert page.headers["set-cookie"].endswith("; Secure")
+
+
+async def test_who_is_not_signed_in_sends_no_more_than_a_token_takes() -> None:
+    """Anybody may, on every connection that there is.  Source: T21."""
+    async with shown() as here:
+        nobody = Visitor(here.app)
+        answer = await nobody.post("/sign-in", {"token": "x" * 70_000})
+        assert answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
