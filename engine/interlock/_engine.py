@@ -212,6 +212,7 @@ class Engine:
         """
         self._accepting = False
         async with self._changing:
+            self._accepting = False  # A start that was under way has set it meanwhile.
             runtime = self._runtime
             if runtime is None:
                 return

@@ -364,7 +364,11 @@ class Courier:
             self._serve_at(line, again_at)
 
     async def _serve(self, line: _Line) -> float | None:
-        """Deliver until nothing is owed (None), or say when to go on."""
+        """Deliver until nothing is owed (None), or say when to go on.
+
+        At once, but behind the others, where others wait: a slow receiver of a long log holds
+        its slot for one batch at a time.
+        """
         watches = await self._store.watches(line.task_id)
         watch = next((watch for watch in watches if watch.watch_id == line.watch_id), None)
         if watch is None or watch.given_up is not None:
@@ -386,6 +390,8 @@ class Courier:
                     return None
                 if watch.attempts:
                     return watch.not_before
+                if self._ready and watch.cursor < view.record.seq:
+                    return self._clock.now()
         return None
 
     async def _view(self, task_id: str, known: TaskView | None) -> TaskView | None:

@@ -21,11 +21,18 @@ if sys.platform == "win32":  # pragma: no cover  (our tests run where there is f
         os.lseek(descriptor, 1024, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def _unlock(_descriptor: int) -> None:
+        pass  # Its processes inherit no lock.
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        # To close it is not enough: a process that was forked off holds the same lock.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 #: "ILK1" at offset 68 of the file: how `file(1)` and we know that a database is ours.
@@ -207,6 +214,7 @@ class FileLock:
 
     def release(self) -> None:
         """Let go.  The file stays: deleting it could delete the lock of the next holder."""
+        _unlock(self._descriptor)
         os.close(self._descriptor)
 
     def _read(self) -> tuple[int, int]:

@@ -34,6 +34,14 @@ class Raised:
 TurnEnd: TypeAlias = Returned | Raised
 
 
+class _Exited(Exception):
+    """What ran for a thread wants the process to end, or was interrupted."""
+
+    def __init__(self, by: BaseException) -> None:
+        self.by: Final = by
+        super().__init__()
+
+
 class Crossing(Generic[V]):
     """A coroutine that the event loop runs for a thread, which waits for it.
 
@@ -51,10 +59,18 @@ class Crossing(Generic[V]):
         loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        self._task = self._loop.create_task(self._coroutine)
+        self._task = self._loop.create_task(self._kept_in())
         self._task.add_done_callback(self._ended)
 
+    async def _kept_in(self) -> V:
+        try:
+            return await self._coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio would raise it out of the loop, which is everybody's.
+            raise _Exited(error) from None
+
     def _ended(self, task: asyncio.Task[V]) -> None:
+        self._coroutine.close()  # Where it was cancelled before it began.
         if not task.cancelled():
             task.exception()  # Heard, also where the thread was let go and asks no more.
         self._ends.put(task)
@@ -143,4 +159,7 @@ class AgentThread:
         # what would follow must not begin any more (I11).
         if end is None or self._interrupted is not None:
             raise self._end_signal()
-        return end.result()
+        try:
+            return end.result()
+        except _Exited as exited:
+            raise exited.by from None

@@ -408,7 +408,12 @@ class Turn:
 
         Raises:
             TaskStopped: somebody has; whether the call was made is for them to find out.
+            TaskStopped, TaskParked: it was told to end while the call was written down.
         """
+        if self.stopping or self.parked:
+            # A branch of the agent that nobody waits for is not told by a cancel.
+            self._ending(not_made(call["key"]))
+            raise TaskParked if self.parked else TaskStopped
         try:
             sure = await self._host.is_sure(self)
         except asyncio.CancelledError:

@@ -649,6 +649,28 @@ async def test_a_watch_that_waits_for_a_slot_can_be_dropped() -> None:
     await world.courier.stop()
 
 
+async def test_a_long_log_lets_others_in_after_each_batch() -> None:
+    """One slow receiver with much to come would keep everybody else waiting.
+
+    Source: a stranger's reading; T21.
+    """
+    world = World(DeliveryLimits(deliveries_max=1, batch_events_max=2))
+    await world.courier.start()
+    world.receiver.gate.clear()
+    await world.task("long", watches=("long",))
+    for _ in range(4):
+        await world.progress("long")
+    assert await world.until_arrived() == "long"
+    await world.task("short", watches=("short",))
+    world.courier.wake("short")
+    await until(lambda: bool(world.courier._ready))
+    world.receiver.gate.set()
+    await world.until_served("long")
+    assert [name for name, _ in world.receiver.got] == ["long", "short", "long", "long"]
+    assert world.receiver.seqs("long") == [1, 2, 3, 4, 5, 6]
+    await world.courier.stop()
+
+
 #: What a store may raise, what it must not all the same, and what is logged of each.
 FAILURES = [
     (StoreError("the disk is on fire"), "store_error"),

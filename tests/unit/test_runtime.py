@@ -319,6 +319,68 @@ async def test_an_agent_that_gives_itself_up_fails_its_task_only(
         assert await (await world.submit("good")).result() == "fine"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_what_a_plain_function_has_run_on_the_loop_ends_nothing_else(
+    error: type[BaseException],
+) -> None:
+    """Asyncio raises these out of the loop, which is everybody's.  Source: I37."""
+
+    async def gives_up() -> None:
+        raise error
+
+    def agent(task: SyncTaskContext) -> str:
+        if task.input.text == "bad":
+            task.call(gives_up)
+        return "fine"
+
+    async with opened(agent) as world:
+        end = await ended(await world.submit("bad"))
+        assert (end.code, end.message) == ("agent_error", f"the agent raised {error.__name__}")
+        assert await soon((await world.submit("good")).result()) == "fine"
+
+
+async def test_a_call_that_is_begun_together_with_a_cancel_is_not_made() -> None:
+    """By a branch that nobody waits for, whom no cancel tells.  Source: T10, R-LIFE-11."""
+    paid: list[str] = []
+
+    def pay() -> None:
+        paid.append("paid")
+
+    go = asyncio.Event()
+
+    async def agent(task: TaskContext) -> None:
+        await go.wait()
+        told = asyncio.create_task(task.emit("one moment"))
+        await pause(1)
+        paying = asyncio.create_task(task.call(pay))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.wait([told, paying])
+
+    store = FlakyStore()
+    async with opened(agent, store=store) as world:
+        handle = await world.submit()
+        await until(lambda: world.stored(handle).phase is Phase.RUNNING)
+        gate = store.hold("commit")
+        go.set()
+        await gate.reached()
+        await pause()
+        cancelling = asyncio.create_task(handle.cancel())
+        await pause()
+        gate.open()
+        assert (await soon(cancelling)).phase is Phase.CANCELLING
+        await soon(handle.over())
+        assert paid == []
+        assert triggers(world.log(handle))[-5:] == [
+            "call",
+            "cancel",
+            "called",
+            "stopped",
+            "finalize",
+        ]
+
+
 async def test_a_failure_that_may_pass_is_tried_again_after_its_back_off() -> None:
     """Each time later, and not a moment earlier; the last failure is the task's.
 

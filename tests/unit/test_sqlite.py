@@ -37,6 +37,7 @@ from interlock._machine import Move
 from interlock._phases import Phase, Trigger
 from interlock._sqlite import SqliteStore
 from interlock._sqlite_batch import Job
+from interlock._sqlite_schema import FileLock
 from interlock._sqlite_writer import Writer
 from interlock._store import Claim, Commit, Store, TaskQuery, TokenTaken, Watch
 from interlock.errors import Conflict, StoreCorrupt, StoreError, StoreLocked, StoreTooNew
@@ -214,6 +215,21 @@ async def test_counting_reads_an_index_alone(store: SqliteStore, path: Path) -> 
         question = f"SELECT shown, count(*) FROM task WHERE {where} GROUP BY shown"
         plan = asked(path, f"EXPLAIN QUERY PLAN {question}")
         assert how in str(plan[0]), plan
+
+
+def test_a_child_that_was_forked_off_does_not_keep_the_file_locked(tmp_path: Path) -> None:
+    """A pool of an agent may outlive the store that was open when it began.
+
+    Source: a stranger's reading.
+    """
+    lock = FileLock(tmp_path / "tasks.db")
+    # As a child has it: another descriptor of the same open file.
+    inherited = os.dup(lock._descriptor)
+    try:
+        lock.release()
+        FileLock(tmp_path / "tasks.db").release()
+    finally:
+        os.close(inherited)
 
 
 @pytest.mark.parametrize("name", ["tasks.db", "alias.db", "sub/../tasks.db"])
