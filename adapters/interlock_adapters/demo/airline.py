@@ -93,8 +93,10 @@ def _serve(ledger: Path, pace_s: float) -> None:
     try:
         server.run("stdio")
     except* BrokenPipeError:
-        # Whoever called was killed.  What was still to be said is said to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass  # Whoever called was killed.
+    # What was still to be said is said to nobody: at an ordinary end Python would try it once more,
+    # and from 3.13 on tell that it could not.
+    os._exit(0)
 
 
 if __name__ == "__main__":
