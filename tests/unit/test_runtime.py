@@ -340,7 +340,7 @@ async def test_what_a_plain_function_has_run_on_the_loop_ends_nothing_else(
 
 
 async def test_a_call_that_is_begun_together_with_a_cancel_is_not_made() -> None:
-    """By a branch that nobody waits for, whom no cancel tells.  Source: T10, R-LIFE-11."""
+    """By a branch that nobody waits for, whom no cancel tells.  Source: I11."""
     paid: list[str] = []
 
     def pay() -> None:

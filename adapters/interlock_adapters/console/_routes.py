@@ -186,6 +186,7 @@ class _Bodies:
     """Reads the bodies of forms; of who is not signed in yet, no more than a token takes."""
 
     def __init__(self, app: App) -> None:
+        self._app: Final = app
         self._forms: Final = BodyLimit(app)
         self._sign_in: Final = BodyLimit(app, max_bytes=_SIGN_IN_BYTES_MAX, read_s=_SIGN_IN_S)
 
