@@ -351,14 +351,18 @@ def _name_problems(name: str) -> list[str]:
 
 
 def _url_problems(url: str) -> list[str]:
+    if not _is_address(url):
+        return ["its url is no http or https address"]
+    is_bare = "@" not in urlsplit(url).netloc
+    return [] if is_bare else ["put credentials into headers, not the url"]
+
+
+def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        is_one = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # Half an address of version 6, or a port that is none.
-        is_one, parts = False, urlsplit("")
-    if not is_one:
-        return ["its url is no http or https address"]
-    return [] if "@" not in parts.netloc else ["put credentials into headers, not the url"]
+        return False
 
 
 def _target_problems(target: Target | None, *, has_headers: bool) -> list[str]:

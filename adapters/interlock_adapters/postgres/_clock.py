@@ -13,7 +13,7 @@ from psycopg import sql
 
 from interlock import Alarm
 from interlock.errors import StoreError
-from interlock_adapters.postgres._pool import Connection, Pool
+from interlock_adapters.postgres._pool import Connection, Pool, cancels
 
 _log: Final = logging.getLogger("interlock.postgres")
 
@@ -92,8 +92,7 @@ def was_cancelled() -> bool:
     Before Python 3.12 `asyncio.wait_for`, by which psycopg waits, loses a cancel that comes
     just as what it waits for is there.
     """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return cancels() > 0
 
 
 class Hints:

@@ -259,7 +259,7 @@ class Pool:
             StoreError: it refused.
         """
         within_s = ANSWER_S if answer_s is None else answer_s
-        cancels = _cancels()
+        before = cancels()
         async with self.connection() as db:
             late: list[BaseException] = []
 
@@ -271,7 +271,7 @@ class Pool:
             try:
                 return await query(db)
             except (psycopg.Error, OSError, TimeoutError) as error:
-                if late and _cancels() > cancels:
+                if late and cancels() > before:
                     # psycopg 3.2 waits for the server to take note of a cancel, and forgets it.
                     raise asyncio.CancelledError from None
                 state = getattr(error, "sqlstate", None) or ""
@@ -300,8 +300,8 @@ class Pool:
         await self._drop_idle()
 
 
-def _cancels() -> int:
-    """How many times this task was cancelled."""
+def cancels() -> int:
+    """How many times this task was cancelled, whatever became of that."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
 

@@ -372,22 +372,27 @@ async def test_runs_go_on_while_the_server_is_away(own_pg_server: PgServer) -> N
         assert await sql(url, "SELECT id FROM procrastinate_jobs") == []
 
 
+async def stopped_in_an_outage(
+    server: PgServer, url: str, runs: Runs, *, done: bool
+) -> PostgresStore:
+    """A store that was closed while a turn of it was out and the server away, which is back."""
+    store = PostgresStore(url, heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S, patience_s=0.5)
+    await store.open()
+    await store.turns.start(runs.run, slots=1)
+    await store.commit(wanting("t"))
+    _, end = await runs.began.get()
+    await asyncio.to_thread(server.stop)
+    end.set_result(done)
+    await store.close()
+    await asyncio.to_thread(server.start)
+    return store
+
+
 async def test_stopping_ends_though_the_server_is_away(own_pg_server: PgServer) -> None:
     """After the patience of a request; what was out is found by whoever is left.  R-PG-16."""
     url = own_pg_server.create()
     async with asyncio.timeout(60):
-        store = PostgresStore(
-            url, heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S, patience_s=0.5
-        )
-        await store.open()
-        runs = Runs()
-        await store.turns.start(runs.run, slots=1)
-        await store.commit(wanting("t"))
-        _, end = await runs.began.get()
-        await asyncio.to_thread(own_pg_server.stop)
-        end.set_result(True)
-        await store.close()
-        await asyncio.to_thread(own_pg_server.start)
+        await stopped_in_an_outage(own_pg_server, url, Runs(), done=True)
         again = Runs()
         async with opened(url) as other:
             await other.turns.start(again.run, slots=1)
@@ -403,18 +408,8 @@ async def test_a_store_that_was_stopped_while_the_server_was_away_finds_its_turn
     """The very same object, opened again: they are a dead process's like any other.  R-PG-16."""
     url = own_pg_server.create()
     async with asyncio.timeout(60):
-        store = PostgresStore(
-            url, heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S, patience_s=0.5
-        )
-        await store.open()
         runs = Runs()
-        await store.turns.start(runs.run, slots=1)
-        await store.commit(wanting("t"))
-        _, end = await runs.began.get()
-        await asyncio.to_thread(own_pg_server.stop)
-        end.set_result(False)
-        await store.close()
-        await asyncio.to_thread(own_pg_server.start)
+        store = await stopped_in_an_outage(own_pg_server, url, runs, done=False)
         await store.open()
         await store.turns.start(runs.run, slots=1)
         wanted, end = await runs.began.get()
