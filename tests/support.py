@@ -389,6 +389,11 @@ class Stage:
         """A client answers."""
         self.tell(Trigger.PROVIDE_INPUT, {"key": key, "value": value}, actor)
 
+    @property
+    def lost(self) -> bool:
+        """See `Host.lost`."""
+        return False
+
     def carried(self, task_id: str) -> Mapping[str, str]:
         """See `Host.carried`."""
         assert task_id == self.record.task_id

@@ -1,7 +1,7 @@
 """Drives an agent that is a generator: what it yields is asked of its context."""
 
 from collections.abc import AsyncGenerator
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 from interlock._agent import Ask, Authorize, Emit, Progress, Request, Result
 from interlock._context import TaskContext
@@ -65,4 +65,7 @@ async def served(request: Request, context: TaskContext) -> Any:
         case Result():
             raise AssertionError("the driver keeps results to itself")
         case _:
-            assert_never(request)
+            kinds = "an Ask, Authorize, Emit, Progress or Result is accepted"
+            raise TypeError(
+                f"the agent yielded a {type(cast('object', request)).__name__}; {kinds}"
+            )

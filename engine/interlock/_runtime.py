@@ -133,6 +133,8 @@ class Runtime:
         # and are gone after a restart.
         self._context: Final = contextvars.copy_context()
         self._closing = False
+        #: Ends with the engine; whoever else cancels it ends the whole event loop.
+        self._life: Final = asyncio.get_running_loop().create_task(self._lived())
 
     # --- opening and closing ----------------------------------------------------------
 
@@ -174,6 +176,27 @@ class Runtime:
         await self.sweeper.close()
         await self._turns_at_rest()
 
+    async def _lived(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            for cell in self.writer.cells():
+                if cell.turn is not None:
+                    cell.turn.lose()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the event loop ends, and cancels all that is on it, before the engine was closed.
+
+        So it is at a second Ctrl-C, and where nobody closes the engine.  Then no turn has ended by
+        itself: all is left as a crash would leave it.
+        """
+        return self._life.cancelling() > 0
+
+    async def _life_over(self) -> None:
+        self._life.cancel()
+        await asyncio.wait([self._life])
+
     async def close(self) -> None:
         """Cut off the turns that are left, and let go of everything.
 
@@ -186,6 +209,7 @@ class Runtime:
             alarm.cancel()
         # Called from the last to the first, also when one of them fails or the caller is cancelled.
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._life_over)
             stack.push_async_callback(self.writer.close)
             if self.replica is not None:
                 stack.push_async_callback(self.replica.close)
@@ -439,6 +463,8 @@ class Runtime:
         """A turn is over: its conclusion is the task's, unless it was cut off."""
         if turn.watch is not None:
             turn.watch.ended(*_outcome(turn, end))
+        if turn.gone or self.lost:
+            turn.fenced = True  # It may run on, and nobody knows how it will have ended.
         if turn.fenced:
             self.abandoned.pop(turn, None)
             return
@@ -603,7 +629,8 @@ class Runtime:
             self._spawn(partial(self._read_and_run, cell.record.task_id))
 
     def _may_run(self, cell: Cell) -> bool:
-        return cell.record.phase is Phase.RUNNING and self._has(cell) and not self._closing
+        ending = self._closing or self.lost
+        return cell.record.phase is Phase.RUNNING and self._has(cell) and not ending
 
     async def _read_and_run(self, task_id: str) -> None:
         at_hand = self.writer.at_hand(task_id) or await self.writer.cell(task_id)
@@ -702,7 +729,7 @@ class Runtime:
 
     def _admit(self) -> None:
         """Start queued tasks while slots are free."""
-        while not self._closing and (task_id := self.admission.next()) is not None:
+        while not (self._closing or self.lost) and (task_id := self.admission.next()) is not None:
             cell = self.writer.at_hand(task_id)
             if cell is not None:
                 self._start(cell)

@@ -64,6 +64,11 @@ class Host(Protocol):
         """What its tasks live by."""
         ...
 
+    @property
+    def lost(self) -> bool:
+        """Whether its event loop ends under it: what ends now has not ended by itself."""
+        ...
+
     def carried(self, task_id: str) -> Mapping[str, str]:
         """What the requests of a task carried."""
         ...
@@ -120,8 +125,6 @@ class Turn:
         self.stopping = False
         #: Cut off: nothing that it reports counts any more.
         self.fenced = False
-        #: Let go while its task waits; its end says nothing about the task.
-        self.parked = False
         #: It has ended.
         self.over = False
         #: Done when it has; a thread that never ends keeps it waiting for ever.
@@ -135,7 +138,9 @@ class Turn:
         #: How many branches of it are about to ask: until they wait, it is not parked.
         self._shares = 0
         self._draining = False
-        self._let_go = False
+        self._parked = False
+        #: Not waited for any more, although it may not have ended.
+        self.gone = False
         #: How it ended whatever the agent makes of it.
         self._verdict: Raised | None = None
         self._end: TurnEnd | None = None
@@ -220,9 +225,14 @@ class Turn:
         return self.calls > 0 or self._shares > 0
 
     @property
+    def parked(self) -> bool:
+        """Whether it was let go while its task goes on: its end says nothing about the task."""
+        return self._parked or self._host.lost
+
+    @property
     def put_aside(self) -> bool:
         """Whether it is unwound to go on later, here or elsewhere, and not because of a stop."""
-        return self.parked or (self.fenced and self.record.phase is Phase.RUNNING) or self._let_go
+        return self.parked or (self.fenced and self.record.phase is Phase.RUNNING) or self.gone
 
     def share(self) -> Share:
         """A reason not to park yet."""
@@ -243,10 +253,10 @@ class Turn:
         if self.parked or self.stopping:
             return
         if self._thread is not None:
-            self.parked = True
+            self._parked = True
             self._thread.interrupt(TaskParked)
         elif self._task is not None and self._task.cancel():
-            self.parked = True
+            self._parked = True
 
     def drain(self) -> None:
         """Let it come to a point of its journal at which it can be parked, and park there."""
@@ -259,9 +269,14 @@ class Turn:
 
     def let_go(self) -> None:
         """Stop waiting for a thread that may never end; the engine is closing."""
-        self._let_go = True
+        self.gone = True
         if self._task is not None:
             self._task.cancel()
+
+    def lose(self) -> None:
+        """The event loop ends: what is on it was cancelled, and a thread has to be told."""
+        if self._thread is not None and not self.stopping:
+            self._thread.interrupt(TaskParked)
 
     def hear(self, record: TaskRecord, event: Event) -> None:
         """Take note of what was committed."""
@@ -492,7 +507,7 @@ class Turn:
             try:
                 await first_of(*works)
             except asyncio.CancelledError:
-                if self._let_go:
+                if self.gone or self._host.lost:
                     raise
                 go_on = False
         return go_on

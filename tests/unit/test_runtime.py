@@ -50,7 +50,7 @@ from interlock.errors import (
 )
 from interlock.lifecycle import LIFECYCLE, Guard, Publish, Release, Row, Signal, changes
 from interlock.testing import ManualClock, violations
-from support import FlakyStore, World, opened, pause, soon, triggers, until
+from support import FlakyStore, World, drained, opened, pause, soon, triggers, until
 
 CANARY = "sk-canary-7f3a"
 LANGUAGE: contextvars.ContextVar[str] = contextvars.ContextVar("LANGUAGE", default="none")
@@ -1622,6 +1622,31 @@ async def test_a_thread_that_never_looks_does_not_keep_the_engine_open() -> None
         stuck.free()
         await pause()
         assert world.stored(handle).phase is Phase.RUNNING
+
+
+async def test_a_thread_that_an_engine_waits_for_no_more_has_not_stopped() -> None:
+    """Its task is not said to be cancelled while it works on.  Source: R-JRN-15."""
+
+    class Slowly:
+        """Takes what is sent, in its own time."""
+
+        async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+            """See `Deliverer`."""
+            del watch, view, events
+            await asyncio.Event().wait()
+
+    stuck = Stuck()
+    limits = Limits(drain_s=1, grace_s=5)
+    async with opened(stuck, limits=limits, deliverers={"hook": Slowly()}) as world:
+        watch = NewWatch("w", "hook", {})
+        handle = await world.engine.submit("go", owner="ada", watches=[watch])
+        await stuck.begun()
+        await handle.cancel()
+        await drained(world.engine, world.clock)
+        assert triggers(world.log(handle)) == ["submit", "start", "cancel"]
+        stuck.free()
+        await pause()
+        assert triggers(world.log(handle)) == ["submit", "start", "cancel"]
 
 
 async def test_an_abandoned_thread_does_not_keep_the_engine_open_either() -> None:

@@ -148,7 +148,9 @@ async def test_a_generator_that_yields_what_is_no_request_fails() -> None:
 
     stage = Stage(agent)
     stage.start()
-    assert isinstance(await raised(stage), AssertionError)
+    said = "the agent yielded a str; an Ask, Authorize, Emit, Progress or Result is accepted"
+    error = await raised(stage)
+    assert (type(error), str(error)) == (TypeError, said)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)])
