@@ -35,7 +35,7 @@ demo: $(VENV)/.demo$(filter -smolagents,$(AGENT:%=-%))  ## Watch an A2A client d
 demo-replicas: $(VENV)/.dev  ## Two replicas on PostgreSQL, one of which is killed
 	$(BIN)python examples/two_replicas/run.py
 test: $(VENV)/.dev  ## Every test but the packaging smoke
-	$(BIN)python -m pytest
+	$(BIN)python -m pytest --numprocesses=auto --dist=worksteal
 check: lint types typed imports  ## Everything but the tests
 format: $(VENV)/.dev
 	$(BIN)ruff format

@@ -10,6 +10,8 @@ from typing import Final
 
 from playwright.async_api import Browser, async_playwright
 
+from fetching import alone
+
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _INSTALL: Final = (("apt-get", "update", "-q"), ("apt-get", "install", "-y", "-q", "chromium"))
 _FETCH_S: Final = 400
@@ -22,12 +24,13 @@ def chromium() -> str:
     Raises:
         RuntimeError: there is none, and it cannot be installed; the message says what to do.
     """
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None and os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in _INSTALL:
-            subprocess.run(command, env=env, timeout=_FETCH_S, check=False, capture_output=True)
-        found = shutil.which("chromium")
+    with alone():
+        found = next(filter(None, map(shutil.which, _NAMES)), None)
+        if found is None and os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
+            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            for command in _INSTALL:
+                subprocess.run(command, env=env, timeout=_FETCH_S, check=False, capture_output=True)
+            found = shutil.which("chromium")
     if found is None:
         names = ", ".join(_NAMES)
         raise RuntimeError(f"no browser ({names}): install one, as with apt-get install chromium")

@@ -5,7 +5,8 @@ The per-change run is repeatable; `long` searches at random.
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,25 @@ settings.register_profile(
 )
 # `--hypothesis-profile=long` does the same, later, and wins.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a test said, on its way from the process that ran it: half an emoji could not go."""
+    return _sendable((yield))
+
+
+def _sendable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_sendable(within) for within in cast("list[object]", value)]
+        case Mapping():
+            named = cast("Mapping[object, object]", value)
+            return {_sendable(name): _sendable(within) for name, within in named.items()}
+        case _:
+            return value
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from typing import Final, Self
 import psycopg
 import pytest
 
+from fetching import alone
+
 #: Where Debian puts the servers, which it leaves out of PATH; the newest is taken.
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 #: Whom it runs as where we are root, the first that there is.
@@ -77,13 +79,12 @@ def programs() -> Path:
     Raises:
         PgMissing: it is not there and cannot be installed.
     """
-    if (found := _newest()) is not None:
-        return found
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]
-        # Without a cluster of its own, which would be started and left running.
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        subprocess.run(install, env=quiet, capture_output=True, check=False, timeout=600)
+    with alone():
+        if _newest() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            install = ["apt-get", "install", "-y", "--no-install-recommends", "postgresql"]
+            # Without a cluster of its own, which would be started and left running.
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+            subprocess.run(install, env=quiet, capture_output=True, check=False, timeout=600)
     if (found := _newest()) is None:
         raise PgMissing(
             "these tests need a PostgreSQL server: put `initdb` and `pg_ctl` on PATH, or "

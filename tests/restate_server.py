@@ -18,6 +18,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from fetching import alone
+
 VERSION: Final = "1.7.12"
 #: Where the server is kept between runs.
 CACHE: Final = Path.home() / ".cache" / "interlock-tests" / f"restate-{VERSION}"
@@ -121,30 +123,35 @@ def free_port() -> int:
         return port
 
 
+def _fetch() -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeError("tests of the Restate host need npm, to fetch the Restate server")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Here, and not in a folder above; by `--prefix` npm would not read the machine's settings.
+    (CACHE / "package.json").write_text('{"private": true}', encoding="utf-8")
+    package = f"@restatedev/restate-server@{VERSION}"
+    done = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", package],
+        cwd=CACHE,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"npm could not fetch the Restate server:\n{done.stderr[-2_000:]}")
+
+
 def restate_binary() -> Path:
     """The server's program, which npm fetches if it was never needed before.
 
     Raises:
         RuntimeError: it is not there and cannot be fetched.
     """
-    if not _BINARY.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise RuntimeError("tests of the Restate host need npm, to fetch the Restate server")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # Here, and not in a folder above; by `--prefix` npm would not read the machine's settings.
-        (CACHE / "package.json").write_text('{"private": true}', encoding="utf-8")
-        package = f"@restatedev/restate-server@{VERSION}"
-        done = subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", package],
-            cwd=CACHE,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if done.returncode:
-            raise RuntimeError(f"npm could not fetch the Restate server:\n{done.stderr[-2_000:]}")
+    with alone():
+        if not _BINARY.exists():
+            _fetch()
     if not _BINARY.exists():
         raise RuntimeError(f"npm fetched no Restate server for this machine into {CACHE}")
     return _BINARY

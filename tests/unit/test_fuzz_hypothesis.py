@@ -194,7 +194,7 @@ def test_tools_on_threads_can_be_driven() -> None:
 
 def sleeps(_task: SyncTaskContext) -> None:
     """It does not come back for as long as the test lasts."""
-    ASLEEP.wait(2)
+    ASLEEP.wait(60)
 
 
 ASLEEP: Final = threading.Event()

@@ -256,7 +256,7 @@ _WRONG: Final[list[tuple[dict[str, Any], str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "said"), _WRONG, ids=[str(wrong) for wrong, _ in _WRONG])
+@pytest.mark.parametrize(("wrong", "said"), _WRONG, ids=[said for _, said in _WRONG])
 def test_a_row_of_what_is_not_of_its_kind_is_none(wrong: dict[str, Any], said: str) -> None:
     """It loaded, and came out as an attribute that nobody has in a picture.  Source: R-PIC-19."""
     given: dict[str, Any] = {

@@ -78,7 +78,11 @@ def test_every_new_token_is_another_one() -> None:
     assert all(len(token.removeprefix("ilk_")) == 43 for token in tokens)
 
 
-@pytest.mark.parametrize("shown", [new_token(), ADA[:-1], ADA + "x", "short", ADA.upper()])
+@pytest.mark.parametrize(
+    "shown",
+    [new_token(), ADA[:-1], ADA + "x", "short", ADA.upper()],
+    ids=["another", "cut", "longer", "short", "upper"],
+)
 async def test_a_token_that_is_not_listed_is_nobodys(shown: str) -> None:
     """The error says nothing of it."""
     with pytest.raises(AuthenticationFailed) as caught:
