@@ -296,6 +296,7 @@ def _tested(leg: Leg, python: Path, source: Path) -> tuple[int, int, int]:
         subprocess.run(
             (
                 *("nice", "-n", "10", python, "-m", "pytest", "-q", f"--junitxml={junit}"),
+                *("--numprocesses=auto", "--dist=worksteal"),
                 # Some tests note what they measured, for which the usual kind has no place.
                 *("-o", "junit_family=xunit1"),
                 # The wheel is what is tested, and not the source beside the tests.
