@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn, Protocol, cast, get_args
 
 from interlock._clock import Clock
-from interlock._event import Data
+from interlock._event import MACHINES, Data
 from interlock._form import Form
 from interlock._json import digest, encoded, frozen
 from interlock._memory import Memory, Reply
@@ -173,6 +173,12 @@ def _check(asked: Asked) -> None:
         f"{what} is {text!r:.80}; it is a text"
         for what, text in cast("list[tuple[str, object]]", texts)
         if not isinstance(text, str) or not text
+    ]
+    problems += [
+        f"an approver is {name!r}, who never answers: the engine itself acts under that name; "
+        "other names, and role:NAME, are accepted"
+        for name in sorted(MACHINES)
+        if name in asked.get("approvers", ())
     ]
     if asked.get("on_deny", "stop") not in get_args(OnDeny):
         problems.append(f"on_deny is {asked.get('on_deny')!r:.80}; it is 'stop' or 'tell_agent'")

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeGuard, cast
 from pydantic import ValidationError
 
 from interlock._agent import Content
-from interlock._event import OWN, Data
+from interlock._event import MACHINES, OWN, Data
 from interlock._form import faults_of
 from interlock._json import encoded, same
 from interlock._phases import Phase
@@ -24,6 +24,10 @@ NAME_CHARS_MAX: Final = 1_024
 COUNT_MAX: Final = 2**31 - 1
 #: Characters of all that a request carries: a few headers.
 CARRIED_CHARS_MAX: Final = 16_384
+#: What is said of a name of `MACHINES`.
+_ACTS: Final = (
+    f"the engine itself acts; a name other than {', '.join(sorted(MACHINES))} is accepted"
+)
 
 
 def actor_of(actor: str | None, owner: str | None) -> str | None:
@@ -155,6 +159,9 @@ def name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]
             problems.append(f"{what} has {len(name)} characters; {accepted}")
         elif what in {"owner", "actor", "a role"} and name.startswith(OWN):
             problems.append(f"{what} begins with {OWN!r}, and such names are the engine's own")
+        elif what in {"owner", "actor"} and name in MACHINES:
+            # Whoever is called so could submit, and then answer nothing that the task asks (I25).
+            problems.append(f"{what} is {name!r}, under which {_ACTS}")
     return problems
 
 

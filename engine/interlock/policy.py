@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from interlock._event import MACHINES
 from interlock._form import faults_of
 from interlock._guards import ROLE
 from interlock._json import digest
@@ -152,6 +153,11 @@ class Policy(Value):
             raise ValueError("on_expire is 'default', and a required input has none")
         if any(approver in {"", ROLE} for approver in self.approvers):
             raise ValueError("an approver has a name")
+        if machines := sorted(MACHINES.intersection(self.approvers)):
+            raise ValueError(
+                f"{machines[0]!r} never approves anything: the engine itself acts under that name; "
+                "other names, and role:NAME, are accepted"
+            )
         return self
 
     def wants_confirmation(self, arguments: JsonObject) -> bool:

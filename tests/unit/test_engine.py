@@ -690,22 +690,44 @@ async def test_only_approvers_may_answer_and_never_the_agent() -> None:
 
     async with opened(agent) as world:
         handle, ask = await world.asking()
-        for actor in (None, "mallory", "agent", "engine", "timer"):
+        for actor in (None, "mallory"):
             with pytest.raises(GuardRefused) as caught:
                 await world.engine.decide(handle.task_id, yes(ask), owner=OWNER, actor=actor)
             assert caught.value.reason == "caller_may_answer"
+        for actor in ("agent", "engine", "timer"):
+            with pytest.raises(InvalidInput, match=f"actor is '{actor}'"):
+                await world.engine.decide(handle.task_id, yes(ask), owner=OWNER, actor=actor)
         await world.engine.decide(handle.task_id, yes(ask), owner=None, actor="bob")
         assert await handle.result() == {"n": 1}
 
 
 @pytest.mark.parametrize("actor", ["agent", "engine", "timer"])
 async def test_no_caller_acts_in_the_name_of_a_machine(actor: str) -> None:
-    """An owner who is called so is a person all the same.  Source: R-ENG-06."""
+    """Who is called so hears it at once, and not when he answers.  Source: R-ENG-06, I25."""
     async with opened(asks) as world:
-        handle = await world.engine.submit("x", owner=actor)
-        ask = (await handle.rest()).asks[0]
-        with pytest.raises(GuardRefused):
-            await handle.answer(ask.key, "x")
+        with pytest.raises(InvalidInput, match=f"owner is '{actor}'.* other than agent, engine"):
+            await world.engine.submit("x", owner=actor)
+        handle, ask = await world.asking()
+        with pytest.raises(InvalidInput, match=f"actor is '{actor}'"):
+            await world.engine.answer(
+                handle.task_id, Answer(ask=ask.key, value="x"), owner=OWNER, actor=actor
+            )
+        with pytest.raises(InvalidInput, match=f"actor is '{actor}'"):
+            await world.engine.cancel(handle.task_id, owner=OWNER, actor=actor)
+        assert world.stored(handle).asks == (ask,)
+
+
+async def test_no_machine_is_named_among_approvers() -> None:
+    """It would answer nothing; a list that names it is a mistake.  Source: I25, R-ENG-06."""
+
+    async def agent(task: TaskContext) -> object:
+        with pytest.raises(InvalidInput, match="an approver is 'timer', who never answers"):
+            await task.authorize("pay", {"n": 1}, approvers=["ada", "timer"])
+        return "refused"
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        assert await soon(handle.result()) == "refused"
 
 
 async def test_edited_arguments_are_approved_where_that_is_allowed() -> None:

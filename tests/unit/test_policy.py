@@ -182,6 +182,7 @@ def required(*inputs: JsonObject, **more: Any) -> JsonObject:  # noqa: ANN401
         ({"pay": {"on_deny": "default"}}, "/pay/on_deny"),
         ({"pay": {"on_expire": "stop"}}, "/pay/on_expire"),
         ({"pay": {"approvers": [""]}}, "an approver has a name"),
+        ({"pay": {"approvers": ["ada", "agent"]}}, "'agent' never approves anything"),
         ({"pay": {"prompt": ""}}, "/pay/prompt"),
         ({"pay": 5}, "/pay"),
         (required({"name": ""}), "/pay/required_inputs/0/name"),

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
 
-from interlock._event import OWN
+from interlock._event import MACHINES, OWN
 from interlock.models import JsonObject
 from interlock_adapters._callers.principal import ANONYMOUS, Principal, Role
 
@@ -100,8 +100,9 @@ def checked(principal: Principal) -> Principal:
         not principal.subject
         # Else a credential could be made that opens every anonymous task.
         or ANONYMOUS in {owner, principal.subject}
-        # Names of the engine's own, which act for nobody.
+        # Names of the engine's own, which act for nobody and answer nothing.
         or owner.startswith(OWN)
+        or owner in MACHINES
         or len(owner) > OWNER_CHARS_MAX
         # Control characters and halves of characters: they are logged, shown and stored.
         or not owner.isprintable()

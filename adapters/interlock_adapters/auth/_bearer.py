@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from interlock._event import MACHINES, OWN
 from interlock.errors import InvalidInput
 from interlock.models import JsonObject
 from interlock_adapters._callers.base import (
@@ -28,6 +29,11 @@ _RANDOM_BYTES: Final = 32
 #: hash, and is none of `new_token`.
 TOKEN_CHARS_MIN: Final = 32
 _HASH: Final = "sha256:"
+#: What a subject may be, for whoever must write another one.
+ACCEPTED: Final = (
+    "a printable name is accepted that is not 'anonymous', nor one of the engine's own: "
+    f"{', '.join(map(repr, sorted(MACHINES)))}, or with {OWN!r} before it"
+)
 
 
 def new_token() -> str:
@@ -99,8 +105,7 @@ class BearerTokens:
             try:
                 checked(entry.principal)
             except AuthenticationFailed:
-                accepted = "a printable name is accepted that is not 'anonymous'"
-                problems.append(f"entry {number}: {entry.subject!r:.80} is nobody; {accepted}")
+                problems.append(f"entry {number}: {entry.subject!r:.80} is nobody; {ACCEPTED}")
         if problems:
             raise InvalidInput(problems)
 

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from interlock.errors import InvalidInput
 from interlock_adapters._callers.principal import Role
 from interlock_adapters.cli._common import MISUSED, OK, complain
 from interlock_adapters.cli._serve import without_extra
@@ -36,7 +37,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make a token: it goes to the standard output alone, what the file gets to the other."""
     try:
-        from interlock_adapters.auth import TokenEntry, hashed, new_token  # noqa: PLC0415  an extra
+        from interlock_adapters.auth import (  # noqa: PLC0415  an extra
+            BearerTokens,
+            TokenEntry,
+            hashed,
+            new_token,
+        )
     except ModuleNotFoundError as missing:
         return without_extra(missing)
     token = new_token()
@@ -52,6 +58,9 @@ def run(options: argparse.Namespace) -> int:
             name=options.name,
             expires_at=expires,
         )
+        BearerTokens([entry])  # Else the service that is given its line would not start.
+    except InvalidInput as error:
+        return complain(error.problems[0].removeprefix("entry 0: "), MISUSED)
     except ValueError:
         return complain("a subject of 1 to 256 characters is accepted", MISUSED)
     sys.stderr.write(

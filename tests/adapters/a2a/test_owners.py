@@ -142,6 +142,17 @@ async def test_nobody_can_authenticate_as_the_anonymous(faces: Faces, binding: s
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize("user", ["agent", "engine", "timer"])
+async def test_who_is_called_like_a_machine_is_told_so(
+    faces: Faces, binding: str, user: str
+) -> None:
+    """It could submit and then answer nothing: a refusal that says why, and no fault of ours."""
+    sent = faces.peer(binding, user).send(message("a trip, please"))
+    told = await refused(faces, sent, a2a_errors.InvalidParamsError)
+    assert f"owner is '{user}'" in told
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
 async def test_the_extended_card_is_for_authenticated_callers(binding: str) -> None:
     """Source: A2A 1.0 §3.1.11; it may be another one for each."""
 

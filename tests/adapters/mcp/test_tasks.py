@@ -223,6 +223,15 @@ async def test_a_client_that_does_not_speak_the_extension_is_refused_before_the_
             assert caught.value.code == wire.MISSING_REQUIRED_CLIENT_CAPABILITY
 
 
+async def test_who_is_called_like_a_machine_is_told_so() -> None:
+    """It could submit and then answer nothing: a refusal that says why, and no fault of ours."""
+    async with scene(travels) as here, here.host(tasks=True, answers=()) as host:
+        here.owner = "engine"
+        with pytest.raises(MCPError, match="owner is 'engine'") as caught:
+            await host.created("agent", GO)
+    assert caught.value.code == wire.INVALID_PARAMS
+
+
 async def test_tasks_of_others_are_not_there() -> None:
     """The same answer as for what never was."""
     async with scene(travels) as here, here.host(tasks=True, answers=()) as host:

@@ -223,7 +223,7 @@ async def test_an_authenticator_that_fails_lets_nobody_in(
     assert ADA not in refused.text + caplog.text
 
 
-@pytest.mark.parametrize("subject", ["", "anonymous", "interlock:operator"])
+@pytest.mark.parametrize("subject", ["", "anonymous", "interlock:operator", "agent"])
 async def test_no_authenticator_can_make_somebody_of_nobody(subject: str) -> None:
     """Owner "anonymous" is of those without a credential (T2)."""
     site = Site(AnyOf(Says(Principal(subject))))

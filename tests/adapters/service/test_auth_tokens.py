@@ -16,6 +16,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from interlock import JsonObject
+from interlock._edge import name_problems
 from interlock.errors import InvalidInput
 from interlock_adapters._callers.base import checked
 from interlock_adapters.auth import (
@@ -103,8 +104,16 @@ async def test_a_token_is_taken_until_the_moment_when_it_expires() -> None:
 def test_an_entry_that_names_nobody_is_refused_at_once() -> None:
     """All of them in one error; a time without its zone is none."""
     with pytest.raises(InvalidInput) as caught:
-        BearerTokens([entry(), entry(), entry(new_token(), subject="anonymous")])
-    first, second = caught.value.problems
+        BearerTokens(
+            [
+                entry(),
+                entry(),
+                entry(new_token(), subject="anonymous"),
+                entry(new_token(), subject="timer"),
+            ]
+        )
+    first, second, third = caught.value.problems
+    assert third.startswith("entry 3: 'timer' is nobody; a printable name is accepted that")
     assert first.startswith("entry 1: its token is that of another entry")
     assert second.startswith("entry 2: 'anonymous' is nobody")
     with pytest.raises(ValueError, match="timezone"):
@@ -154,6 +163,9 @@ def test_what_is_no_token_is_refused(header: str) -> None:
         Principal("anonymous"),
         Principal("anonymous", tenant="acme"),
         Principal("interlock:operator"),
+        Principal("agent"),
+        Principal("engine"),
+        Principal("timer"),
         Principal("a\nb"),
         Principal("a", tenant="b\0"),
         Principal("\ud800"),
@@ -164,6 +176,14 @@ def test_no_credential_is_of_nobody(principal: Principal) -> None:
     """Nor of the anonymous (T2), of the engine, nor of what cannot be stored or logged."""
     with pytest.raises(AuthenticationFailed):
         checked(principal)
+
+
+@pytest.mark.parametrize("name", ["agent", "engine", "timer"])
+def test_who_is_called_like_a_machine_elsewhere_is_somebody(name: str) -> None:
+    """Of an issuer, or in a tenant, the owner is another text, under which nobody else acts."""
+    for principal in (Principal(name, issuer="https://id"), Principal(name, tenant="acme")):
+        assert checked(principal) is principal
+        assert name_problems({"owner": principal.owner}) == []
 
 
 def test_no_two_principals_have_one_owner() -> None:

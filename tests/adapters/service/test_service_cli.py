@@ -411,6 +411,8 @@ async def test_a_token_is_told_once_and_its_line_knows_it(
     [
         ["--subject", ""],
         ["--subject", "x" * 300],
+        ["--subject", "anonymous"],
+        ["--subject", "agent"],
         ["--subject", "ada", "--role", "king"],
         ["--subject", "ada", "--expires", "tomorrow"],
         [],
