@@ -1,8 +1,9 @@
 """The keys of an issuer: fetched when they are needed, kept, and fetched anew when one is missing.
 
 Whoever sends tokens with invented key ids makes us fetch no more often than every
-`refetch_s`, and a fetch is bounded in time and size.  What is waited for is one fetch, however
-many wait for it.
+`refetch_s`, and a fetch is bounded in time and size.  There is one fetch at a time, however
+many want it.  Who shows a key that we hold does not wait for an issuer that hangs: keys that are
+not fresh any more are used while others are fetched aside.
 """
 
 import asyncio
@@ -38,12 +39,15 @@ KEYS_MAX: Final = 64
 class Keeping(NamedTuple):
     """How long keys are kept.  Seconds."""
 
-    #: After that they are fetched anew before they are used.
+    #: After that they are fetched anew, aside.  After twice that, nobody has asked for long, and
+    #: whoever does waits, since a key may have been withdrawn meanwhile.
     fresh_s: float = 600.0
-    #: If that fails they are used on for so long since they were fetched.
+    #: Until they come anew they are used on for so long since they were fetched.
     stale_s: float = 86_400.0
     #: From one fetch to the next, whatever its reason and its outcome.
     refetch_s: float = 30.0
+    #: For how long whoever shows a key that is held waits at most, where that is waited at all.
+    patience_s: float = 2.0
 
 
 class UnusableUrl(ValueError):
@@ -113,6 +117,10 @@ class Jwks:
         #: When these were fetched, and when anybody tried last.
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
+        #: The last fetch gave none: then what is held is used without waiting for the next.
+        self._failed = False
+        #: What was held when it began.
+        self._before: tuple[PyJWK, ...] = ()
 
     async def key(self, key_id: str | None) -> PyJWK:
         """The key that a token names.
@@ -121,31 +129,41 @@ class Jwks:
             AuthenticationFailed: the issuer has no such key.
             AuthenticationUnavailable: its keys cannot be had.
         """
-        if self._now() - self._fetched_at >= self._keeping.fresh_s:
-            await self._fetch()
-        if self._now() - self._fetched_at >= self._keeping.stale_s:
-            raise AuthenticationUnavailable(self._keeping.refetch_s)
+        keeping, age_s = self._keeping, self._now() - self._fetched_at
+        if age_s >= keeping.stale_s or pick(self._keys, key_id) is None:
+            # Keys change before everybody has heard of it.
+            if (fetching := self._fetch()) is not None:
+                # Whoever hangs up does not take it from the others.
+                await asyncio.shield(fetching)
+        elif age_s >= keeping.fresh_s:
+            fetching = self._fetch()
+            if fetching is not None and age_s >= 2 * keeping.fresh_s and not self._failed:
+                await asyncio.wait({fetching}, timeout=keeping.patience_s)
+        if self._now() - self._fetched_at >= keeping.stale_s:
+            raise AuthenticationUnavailable(keeping.refetch_s)
         found = pick(self._keys, key_id)
-        if found is None:
-            await self._fetch()  # Keys change before everybody has heard of it.
-            found = pick(self._keys, key_id)
         if found is None:
             raise AuthenticationFailed
         return found
 
-    async def _fetch(self) -> None:
-        """Fetch them, with whoever does so already, unless somebody did a moment ago."""
+    def _fetch(self) -> asyncio.Task[None] | None:
+        """The fetch that goes on, or a new one; None: somebody tried a moment ago."""
         if self._fetching is None:
             if self._now() - self._tried_at < self._keeping.refetch_s:
-                return
-            self._tried_at = self._now()
+                return None
+            self._before = self._keys
             self._fetching = asyncio.create_task(self._fetch_now())
             self._fetching.add_done_callback(self._fetched)
-        # Whoever hangs up does not take it from the others.
-        await asyncio.shield(self._fetching)
+        return self._fetching
 
-    def _fetched(self, _done: object) -> None:
+    def _fetched(self, done: asyncio.Task[None]) -> None:
         self._fetching = None
+        # From its end: an issuer that hangs is not asked for most of the time.
+        self._tried_at = self._now()
+        self._failed = self._keys is self._before
+        if not done.cancelled() and (error := done.exception()) is not None:
+            # Perhaps nobody waits for it, who would be told.
+            _log.error("fetching the keys of %s raised %s", self._issuer, type(error).__name__)
 
     async def _fetch_now(self) -> None:
         try:

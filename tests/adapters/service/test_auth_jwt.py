@@ -27,7 +27,7 @@ from interlock_adapters.auth import (
     Role,
 )
 from interlock_adapters.auth._jwks import Jwks, keys_of
-from support import soon
+from support import pause, soon
 
 
 def settings(**said: Any) -> JwtSettings:  # noqa: ANN401
@@ -181,10 +181,10 @@ class Provider:
             return httpx.Response(200, json={"issuer": self.issuer, "jwks_uri": where})
         return httpx.Response(200, json=self.keys)
 
-    def jwks(self, url: str | None = f"{ISSUER}/keys") -> Jwks:
+    def jwks(self, url: str | None = f"{ISSUER}/keys", *, patience_s: float = 2.0) -> Jwks:
         """Its keys, as we keep them."""
         transport = httpx.MockTransport(self)
-        keeping = Keeping(fresh_s=100, stale_s=1_000, refetch_s=10)
+        keeping = Keeping(fresh_s=100, stale_s=1_000, refetch_s=10, patience_s=patience_s)
         return Jwks(
             url=url, issuer=ISSUER, keeping=keeping, transport=transport, now=lambda: self.now
         )
@@ -264,16 +264,93 @@ async def test_invented_key_ids_make_nobody_fetch_more_often() -> None:
 
 
 async def test_a_key_that_is_withdrawn_is_soon_not_used() -> None:
-    """When the set is not fresh any more it is fetched before it is used."""
+    """When the set is not fresh any more it is fetched aside."""
     provider = Provider()
     jwks = provider.jwks()
     await jwks.key("one")
     provider.keys = {"keys": [jwk(OTHER, "two")]}
     provider.now = 99
     await jwks.key("one")
+    assert provider.asked == ["/keys"]
     provider.now = 100
+    await jwks.key("one")
+    assert (await soon(jwks.key("two"))).key_id == "two"
+    assert provider.asked == ["/keys"] * 2
     with pytest.raises(AuthenticationFailed):
         await jwks.key("one")
+
+
+async def test_a_key_that_was_withdrawn_while_nobody_called_is_not_used() -> None:
+    """Whoever comes after a long rest waits for the keys of now, and so does who comes with him."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    provider.keys = {"keys": [jwk(OTHER, "two")]}
+    provider.now = 200
+    found = await soon(asyncio.gather(jwks.key("one"), jwks.key("one"), return_exceptions=True))
+    assert [type(one) for one in found] == [AuthenticationFailed] * 2
+    assert provider.asked == ["/keys"] * 2
+
+
+@pytest.mark.parametrize("now", [100, 200, 999])
+async def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_held(now: int) -> None:
+    """However many come, one fetch goes on aside; who shows another key waits for that."""
+    provider = Provider()
+    jwks = provider.jwks(patience_s=0)
+    await jwks.key("one")
+    provider.now = now
+    provider.open.clear()
+    for _ in range(20):
+        assert (await soon(jwks.key("one"))).key_id == "one"
+    other = asyncio.create_task(jwks.key("two"))
+    await pause()
+    assert not other.done()
+    assert provider.asked == ["/keys"] * 2
+    provider.keys["keys"].append(jwk(OTHER, "two"))
+    provider.open.set()
+    assert (await soon(other)).key_id == "two"
+
+
+async def test_after_a_fetch_that_failed_the_next_is_not_at_once_and_nobody_waits_for_it() -> None:
+    """The pause is from its end, so that an issuer that hangs is left alone for a while."""
+    provider = Provider()
+    jwks = provider.jwks(patience_s=3_600)
+    await jwks.key("one")
+    provider.open.clear()
+    provider.now, provider.answer = 100, httpx.ReadTimeout("it hangs")
+    await jwks.key("one")
+    await pause()
+    provider.now = 110  # It hung for so long.
+    provider.open.set()
+    await pause()
+    provider.now = 119
+    await jwks.key("one")
+    with pytest.raises(AuthenticationFailed):
+        await jwks.key("two")
+    assert provider.asked == ["/keys"] * 2
+    provider.open.clear()
+    provider.now = 500
+    assert (await soon(jwks.key("one"))).key_id == "one"
+    await pause()
+    assert provider.asked == ["/keys"] * 3
+    provider.open.set()
+
+
+async def test_a_fault_of_ours_in_a_fetch_aside_is_written_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody waits who would be told of it; the next fetch is made all the same."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    provider.now, provider.answer = 100, RuntimeError("of ours")
+    assert (await jwks.key("one")).key_id == "one"
+    await pause()
+    assert "raised RuntimeError" in caplog.text
+    provider.now, provider.answer = 110, None
+    await jwks.key("one")
+    await pause()
+    assert provider.asked == ["/keys"] * 3
 
 
 @pytest.mark.parametrize(
