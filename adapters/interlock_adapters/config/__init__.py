@@ -11,12 +11,14 @@ relative to it.  `Config.shown` is what may be seen of it.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import reduce
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, cast
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from interlock import JsonObject, JsonValue, Limits
 from interlock.errors import InvalidInput
@@ -156,8 +158,25 @@ class ServiceConfig(Setting):
         whole = shown(self)
         assert isinstance(whole, dict), "a model is an object"
         for place, text in self._written.items():
-            _put(whole, place, text)
+            if isinstance(reduce(_within, place[:-1], cast("object", self)), AbstractSet):
+                self._put_set(whole, place[:-1])
+            else:
+                _put(whole, place, text)
         return whole
+
+    def _put_set(self, whole: JsonObject, place: Place) -> None:
+        """Show a set as the file lists it: in what is shown, its values have other places."""
+        assert self._document is not None, "it is of a file"
+        listed = reduce(_within, place, cast("object", self._document.value))
+        held = cast("list[JsonValue]", reduce(_within, place, cast("object", whole)))
+        shown_as = HIDDEN if HIDDEN in held else None
+        said = [
+            _as_written(text, shown_as)
+            if (text := self._written.get((*place, number))) is not None
+            else shown_as or shown(item)
+            for number, item in enumerate(cast("list[object]", listed))
+        ]
+        held[:] = sorted((item for n, item in enumerate(said) if item not in said[:n]), key=str)
 
 
 class Config(ServiceConfig):
@@ -286,6 +305,22 @@ def _written(value: JsonValue, written: JsonValue, place: Place) -> Iterator[tup
 def _as_written(text: str, shown_as: JsonValue) -> str:
     """What the file says there, and of a secret only where it is from."""
     return references_of(text) if shown_as == HIDDEN else as_written(text)
+
+
+def _within(value: object, step: str | int) -> object:
+    """What is there, one step further in; None: nothing is."""
+    match value:
+        case BaseModel():
+            fields = type(value).model_fields.items()
+            named = [name for name, field in fields if step in {name, field.alias}]
+            return getattr(value, named[0]) if named else None
+        case Mapping():
+            return cast("Mapping[object, object]", value).get(step)
+        case tuple() | list():
+            items = cast("Sequence[object]", value)
+            return items[step] if isinstance(step, int) and step < len(items) else None
+        case _:
+            return None
 
 
 def _put(whole: JsonObject, place: Place, text: str) -> None:

@@ -231,6 +231,31 @@ def test_of_a_secret_that_is_partly_of_the_environment_only_that_part_is_shown(
         assert said in json.dumps(shown)
 
 
+def test_values_without_an_order_are_shown_as_the_file_has_them(tmp_path: Path) -> None:
+    """They stand elsewhere among those that are in effect, where another was hidden.
+
+    R-SVC-31, T20.
+    """
+    text = (
+        "agent: a:b\nfaces:\n  a2a:\n"
+        '    tenants: ["${LAST}", acme, beta, "${FIRST}", "${LAST}", acme]\n'
+        '    push: {ports: ["${PORT}", 443]}\n'
+        "auth:\n  tokens:\n"
+        f'    - {{hash: "sha256:{"0" * 64}", subject: ada, roles: [operator, "${{ROLE}}"]}}\n'
+    )
+    config = load(
+        tmp_path, text, LAST=f"z{CANARY}", FIRST=f"a{CANARY}", PORT="8443", ROLE="approver"
+    )
+    assert config.faces.a2a is not None
+    assert f"z{CANARY}" in config.faces.a2a.tenants
+    shown = config.shown()
+    said = json.dumps(shown)
+    assert CANARY not in said
+    assert '"tenants": ["${FIRST}", "${LAST}", "acme", "beta"]' in said
+    assert '"ports": ["${PORT}", 443]' in said
+    assert '"roles": ["${ROLE}", "operator"]' in said
+
+
 def test_what_is_shown_has_no_secret_and_all_that_is_in_effect(tmp_path: Path) -> None:
     """Neither do what prints it, and what comes from the environment is as the file has it.
 
