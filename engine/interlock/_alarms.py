@@ -102,8 +102,11 @@ class Alarms:
         following: float | None
         try:
             while not self._closed and (due := await self._store.due(now, self._handled)):
+                before = self._handled
                 for record in due:
                     await self._fired(record, now)
+                if self._handled == before:
+                    break  # No place is known behind these: they would be given for ever.
             self._handled = (now, _LAST_ID)
             following = await self._store.next_due(now)
         except Exception as error:  # noqa: BLE001  a store is foreign code; the clocks go on
@@ -123,7 +126,6 @@ class Alarms:
             self.arm(meanwhile)
 
     async def _fired(self, record: TaskRecord, now: float) -> None:
-        assert record.due is not None
         try:
             await self._fire(record, now)
         except StoreCorrupt as error:
@@ -133,4 +135,10 @@ class Alarms:
             raise  # It is not handled: it comes again when the store is asked again.
         except Exception:  # noqa: BLE001  a fault of one task must not stop the clocks of all
             _log.exception("task %s: its deadline could not be fired", record.task_id)
-        self._handled = (record.due, record.task_id)
+        place = (_NEVER if record.due is None else record.due, record.task_id)
+        if self._handled < place <= (now, _LAST_ID):
+            self._handled = place
+        else:
+            # What the store finds it by is not what its record says: damage of one task, whose
+            # place would pass by others that are due, or go back and fire it without end.
+            _log.error("task %s: it was found by a deadline that it does not have", record.task_id)

@@ -222,6 +222,64 @@ async def test_a_task_that_cannot_be_read_holds_up_nobody(
     assert world.names == ["a", "c", "d"]
 
 
+class Damaged(FlakyStore):
+    """A store that finds one task by a deadline which is not that of its record."""
+
+    def __init__(self, column: float) -> None:
+        super().__init__()
+        self.place = (column, "bad")
+        #: How often it was asked what is due.
+        self.asked = 0
+
+    async def due(self, now: float, after: tuple[float, str], limit: int = 100) -> list[TaskRecord]:
+        """By the column."""
+        self.asked += 1
+        assert self.asked < 20, "it goes round and round"
+        others = [one for one in await super().due(now, after) if one.task_id != "bad"]
+        places = {one.task_id: (one.due or 0.0, one.task_id) for one in others}
+        bad = await self.get("bad")
+        found = (
+            [*others, bad]
+            if bad is not None and after < self.place and self.place[0] <= now
+            else others
+        )
+        return sorted(found, key=lambda one: places.get(one.task_id, self.place))[:limit]
+
+
+@pytest.mark.parametrize("column", [NOW + 1, NOW + 5, NOW + 6])
+@pytest.mark.parametrize("after_s", [-900.0, 500.0, None])
+async def test_a_task_that_is_found_by_a_wrong_deadline_holds_up_nobody(
+    column: float, after_s: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether its own is later, or earlier, or it has none.  Source: I37."""
+    store = Damaged(column)
+    world = Deadlines(store=store, ends_when_fired=False)
+    await world.task("bad", 500.0 if after_s is None else after_s)
+    if after_s is None:
+        world.ends_when_fired = True
+        record = await store.get("bad")
+        assert record is not None
+        await world.fire(record, NOW)
+        world.fired.clear()
+        world.ends_when_fired = False
+    await world.task("a", 5)
+    await world.task("b", 6)
+    world.clock.advance(10)
+    world.alarms.start()
+    await pause()
+    assert [name for name in world.names if name != "bad"] == ["a", "b"]
+    assert world.names.count("bad") <= 2
+    if after_s != -900.0:  # Of an earlier one nobody sees that it is wrong, until it is behind.
+        assert "task bad: it was found by a deadline that it does not have" in caplog.text
+    asked = store.asked
+    await pause()
+    assert store.asked == asked < 5
+    await world.task("c", 5)
+    world.alarms.arm(NOW + 15)
+    await world.elapse(5)
+    assert world.names[-1] == "c"
+
+
 async def test_a_fault_in_one_task_does_not_stop_the_clocks_of_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
