@@ -3,6 +3,7 @@
 | who | sees | may |
 |---|---|---|
 | anybody | its own tasks | answer what they ask (unless approvers are named), cancel them |
+| named | and those of its tenant while an ask names it | and answer and decide that ask |
 | approver | and those of its tenant while they wait | and answer and decide what those ask |
 | operator | and every task of its tenant | and cancel them, and resume what asks an operator |
 | auditor | and every task of its tenant | nothing more |
@@ -15,6 +16,7 @@ is the whole of what people may do with tasks; each call is short.
 from collections.abc import AsyncGenerator
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from interlock import (
@@ -34,7 +36,7 @@ from interlock import (
     TaskView,
 )
 from interlock._engine import Resumption
-from interlock._guards import is_approver
+from interlock._guards import ROLE, is_approver
 from interlock._memory import OPERATOR
 from interlock.errors import UnknownTask
 from interlock_adapters._callers.access_parts import (
@@ -64,6 +66,10 @@ __all__ = [
 INBOX_SCANNED_MAX: Final = 1_000
 #: Tasks read at a time for that.
 _READ: Final = 100
+
+
+def _changed(entry: InboxEntry) -> tuple[float, str]:
+    return entry.record.updated_at, entry.record.task_id
 
 
 class Access:
@@ -153,7 +159,7 @@ class Access:
         """The events after number `after`, then each as it is committed (`Engine.subscribe`).
 
         For an approver the stream of somebody else's task ends with the event after which it
-        does not wait any more.
+        does not wait any more, or, for one who is named, not for him.
 
         Raises:
             UnknownTask: there is no task that this principal may see.
@@ -165,7 +171,11 @@ class Access:
         async with aclosing(self.engine.subscribe(task_id, owner=None, after=after)) as events:
             async for event in events:
                 yield event
-                if not for_good and event.seq > record.seq and event.dest not in WAITING:
+                if for_good or event.seq <= record.seq:
+                    continue
+                if event.dest not in WAITING or not (
+                    self._approves or await self._is_asked(task_id)
+                ):
                     return
 
     async def page(
@@ -209,21 +219,39 @@ class Access:
     async def inbox(self, *, limit: int = 50, cursor: tuple[float, str] | None = None) -> InboxPage:
         """Open asks that this principal may deal with, of the tasks that changed last first.
 
-        A page has some more than `limit` if the last task asks several things.
+        A page has some more than `limit` if the last task asks several things.  Of somebody
+        without a role the first page has what asks of others name it for, too: up to `limit`,
+        of the `INBOX_SCANNED_MAX` that changed last; nothing of theirs is on a later page.
 
         Raises:
             InvalidInput: the cursor is none that a page gave, or the limit none (1 to 200).
         """
         check_limit(limit)
+        page = await self._inbox(limit, cursor, everybodys=False)
+        if cursor is not None or self._approves or self._operates:
+            return page
+        # No store finds tasks by whom their asks name, and what is its own is not to be looked
+        # for among those of all.
+        others = await self._inbox(limit, None, everybodys=True)
+        entries = sorted([*page.entries, *others.entries], key=_changed, reverse=True)
+        return InboxPage(tuple(entries), page.next_cursor)
+
+    async def _inbox(
+        self, limit: int, cursor: tuple[float, str] | None, *, everybodys: bool
+    ) -> InboxPage:
+        """Of its own tasks and those that its roles reach; or of `everybodys` but its own."""
         entries: list[InboxEntry] = []
         scanned = 0
         while True:
             query = self._query(self._waiting(), limit=_READ, cursor=cursor, to_act=True)
+            if everybodys:
+                query = replace(query, owner=None, owner_prefix=self.principal.within)
             page = await self.engine.page(query)
             for record in page.records:
                 if len(entries) >= limit:
                     return InboxPage(tuple(entries), cursor)
-                entries += self._entries_of(record)
+                if not (everybodys and self._owns(record)):
+                    entries += self._entries_of(record)
                 cursor = (record.updated_at, record.task_id)
             scanned += _READ
             cursor = page.next_cursor
@@ -241,8 +269,10 @@ class Access:
 
     def may_answer(self, record: TaskRecord, ask: OpenAsk) -> bool:
         """Whether it may answer, decide or decline the ask.  The engine has the last word."""
-        if is_for_operator(ask) or not self._reaches(record, answers=True):
+        if is_for_operator(ask):
             return False
+        if not self._reaches(record, answers=True):
+            return self._names(record, ask)
         return is_approver(ask, self.principal.owner, self._roles)
 
     def may_cancel(self, record: TaskRecord) -> bool:
@@ -388,8 +418,27 @@ class Access:
     def _sees(self, record: TaskRecord) -> bool:
         if self._sees_for_good(record):
             return True
-        waits = record.phase in WAITING
-        return waits and self._approves and self.principal.sees(record.owner)
+        if self._approves and record.phase in WAITING and self.principal.sees(record.owner):
+            return True
+        return any(self._names(record, ask) for ask in record.asks)
+
+    def _names(self, record: TaskRecord, ask: OpenAsk) -> bool:
+        """Whether the ask names it among its approvers: that opens the task while it is asked."""
+        name = self.principal.owner
+        if name.startswith(ROLE) or is_for_operator(ask):
+            return False
+        return name in ask.approvers and self.principal.sees(record.owner)
+
+    async def _is_asked(self, task_id: str) -> bool:
+        return self._sees(await self.engine.record(task_id, owner=None))
+
+    async def _has_closed(self, record: TaskRecord, ask: str) -> bool:
+        """Whether it was this principal who answered or decided that."""
+        if ask not in record.closed or not self.principal.sees(record.owner):
+            return False
+        events = await self.engine.events(record.task_id, owner=None)
+        me = self.principal.owner
+        return any(event.actor == me and event.data.get("key") == ask for event in events)
 
     def _reaches(self, record: TaskRecord, *, answers: bool) -> bool:
         if self._owns(record):
@@ -400,13 +449,17 @@ class Access:
     async def _for_answer(self, task_id: str, ask: str, token: str | None) -> TaskRecord:
         """The task, if what it asks may be answered, or a repeat of an answer may be told so."""
         record = await self.engine.record(task_id, owner=None)
+        asked = record.ask(ask)
+        reaches = self._reaches(record, answers=True)
         # Its answer may have been what an approver saw last of it.
-        repeats = token is not None and self._reaches(record, answers=True)
+        repeats = token is not None and (reaches or await self._has_closed(record, ask))
         if not self._sees(record) and not repeats:
             raise UnknownTask(task_id)
-        if not self._reaches(record, answers=True):
-            raise NotAllowed("the task is somebody else's; to answer it takes the role 'approver'")
-        asked = record.ask(ask)
+        if not (reaches or repeats or (asked is not None and self._names(record, asked))):
+            raise NotAllowed(
+                "the task is somebody else's; to answer it takes the role 'approver', or to be "
+                "among the approvers that the ask names"
+            )
         if ask.startswith(OPERATOR) or (asked is not None and is_for_operator(asked)):
             raise NotAllowed("this is for an operator to decide, who resumes the task")
         if asked is not None and not self.may_answer(record, asked):

@@ -3,6 +3,7 @@
 Also T4: what somebody may not see cannot be told from what is not there.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -241,17 +242,115 @@ async def test_approvers_may_be_roles_and_nobody_is_called_like_one() -> None:
         assert given.phase is Phase.RUNNING
 
 
-async def test_a_named_approver_needs_to_see_the_task() -> None:
-    """The name alone opens nothing.  Source: T5, R-SVC-51."""
+@pytest.mark.parametrize("roles", [[], [Role.AUDITOR], [Role.OPERATOR], [Role.APPROVER]])
+async def test_who_is_named_sees_and_answers_what_names_him(roles: list[Role]) -> None:
+    """Whatever his roles, and while it is asked; nobody else may.  Source: T5, R-SVC-51."""
     async with world() as here:
         asks = await submitted(here, "ask zoe")
         record = await here.engine.record(asks.task_id, owner=None)
         key = record.asks[0].key
-        zoe = Principal("zoe")
-        assert await refused(Access(here.engine, zoe).answer(asks.task_id, key, "x")) is UnknownTask
+        zoe = Access(here.engine, Principal("zoe", roles=frozenset(roles)))
+        assert [await refused(way) for way in reads(zoe, asks.task_id)] == [None] * 4
+        assert zoe.may_answer(record, record.asks[0])
+        assert zoe.may_cancel(record) is (Role.OPERATOR in roles)
+        assert [e.ask.key for e in (await zoe.inbox()).entries] == [key]
         assert await refused(Access(here.engine, ROOT).answer(asks.task_id, key, "x")) is NotAllowed
-        zoe = replace(zoe, roles=frozenset({Role.APPROVER}))
-        await Access(here.engine, zoe).answer(asks.task_id, key, "x")
+        await zoe.answer(asks.task_id, key, "x", token=ONCE)
+        assert (await log_of(asks))[3].actor == "zoe"
+        await asks.over()
+        assert (await zoe.answer(asks.task_id, key, "x", token=ONCE)).shown is Phase.COMPLETED
+        if not zoe.is_of_service:
+            assert await refused(zoe.record(asks.task_id)) is UnknownTask
+            act = zoe.answer(asks.task_id, key, "x", token="twice")  # noqa: S106  no password
+            assert await refused(act) is UnknownTask
+            assert (await zoe.inbox()).entries == ()
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        Principal("zoe", "https://id"),
+        Principal("zoe", tenant="acme"),
+        Principal("zo"),
+        Principal("role:approver"),
+        Principal("zoe", client=True),
+    ],
+)
+async def test_whoever_is_called_nearly_so_is_not_named(who: Principal) -> None:
+    """To them there is no such task.  Source: T4, T5, R-SVC-51."""
+    async with world() as here:
+        for text in ("ask zoe", "ask a role"):
+            asks = await submitted(here, text)
+            access = Access(here.engine, who)
+            key = (await here.engine.record(asks.task_id, owner=None)).asks[0].key
+            assert [await refused(way) for way in reads(access, asks.task_id)] == [UnknownTask] * 4
+            for token in (None, ONCE):
+                act = access.answer(asks.task_id, key, "x", token=token)
+                assert await refused(act) is UnknownTask
+            assert (await access.inbox()).entries == ()
+
+
+async def test_who_is_named_reaches_no_other_tenant() -> None:
+    """A rule is for all tenants, and a person is of one.  Source: T1, R-SVC-51."""
+
+    async def names_peer(task: TaskContext) -> str:
+        return await task.ask("Which?", str, approvers=[PEER.owner])
+
+    async with opened(names_peer) as here:
+        ours, theirs = await submitted(here, ""), await submitted(here, "", TWIN)
+        access = Access(here.engine, PEER)
+        assert [e.record.task_id for e in (await access.inbox()).entries] == [ours.task_id]
+        assert await refused(access.record(ours.task_id)) is None
+        assert await refused(access.record(theirs.task_id)) is UnknownTask
+
+
+async def test_who_is_named_for_one_ask_answers_no_other_of_the_task() -> None:
+    """And his stream ends when he is asked no more, though others are.  Source: T5, R-SVC-53."""
+
+    async def two(task: TaskContext) -> tuple[str, str]:
+        return await asyncio.gather(
+            task.ask("Yours?", str, key="yours", approvers=["zoe"]),
+            task.ask("Whose?", str, key="whose"),
+        )
+
+    async with opened(two) as here:
+        asks = await here.engine.submit("", owner=ADA.owner)
+        await until(lambda: len(here.stored(asks).asks) == 2)
+        zoe, ada = Access(here.engine, Principal("zoe")), Access(here.engine, ADA)
+        assert [e.ask.key for e in (await zoe.inbox()).entries] == ["yours"]
+        for token in (None, ONCE):
+            act = zoe.answer(asks.task_id, "whose", "x", token=token)
+            assert await refused(act) is NotAllowed
+        stream = zoe.subscribe(asks.task_id)
+        seen = [await soon(anext(stream)) for _ in range(here.stored(asks).seq)]
+        await zoe.answer(asks.task_id, "yours", "x")
+        await ada.answer(asks.task_id, "whose", "y")
+        rest = [event async for event in stream]
+        assert [(e.actor, e.data["key"]) for e in rest] == [("zoe", "yours")]
+        assert len(seen) == rest[0].seq - 1
+        # What another closed is not his to repeat.
+        act = zoe.answer(asks.task_id, "whose", "y", token=ONCE)
+        assert await refused(act) is UnknownTask
+
+
+async def test_an_inbox_has_its_own_asks_page_by_page_and_at_first_those_that_name_one() -> None:
+    """Newest change first; those of others are looked for once.  Source: R-SVC-53."""
+    async with world() as here:
+        zoe = Principal("zoe")
+        made = [("ask", zoe), ("ask zoe", ADA), ("ask", ADA), ("ask", zoe), ("ask zoe", zoe)]
+        tasks: list[TaskHandle] = []
+        for text, who in made:
+            here.clock.advance(1)
+            tasks.append(await submitted(here, text, who))
+        access = Access(here.engine, zoe)
+        pages = [await access.inbox(limit=2)]
+        while (cursor := pages[-1].next_cursor) is not None:
+            pages.append(await access.inbox(limit=2, cursor=cursor))
+        found = [[entry.record for entry in page.entries] for page in pages if page.entries]
+        assert sorted(r.task_id for r in found[0]) == sorted(tasks[n].task_id for n in (4, 3, 1))
+        assert [[r.task_id for r in page] for page in found[1:]] == [[tasks[0].task_id]]
+        for page in found:
+            assert page == sorted(page, key=lambda r: (r.updated_at, r.task_id), reverse=True)
 
 
 async def test_decisions_of_an_approver() -> None:
