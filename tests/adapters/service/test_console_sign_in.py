@@ -48,6 +48,17 @@ async def test_signing_in_opens_a_session_under_a_new_id_and_signing_out_ends_it
         assert (await visitor.get("/inbox")).status_code == SEE
 
 
+async def test_a_token_in_a_header_opens_no_page() -> None:
+    """It is for the other faces: the console is opened by a session alone.  Source: R-SVC-70."""
+    async with shown() as here:
+        visitor = Visitor(here.app)
+        own = {"authorization": f"Bearer {token_of('eve')}"}
+        page = await visitor.http.get("/console/inbox", headers=own)
+        assert page.status_code == SEE
+        assert "/console/sign-in" in page.headers["location"]
+        assert len(here.sessions) == 0
+
+
 async def test_a_token_that_is_no_good_is_told_in_the_same_words(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
