@@ -31,7 +31,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _unlock(descriptor: int) -> None:
-        # To close it is not enough: a process that was forked off holds the same lock.
+        # To close it is not enough: a process that is being forked off holds the same lock.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -202,6 +202,7 @@ class FileLock:
             holder, _ = self._read()
             os.close(self._descriptor)
             raise StoreLocked(f"{database} is open already, in process {holder}") from error
+        _HELD.add(self)
         #: How many events the database should hold at least.
         self.mark = self._read()[1]
         self._write(f"{os.getpid():<{_WIDTH}}\n", at=0)
@@ -214,8 +215,16 @@ class FileLock:
 
     def release(self) -> None:
         """Let go.  The file stays: deleting it could delete the lock of the next holder."""
-        _unlock(self._descriptor)
+        _HELD.discard(self)
+        if self._descriptor >= 0:
+            _unlock(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def forget(self) -> None:
+        """Close what a process that was forked off has of it; its parent goes on holding it."""
         os.close(self._descriptor)
+        self._descriptor = -1
 
     def _read(self) -> tuple[int, int]:
         """The process and the mark; what cannot be read is 0."""
@@ -227,6 +236,21 @@ class FileLock:
         with contextlib.suppress(OSError):
             os.lseek(self._descriptor, at, os.SEEK_SET)
             os.write(self._descriptor, text.encode())
+
+
+#: The locks that this process holds.
+_HELD: Final[set[FileLock]] = set()
+
+
+def _forget_all() -> None:
+    for lock in _HELD:
+        lock.forget()
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    # A parent that is killed unlocks nothing: the lock would live as long as its children do.
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def opened_for_writing(database: Path) -> Opened:

@@ -232,6 +232,43 @@ def test_a_child_that_was_forked_off_does_not_keep_the_file_locked(tmp_path: Pat
         os.close(inherited)
 
 
+def test_a_child_of_a_process_that_was_killed_does_not_keep_the_file_locked(path: Path) -> None:
+    """It closes what it has of the lock, and its parent goes on holding it.  Source: I18."""
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from interlock._sqlite_schema import FileLock
+        from interlock.errors import StoreLocked
+        path = Path(sys.argv[1])
+        lock = FileLock(path)
+        if os.fork():
+            signal.pause()
+        lock.acknowledge(5)
+        lock.release()  # Of what it has not, any more.
+        try:
+            FileLock(path)
+            print("free", flush=True)
+        except StoreLocked:
+            print("held by the parent", flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        said = parent.stdout.readline()
+        parent.kill()
+        assert parent.wait() == -signal.SIGKILL
+        assert said == "held by the parent\n"
+        # The child lives until its standard input ends.
+        lock = FileLock(path)
+        assert lock.mark == 0
+        lock.release()
+
+
 @pytest.mark.parametrize("name", ["tasks.db", "alias.db", "sub/../tasks.db"])
 async def test_a_second_opening_is_refused(name: str, store: SqliteStore, path: Path) -> None:
     """Also in the same process, and by another name; the message says who has it.
