@@ -250,7 +250,7 @@ class Engine:
         if runtime is None:
             return Statistics(accepting=False)
         return Statistics(
-            accepting=self._accepting,
+            accepting=self._accepting and not runtime.lost,
             live=len(runtime.writer),
             running=runtime.admission.running,
             queued=runtime.admission.queued,
@@ -292,7 +292,7 @@ class Engine:
             StoreError: it could not be stored; there is no such task.
         """
         runtime = self._opened()
-        if not self._accepting:
+        if not self._accepting or runtime.lost:
             raise NotAccepting(_CLOSING)
         submitted, body = self._submission(
             content, owner, agent, context_id, token, metadata, task_s

@@ -132,7 +132,7 @@ class Runtime:
         # Not that of whoever submits or answers: their variables are nobody else's business,
         # and are gone after a restart.
         self._context: Final = contextvars.copy_context()
-        self._closing = False
+        self._closing = self._closed = False
         #: Ends with the engine; whoever else cancels it ends the whole event loop.
         self._life: Final = asyncio.get_running_loop().create_task(self._lived())
 
@@ -180,6 +180,10 @@ class Runtime:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
+            if not self._closed:
+                _log.error(
+                    "the event loop ends before the engine was drained: it runs nothing more"
+                )
             for cell in self.writer.cells():
                 if cell.turn is not None:
                     cell.turn.lose()
@@ -194,6 +198,7 @@ class Runtime:
         return self._life.cancelling() > 0
 
     async def _life_over(self) -> None:
+        self._closed = True
         self._life.cancel()
         await asyncio.wait([self._life])
 
@@ -401,7 +406,7 @@ class Runtime:
     async def _turns_at_rest(self) -> None:
         """Wait until no turn runs, at most `Limits.drain_s`."""
         late, alarm = rung(self.clock, self.limits.drain_s)
-        while not late.done():
+        while not (late.done() or self.lost):
             busy = [
                 cell
                 for cell in self.writer.cells()

@@ -9,8 +9,9 @@ import pytest
 
 from interlock import Engine, Limits, Phase, Result, SyncTaskContext, TaskContext, TaskHandle
 from interlock._agent import Agent, Request
+from interlock.errors import NotAccepting
 from interlock.testing import ManualClock
-from support import OWNER, FlakyStore, opened, soon, triggers
+from support import OWNER, FlakyStore, opened, pause, soon, triggers
 
 #: By which an agent says that it is where its loop is to end under it; None lets it go on.
 Arrived = Callable[[], None] | None
@@ -187,3 +188,39 @@ async def test_what_was_asked_stays_asked(made: Callable[[Arrived], Agent]) -> N
     (task,) = store._tasks.values()
     assert triggers(task.events) == ["submit", "start", "ask"]
     assert await gone_on(made, store, answer="Ada") == "Ada"
+
+
+def test_a_drain_in_a_loop_that_ends_waits_for_nobody() -> None:
+    """Who has opened the engine in a task of his own is cancelled with everything else."""
+    arrived, clock = asyncio.Event(), ManualClock()
+
+    async def serves() -> None:
+        async with Engine(waits(arrived.set), store=FlakyStore(), clock=clock) as engine:
+            await engine.submit("go", owner=OWNER)
+            await asyncio.Event().wait()
+
+    async def main() -> asyncio.Task[None]:
+        serving = asyncio.create_task(serves())
+        await arrived.wait()
+        return serving
+
+    # No time passes, so that it would wait for ever.
+    assert asyncio.run(main()).cancelled()
+
+
+async def test_an_engine_whose_loop_was_swept_says_that_it_runs_nothing_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Cancelled with everything else by somebody who goes on himself."""
+    engine = Engine(waits(None), store=FlakyStore(), clock=ManualClock())
+    await engine.start()
+    await pause()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for other in others:
+        other.cancel()
+    await asyncio.wait(others)
+    with pytest.raises(NotAccepting):
+        await engine.submit("go", owner=OWNER)
+    assert not engine.statistics().accepting
+    assert "the event loop ends before the engine was drained" in caplog.text
+    await soon(engine.drain())

@@ -117,7 +117,7 @@ class Jwks:
         #: When these were fetched, and when anybody tried last.
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
-        #: The last fetch gave none: then what is held is used without waiting for the next.
+        #: The last fetch gave none: for a while what is held is used without waiting for the next.
         self._failed = False
         #: What was held when it began.
         self._before: tuple[PyJWK, ...] = ()
@@ -136,8 +136,10 @@ class Jwks:
                 # Whoever hangs up does not take it from the others.
                 await asyncio.shield(fetching)
         elif age_s >= keeping.fresh_s:
+            # It is away, and whoever comes every moment is not to wait for it each time.
+            away = self._failed and self._now() - self._tried_at < keeping.fresh_s
             fetching = self._fetch()
-            if fetching is not None and age_s >= 2 * keeping.fresh_s and not self._failed:
+            if fetching is not None and age_s >= 2 * keeping.fresh_s and not away:
                 await asyncio.wait({fetching}, timeout=keeping.patience_s)
         if self._now() - self._fetched_at >= keeping.stale_s:
             raise AuthenticationUnavailable(keeping.refetch_s)

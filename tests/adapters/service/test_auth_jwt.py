@@ -292,6 +292,21 @@ async def test_a_key_that_was_withdrawn_while_nobody_called_is_not_used() -> Non
     assert provider.asked == ["/keys"] * 2
 
 
+async def test_a_failure_of_long_ago_lets_no_withdrawn_key_pass() -> None:
+    """The issuer may have been back for long; nobody has asked it."""
+    provider = Provider()
+    jwks = provider.jwks()
+    await jwks.key("one")
+    provider.now, provider.answer = 100, httpx.ReadTimeout("it is away")
+    await jwks.key("one")
+    await pause()
+    provider.answer = None
+    provider.keys = {"keys": [jwk(OTHER, "two")]}
+    provider.now = 900
+    with pytest.raises(AuthenticationFailed):
+        await jwks.key("one")
+
+
 @pytest.mark.parametrize("now", [100, 200, 999])
 async def test_an_issuer_that_hangs_holds_up_nobody_whose_key_is_held(now: int) -> None:
     """However many come, one fetch goes on aside; who shows another key waits for that."""
