@@ -36,10 +36,11 @@ def _sendable(value: object) -> object:
         case str():
             return value.encode(errors="backslashreplace").decode()
         case list() | tuple():
-            return [_sendable(within) for within in cast("list[object]", value)]
+            within = cast("list[object] | tuple[object, ...]", value)
+            return type(within)(map(_sendable, within))
         case Mapping():
             named = cast("Mapping[object, object]", value)
-            return {_sendable(name): _sendable(within) for name, within in named.items()}
+            return {_sendable(name): _sendable(one) for name, one in named.items()}
         case _:
             return value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from interlock._cell import Choice, always
 from interlock._event import AGENT, ENGINE, TIMER
 from interlock._phases import OVER, WAITING, Phase, Trigger
-from interlock._record import Active, Queued, Stopping, TaskRecord
+from interlock._record import Active, AskKind, Queued, Stopping, TaskRecord
 from interlock.errors import NotAccepting
 
 if TYPE_CHECKING:
@@ -77,6 +77,19 @@ def _excesses(record: TaskRecord) -> list[_Late]:
     return late
 
 
+def _answers(record: TaskRecord) -> list[_Late]:
+    """Who asks answers himself; the engine lets no caller in by that name."""
+    return [
+        _Late(f"a turn says no to its own {ask.key}", trigger, data, AGENT, "I25")
+        for ask in record.asks
+        for trigger, data in [
+            (T.DECLINE, {"key": ask.key, "grace_s": 5.0})
+            if ask.kind is AskKind.INPUT
+            else (T.DENY, {"key": ask.key, "digest": ask.digest, "grace_s": 5.0})
+        ]
+    ]
+
+
 def _timers(record: TaskRecord, now: float) -> list[_Late]:
     early: list[_Late] = []
     for ask in record.asks:
@@ -134,7 +147,7 @@ async def late(run: "World") -> None:
     record = run.choose(records, [run.is_hinted(r) for r in records])
     # Times of a log do not go back with a clock.
     now = max(run.process.clock.now(), record.updated_at)
-    signals = [*_reports(record), *_excesses(record), *_timers(record, now)]
+    signals = [*_reports(record), *_excesses(record), *_answers(record), *_timers(record, now)]
     signal = run.tape.pick(signals)
     run.request(
         run.say(f"{signal.what}: {record.task_id}"),
