@@ -99,6 +99,16 @@ def test_what_an_agent_does_wrong_is_no_failure_of_the_engine(agent: Callable[..
     assert report.lives > 40
 
 
+def test_an_agent_that_goes_another_way_is_worth_a_note() -> None:
+    """The engine copes, and in production every such task waits for an operator.
+
+    Source: R-FUZZ-18.
+    """
+    report = fuzz(Target.of(diverges, begin=COUNT.clear), runs=40)
+    said = "the agent went another way when it was run again, at 'ask-1'"
+    assert report.notes[said] > 0
+
+
 def test_an_extended_lifecycle_is_fuzzed_with_its_rows() -> None:
     """Further phases are waited in and left, also in other processes.  Source: R-FUZZ-19."""
     phase = Phase.further("waiting_drive", like=Phase.WAITING_INPUT)

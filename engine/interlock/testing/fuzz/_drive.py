@@ -294,9 +294,7 @@ class Run(World):
         ends = Counter(filter(None, (place_of(log) for _, log in every)))
         seal = hashlib.sha256()
         for _, log in every:
-            if any(event.trigger is Trigger.ABANDON for event in log):
-                who = "" if log[0].data.get("agent") is None else f" {log[0].data['agent']!r}"
-                self.notes[f"the agent{who} did not end when it was told to, and was given up"] += 1
+            self.notes.update(_notes_of(log))
             hits.update(hits_of(log))
             outcomes.update([event.dest.value for event in log if event.dest in OUTCOMES][-1:])
             entries: list[Any] = [event.to_json() for event in log]
@@ -320,3 +318,17 @@ class Run(World):
             ends,
             [log for _, log in every],
         )
+
+
+def _notes_of(log: Sequence[Event]) -> set[str]:
+    """What its agent did in this life that is no fault of the engine."""
+    who = "" if log[0].data.get("agent") is None else f" {log[0].data['agent']!r}"
+    notes: set[str] = set()
+    if any(event.trigger is Trigger.ABANDON for event in log):
+        notes.add(f"the agent{who} did not end when it was told to, and was given up")
+    for event in log:
+        # An operator is asked: in production the task stands still until one has decided.
+        if event.trigger is Trigger.ASK and (about := event.data.get("about")) is not None:
+            at = f"at {about['key']!r:.80}"
+            notes.add(f"the agent{who} went another way when it was run again, {at}")
+    return notes
