@@ -170,30 +170,54 @@ class Courier:
         self._jobs: set[asyncio.Task[None]] = set()
         #: What deliverers do for them: cut off, they may take a moment to let go.
         self._deliveries: set[asyncio.Task[None]] = set()
+        #: What others should deliver: each watch's cursor at the last look, and since when it is
+        #: there.
+        self._overdue: dict[tuple[str, str], tuple[int, float]] = {}
         #: Watches that somebody else is writing just now.
         self._hands_off: Counter[tuple[str, str]] = Counter()
 
     async def start(self, *, quiet_s: float = 0.0) -> None:
         """Take up what is owed from before; from here on `pending` knows of it.
 
-        Where others serve the same watches, only those for whose tasks nothing has happened in
-        `quiet_s` seconds: whoever moved a task last serves them, unless it is gone.
+        Where others serve the same watches, only those that have been owed something for
+        `quiet_s` seconds: whoever moved a task serves them, unless it is gone or cannot.
         """
         self._open = True
         await self.take_up(quiet_s=quiet_s)
 
     async def take_up(self, *, quiet_s: float) -> None:
-        """Serve every watch that is owed something, as for `start`."""
+        """Serve every watch that is owed something, as for `start`.
+
+        Raises:
+            StoreError: what is owed could not be read.
+        """
         limit = 256
         while len(behind := await self._store.behind(limit)) == limit:
             limit *= 2
         latest = self._clock.now() - quiet_s
+        last, self._overdue = self._overdue, {}
         for watch in behind:
             if quiet_s:
-                record = await self._store.get(watch.task_id)
-                if record is None or max(record.updated_at, watch.not_before) > latest:
+                key = (watch.task_id, watch.watch_id)
+                since = await self._owed_since(watch, last.get(key), latest)
+                self._overdue[key] = (watch.cursor, since)
+                if since > latest:
                     continue
             self.wake(watch.task_id)
+
+    async def _owed_since(
+        self, watch: Watch, last: tuple[int, float] | None, latest: float
+    ) -> float:
+        """Since when somebody should have delivered; exact only if that is before `latest`."""
+        if watch.not_before > latest:
+            return watch.not_before
+        if last is None:
+            # The task may have moved on since then, as often as it likes.
+            events = await self._store.events(watch.task_id, watch.cursor, 1)
+            return max(watch.not_before, events[0].at) if events else self._clock.now()
+        cursor, since = last
+        # Something has arrived since the last look: somebody is at it.
+        return max(watch.not_before, since if cursor == watch.cursor else self._clock.now())
 
     async def stop(self) -> None:
         """Start no more deliveries, and give those in flight a moment, then cut them off.

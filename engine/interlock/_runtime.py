@@ -66,8 +66,8 @@ ANSWER_ROUNDS: Final = 6
 #: Tasks that an observer is told of at once when the engine opens.
 FOUND_AT_ONCE: Final = 500
 
-#: Seconds without news of a task after which what is owed for it is delivered by any replica:
-#: whoever moved it last may take so long over one delivery.
+#: Seconds after which what a watch is owed is delivered by any replica, if nothing has arrived
+#: there meanwhile: whoever moved the task may take so long over one delivery.
 LEFT_S: Final = DeliveryLimits().delivery_s + TIDY_S
 
 _log: Final = logging.getLogger("interlock.engine")

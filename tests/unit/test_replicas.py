@@ -358,3 +358,29 @@ async def test_a_webhook_is_served_by_a_replica_that_can() -> None:
             (watch,) = await memory.tasks.watches(handle.task_id)
             assert (watch.given_up, watch.cursor >= 3) == (None, True)
         assert keeps.seen.count(3) == len(handles)
+
+
+async def test_a_webhook_is_served_by_a_replica_that_can_while_its_task_moves_on() -> None:
+    """Whoever has the turn cannot, and what is owed does not wait for it to come to rest."""
+    is_over: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def talks(task: TaskContext) -> str:
+        while not await is_over.get():
+            await task.progress("still there")
+        return "done"
+
+    clock = ManualClock()
+    memory = SharedMemory(clock)
+    keeps = Keeps()
+    one = Engine(talks, store=memory.store("one"), deliverers={"hook": keeps}, takes_turns=False)
+    two = Engine(talks, store=memory.store("two"))
+    both = Pair(clock, memory, one, two)
+    async with asyncio.timeout(WAIT_MAX_S), one, two:
+        handle = await two.submit("x", owner=OWNER, watches=[NewWatch("w", "hook", {})])
+        for _ in range(8):
+            is_over.put_nowait(False)
+            await both.elapse((LEFT_S + 2 * TIDY_S) / 8)
+        assert (await both.stored(handle)).phase is Phase.RUNNING
+        assert 3 in keeps.seen
+        is_over.put_nowait(True)
+        await handle.result()

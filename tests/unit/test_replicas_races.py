@@ -28,6 +28,7 @@ from interlock import (
     Trigger,
     Watch,
 )
+from interlock._clock import rung
 from interlock._outbox import DeliveryFailed, DeliveryLimits
 from interlock._replica import DEADLINES_S, LOOK_S, STRANGER_S, TIDY_S
 from interlock._store import Commit, MemoryStore, TurnWanted
@@ -565,3 +566,32 @@ async def test_a_slow_delivery_is_made_by_one_replica() -> None:
         assert watch.cursor == (await both.stored(handle)).seq
         told_of = [seq for events in slow.seen for seq in events]
         assert told_of == sorted(set(told_of))
+
+
+async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica() -> None:
+    """What waits behind them is old, and yet nobody else's.  Source: R-REPL-24."""
+    is_over: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def talks(task: TaskContext) -> str:
+        while not await is_over.get():
+            await task.progress("still there")
+        return "done"
+
+    class TakesLong(Slow):
+        async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+            assert view.record.task_id == watch.task_id
+            self.seen.append(tuple(event.seq for event in events))
+            await rung(both.clock, DeliveryLimits().delivery_s - 10.0)[0]
+
+    slow = TakesLong()
+    async with pair(talks, deliverers={"hook": slow}, one_alone=True) as both:
+        hook = NewWatch("w", "hook", {})
+        handle = await both.one.submit("x", owner=OWNER, watches=[hook])
+        for _ in range(20):
+            is_over.put_nowait(False)
+            await both.elapse(20.0)
+        told_of = [seq for events in slow.seen for seq in events]
+        assert len(told_of) > len(slow.seen) > 2
+        assert told_of == sorted(set(told_of))
+        is_over.put_nowait(True)
+        await handle.result()
