@@ -24,6 +24,7 @@ from interlock import (
     TaskHandle,
     TaskQuery,
     TaskRecord,
+    Watch,
 )
 from interlock._replica import LOOK_S
 from interlock._store import Commit
@@ -44,6 +45,8 @@ class HookedStore(SharedMemoryStore):
         self.after: Callable[[Commit], Awaitable[None]] | None = None
         #: Awaited before a task is read, with its name.
         self.reads: Callable[[str], Awaitable[None]] | None = None
+        #: Awaited before it is read what is owed to watches.
+        self.tidies: Callable[[], Awaitable[None]] | None = None
 
     async def commit(self, commit: Commit) -> None:
         """See `Store.commit`."""
@@ -58,6 +61,12 @@ class HookedStore(SharedMemoryStore):
         if self.reads is not None:
             await self.reads(task_id)
         return await super().get(task_id)
+
+    async def behind(self, limit: int = 100) -> list[Watch]:
+        """See `Store.behind`."""
+        if self.tidies is not None:
+            await self.tidies()
+        return await super().behind(limit)
 
 
 @dataclass

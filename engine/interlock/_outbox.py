@@ -16,6 +16,7 @@ import logging
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -185,8 +186,11 @@ class Courier:
         self._open = True
         await self.take_up(quiet_s=quiet_s)
 
-    async def take_up(self, *, quiet_s: float) -> None:
+    async def take_up(self, *, quiet_s: float) -> AbstractSet[str]:
         """Serve every watch that is owed something, as for `start`.
+
+        Returns:
+            The tasks for which something is owed, to whomever.
 
         Raises:
             StoreError: what is owed could not be read.
@@ -197,13 +201,20 @@ class Courier:
         latest = self._clock.now() - quiet_s
         last, self._overdue = self._overdue, {}
         for watch in behind:
+            if not self._open:
+                break
+            if watch.watch_id in self._lines.get(watch.task_id, ()):
+                continue  # It is being served, or backs off.
             if quiet_s:
+                if not self._serves(watch):
+                    continue
                 key = (watch.task_id, watch.watch_id)
                 since = await self._owed_since(watch, last.get(key), latest)
                 self._overdue[key] = (watch.cursor, since)
                 if since > latest:
                     continue
             self.wake(watch.task_id)
+        return {watch.task_id for watch in behind}
 
     async def _owed_since(
         self, watch: Watch, last: tuple[int, float] | None, latest: float

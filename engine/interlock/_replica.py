@@ -144,6 +144,8 @@ class Replica:
         self._store.on_hint(None)
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._tidying is not None:
+            self._tidying.cancel()  # It may have long to read, and others do it as well.
         busy = [task for task in (self._look, self._tidying) if task is not None]
         if busy:
             await asyncio.wait(busy)

@@ -366,14 +366,20 @@ class Runtime:
     async def tidy(self) -> None:
         """Do what another replica has left undone for so long that it must be gone."""
         before = self.clock.now() - TIDY_S
+        owed = await self.courier.take_up(quiet_s=LEFT_S)
+        self._alarms.look_again()
         last = ""
         while records := await self.store.unfinished(last):
             for record in records:
                 last = record.task_id
-                if record.phase in OUTCOMES and record.updated_at < before:
-                    self._spawn(partial(self.finalize, record.task_id))
-        await self.courier.take_up(quiet_s=LEFT_S)
-        self._alarms.look_again()
+                if self._closing:
+                    return
+                is_left = record.phase in OUTCOMES and record.updated_at < before
+                # Whoever delivers what is owed for it finalizes it, too.
+                if is_left and last not in owed and not self.courier.pending(last):
+                    # One after another: they may be many, and every replica finds them.
+                    with _passing_by(), contextlib.suppress(UnknownTask):
+                        await self.finalize(last)
         for task_id in list(self._late):
             stored = await self.store.get(task_id)
             if stored is None or stored.phase is not Phase.SUBMITTED:

@@ -362,11 +362,11 @@ async def test_a_webhook_is_served_by_a_replica_that_can() -> None:
 
 async def test_a_webhook_is_served_by_a_replica_that_can_while_its_task_moves_on() -> None:
     """Whoever has the turn cannot, and what is owed does not wait for it to come to rest."""
-    is_over: asyncio.Queue[bool] = asyncio.Queue()
+    words: asyncio.Queue[str] = asyncio.Queue()
 
     async def talks(task: TaskContext) -> str:
-        while not await is_over.get():
-            await task.progress("still there")
+        while word := await words.get():
+            await task.progress(word)
         return "done"
 
     clock = ManualClock()
@@ -378,9 +378,9 @@ async def test_a_webhook_is_served_by_a_replica_that_can_while_its_task_moves_on
     async with asyncio.timeout(WAIT_MAX_S), one, two:
         handle = await two.submit("x", owner=OWNER, watches=[NewWatch("w", "hook", {})])
         for _ in range(8):
-            is_over.put_nowait(False)
+            words.put_nowait("still there")
             await both.elapse((LEFT_S + 2 * TIDY_S) / 8)
         assert (await both.stored(handle)).phase is Phase.RUNNING
         assert 3 in keeps.seen
-        is_over.put_nowait(True)
+        words.put_nowait("")
         await handle.result()

@@ -315,6 +315,33 @@ async def test_a_task_is_not_finalized_by_another_while_a_delivery_is_owed() -> 
         assert await both.two.purge(older_than_s=0.0) == []
 
 
+async def test_what_others_deliver_yet_is_not_read_again_and_again() -> None:
+    """By nobody: there may be many tasks whose receiver is away.  Source: R-REPL-14."""
+    read: list[str] = []
+
+    async def reads(task_id: str) -> None:
+        read.append(task_id)
+
+    async with pair(echo, deliverers={"hook": Fails()}) as both:
+        hook = NewWatch("w", "hook", {})
+        for n in range(6):
+            await (await both.one.submit(f"{n}", owner=OWNER, watches=[hook])).result()
+        await both.elapse(1.0)
+        both.store("one").reads = both.store("two").reads = reads
+        await both.elapse(4 * TIDY_S)
+        assert read == []
+
+
+async def test_a_drain_does_not_wait_until_everything_is_tidied_up() -> None:
+    """There may be much of it, and others do it as well.  Source: R-REPL-06."""
+    gate = Gate()
+    async with pair(echo) as both:
+        both.store("two").tidies = gate.passed
+        await both.elapse(TIDY_S + LOOK_S)
+        await gate.reached()
+        await drained(both.two, both.clock)
+
+
 async def test_the_bound_on_open_tasks_of_an_owner_holds_for_many_at_once() -> None:
     """While they are being written the store counts none of them.  Source: R-REPL-15."""
     agent = Waits()
@@ -570,11 +597,11 @@ async def test_a_slow_delivery_is_made_by_one_replica() -> None:
 
 async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica() -> None:
     """What waits behind them is old, and yet nobody else's.  Source: R-REPL-24."""
-    is_over: asyncio.Queue[bool] = asyncio.Queue()
+    words: asyncio.Queue[str] = asyncio.Queue()
 
     async def talks(task: TaskContext) -> str:
-        while not await is_over.get():
-            await task.progress("still there")
+        while word := await words.get():
+            await task.progress(word)
         return "done"
 
     class TakesLong(Slow):
@@ -588,10 +615,10 @@ async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica()
         hook = NewWatch("w", "hook", {})
         handle = await both.one.submit("x", owner=OWNER, watches=[hook])
         for _ in range(20):
-            is_over.put_nowait(False)
+            words.put_nowait("still there")
             await both.elapse(20.0)
         told_of = [seq for events in slow.seen for seq in events]
         assert len(told_of) > len(slow.seen) > 2
         assert told_of == sorted(set(told_of))
-        is_over.put_nowait(True)
+        words.put_nowait("")
         await handle.result()
