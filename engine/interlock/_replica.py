@@ -9,7 +9,7 @@ three look at the same few facts of a task, whose order in time is what matters.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -37,8 +37,11 @@ TIDY_S: Final = 10.0
 DEADLINES_S: Final = 1.0
 
 #: Seconds for which a task whose agent is not here is passed on before it is taken up all the
-#: same, and between two times.
+#: same: while no other replica is at work, and at the most.  One that has the agent may be busy,
+#: by default for no longer than an hour with each turn (`Limits.run_s`).
 STRANGER_S: Final = 60.0
+STRANGER_MAX_S: Final = 7_200.0
+#: Seconds between two times that it is passed on.
 PASS_ON_S: Final = 1.0
 #: Such tasks that are remembered.
 STRANGERS_MAX: Final = 10_000
@@ -71,8 +74,11 @@ class Hands(Protocol):
     def released(self, task_id: str) -> None:
         """The task is over: let go of what is held for it."""
 
-    async def tidy(self) -> None:
-        """Do what another replica has left undone for so long that it must be gone."""
+    async def tidy(self, seen: Callable[[TaskRecord], None]) -> None:
+        """Do what another replica has left undone for so long that it must be gone.
+
+        `seen` is told of each task that is at work, or wants to be.
+        """
 
 
 class Replica:
@@ -103,6 +109,8 @@ class Replica:
         #: Tasks whose agent is not here, the epoch in which they were handed out to this process,
         #: and since when: in another one somebody has taken them up meanwhile.
         self._strangers: Final[dict[str, tuple[int, float]]] = {}
+        #: When another replica was last seen at work.
+        self._others_at = float("-inf")
         #: Tasks of which a hint came since the last look.
         self._hinted: Final[dict[str, None]] = {}
         self._look: asyncio.Task[None] | None = None
@@ -193,19 +201,29 @@ class Replica:
             return True
         now = self._clock.now()
         epoch, since = self._strangers.get(record.task_id, (-1, now))
-        if epoch == record.epoch and now - since > STRANGER_S:
+        waits_s = now - max(since, self._others_at)
+        if epoch == record.epoch and (waits_s > STRANGER_S or now - since > STRANGER_MAX_S):
             del self._strangers[record.task_id]
             return True  # Nobody has it: then an operator is asked.
         if epoch != record.epoch:
             self._strangers[record.task_id] = (record.epoch, now)
+            _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)
         if len(self._strangers) > STRANGERS_MAX:
             del self._strangers[next(iter(self._strangers))]
-        _log.warning("task %s: its agent is not here, and it is left to others", record.task_id)
         pause, alarm = rung(self._clock, PASS_ON_S)
         while not (pause.done() or self._resting):
             await _either(pause, cell)
         alarm.cancel()
         return False
+
+    def _saw(self, record: TaskRecord) -> None:
+        """Note whether it is another replica that has the turn of a task."""
+        cell = self._writer.at_hand(record.task_id)
+        is_here = cell is not None and cell.held
+        # It may be nobody's: one that is passed on says nothing of others.
+        epoch, _ = self._strangers.get(record.task_id, (-1, 0.0))
+        if record.phase in AT_WORK and not is_here and epoch != record.epoch:
+            self._others_at = self._clock.now()
 
     async def _first(self, cell: Cell) -> Event | None:
         """How the task began; its log is at hand from then on, for its turn, if it is short."""
@@ -369,7 +387,7 @@ class Replica:
 
     async def _tidied(self) -> None:
         try:
-            await self._hands.tidy()
+            await self._hands.tidy(self._saw)
         except StoreError as error:
             _log.warning("what others left undone cannot be seen now: %s", error)
         except Exception:  # noqa: BLE001  a store is foreign code; the looks go on

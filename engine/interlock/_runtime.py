@@ -363,8 +363,11 @@ class Runtime:
             self.admission.enqueue(task_id)
         self._admit()
 
-    async def tidy(self) -> None:
-        """Do what another replica has left undone for so long that it must be gone."""
+    async def tidy(self, seen: Callable[[TaskRecord], None]) -> None:
+        """Do what another replica has left undone for so long that it must be gone.
+
+        `seen` is told of each task that is at work, or wants to be.
+        """
         before = self.clock.now() - TIDY_S
         owed = await self.courier.take_up(quiet_s=LEFT_S)
         self._alarms.look_again()
@@ -374,6 +377,7 @@ class Runtime:
                 last = record.task_id
                 if self._closing:
                     return
+                seen(record)
                 is_left = record.phase in OUTCOMES and record.updated_at < before
                 # Whoever delivers what is owed for it finalizes it, too.
                 if is_left and last not in owed and not self.courier.pending(last):

@@ -113,7 +113,7 @@ def test_a_turn_that_nobody_wants_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_ends_that_nobody_tidies_up_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who concluded a task has died, and it is never finalized (I21).  Source: R-FUZZ-85."""
 
-    async def tidy(_self: Runtime) -> None:
+    async def tidy(_self: Runtime, _seen: object) -> None:
         pass
 
     monkeypatch.setattr(Runtime, "tidy", tidy)

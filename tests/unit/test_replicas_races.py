@@ -30,7 +30,7 @@ from interlock import (
 )
 from interlock._clock import rung
 from interlock._outbox import DeliveryFailed, DeliveryLimits
-from interlock._replica import DEADLINES_S, LOOK_S, STRANGER_S, TIDY_S
+from interlock._replica import DEADLINES_S, LOOK_S, STRANGER_MAX_S, STRANGER_S, TIDY_S
 from interlock._store import Commit, MemoryStore, TurnWanted
 from interlock.errors import LimitReached, Retryable, StoreCorrupt, StoreError, UnknownTask
 from interlock.testing import ManualClock
@@ -515,6 +515,37 @@ async def test_who_passed_a_task_on_long_ago_passes_it_on_again() -> None:
         await both.elapse(5.0)
         assert [name for name, _ in memory.handed] == ["old", "new", "old", "new"]
         assert await handle.result() == "Oslo"
+
+
+@pytest.mark.parametrize("for_long", [False, True])
+async def test_a_task_whose_agent_is_at_a_busy_replica_waits_for_it(for_long: bool) -> None:  # noqa: FBT001
+    """It merely queues, and that is nothing for an operator, but not for ever.
+
+    Source: R-REPL-22.
+    """
+    agent = Waits()
+    clock = ManualClock()
+    memory = SharedMemory(clock)
+    limits = Limits(running_turns_max=1, run_s=None)
+    old = Engine({"a": echo}, store=memory.store("old"), limits=limits)
+    new = Engine({"a": echo, "b": agent}, store=memory.store("new"), limits=limits)
+    both = Pair(clock, memory, old, new)
+    async with asyncio.timeout(WAIT_MAX_S), old, new:
+        first = await new.submit("x", owner=OWNER, agent="b")
+        await both.elapse(5.0)
+        second = await new.submit("y", owner=OWNER, agent="b")
+        await both.elapse(3 * STRANGER_S)
+        assert (await both.stored(first)).phase is Phase.RUNNING
+        assert (await both.stored(second)).phase is Phase.SUBMITTED
+        if for_long:
+            clock.advance(STRANGER_MAX_S)
+            await both.elapse(5.0)
+            assert "no agent 'b'" in (await asked(new, second)).prompt
+        agent.go.set()
+        await both.elapse(10.0)
+        assert await first.result() == "done"
+        if not for_long:
+            assert await second.result() == "done"
 
 
 async def test_a_task_whose_agent_nobody_has_comes_to_an_operator() -> None:
