@@ -4,9 +4,11 @@ What a call returns is handed to the agent as the log has it, the first time as 
 replay, so that an agent cannot tell the two apart.
 """
 
+import asyncio
 import functools
 import inspect
 import json
+import logging
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from interlock.errors import (
     ToolError,
 )
 from interlock.models import JsonObject, JsonValue
+
+_log: Final = logging.getLogger("interlock.agent")
 
 #: Characters of what somebody says of a failure: a sentence for people, not a payload.
 MESSAGE_CHARS_MAX: Final = 2_000
@@ -144,6 +148,17 @@ def raised(error: Exception, *, once: bool = False) -> Ended:
         done = False  # It says itself that it was not.
     said = words_of(error) if isinstance(error, EngineError) else ""
     return _ended_by(error, said, done=done)
+
+
+def log_raised(task_id: str, key: str, error: BaseException) -> None:
+    """The traceback of what a function raised by mistake: it goes to the log and nowhere else.
+
+    Not what is said on purpose, nor what comes of being cancelled.
+    """
+    doing = asyncio.current_task()
+    if isinstance(error, EngineError) or (doing is not None and doing.cancelling()):
+        return
+    _log.error("task %s: the call %r raised", task_id, key, exc_info=error)
 
 
 def not_made(key: str) -> CallEnded:

@@ -15,6 +15,7 @@ not called all the same.  It is long because every step of that order has to be 
 
 import asyncio
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,7 @@ from interlock._inputs import inputs_form
 from interlock._journal import Desk as JournalDesk
 from interlock._journal import Journal
 from interlock._json import copied, own_copy, same
+from interlock._keywords import Unchecked
 from interlock._leg import Desk as LegDesk
 from interlock._leg import Leg, Legs, Tell
 from interlock._memory import Called, Ended
@@ -57,8 +59,10 @@ from interlock.errors import (
     ToolRefused,
 )
 from interlock.models import JsonObject, JsonValue
-from interlock.policy import Policy, Refuse, RequiredInput
+from interlock.policy import NoVerdict, Policy, Refuse, RequiredInput
 from interlock.tools import Tool, ToolCall, ToolOutcome, ToolResult, Unfinished
+
+_log: Final = logging.getLogger("interlock.agent")
 
 #: Legs of one call: a tool that is never done must not fill the log.
 LEGS_MAX: Final = 100
@@ -359,8 +363,13 @@ class Gate:
         try:
             return any(policy.wants_confirmation(arguments) for policy in policies)
         except Exception as error:
-            why = f"its policy could not be asked ({type(error).__name__})"
-            raise ToolRefused(tool.name, [why]) from error
+            if not isinstance(error, Unchecked):  # That is the fault of who called it so.
+                # Here, since a refusal goes on as it is in the log of the task: without a cause.
+                said = "task %s: the policy of %s could not be asked"
+                _log.error(said, self._desk.task_id, tool.qualified, exc_info=error)
+            kind = str(error) if isinstance(error, NoVerdict) else type(error).__name__
+            why = f"its policy could not be asked ({kind})"
+            raise ToolRefused(tool.name, [why]) from None
 
     async def _with_inputs(
         self, met: _Met, tool: Tool, pin: Pin, missing: Sequence[RequiredInput]

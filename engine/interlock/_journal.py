@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol, Self, cast
 
-from interlock._call import Call, InDoubt, call_of, name_of, not_made, raised
+from interlock._call import Call, InDoubt, call_of, log_raised, name_of, not_made, raised
 from interlock._event import OWN, Data
 from interlock._json import storable
 from interlock._memory import IN_DOUBT, Called, Ended, Memory
@@ -196,6 +196,8 @@ class Journal:
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             ended = raised(error, once=call.once)
             said = _said(call, ended)
+            if go_on:
+                log_raised(self._desk.task_id, call.key, error)
         finally:
             await self._desk.end(said, waits=waits)
         if not go_on:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from interlock._asking import Asking
 from interlock._asking import Desk as AskingDesk
-from interlock._call import Call, words_of
+from interlock._call import Call, log_raised, words_of
 from interlock._handover import Handover, Show
 from interlock._outcome import said_of
 from interlock._record import AskKind
@@ -104,7 +104,7 @@ class Legs:
         watch = Stopwatch(self._desk.clock, policy.timeout_s)
         use = _Use(self._desk, self._asking, self._tell, call, leg.policy, watch)
         try:
-            outcome = await watch.time(_caught(leg, use))
+            outcome = await watch.time(_caught(call, leg, use))
         except TimeIsUp:
             why = f"no answer within {policy.timeout_s:g} s; it may have been done all the same"
             raise ToolTimedOut(why, done=call.once) from None
@@ -208,7 +208,7 @@ class _Use:
             raise ToolError("the call is over")
 
 
-async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
+async def _caught(call: Call, leg: Leg, use: _Use) -> ToolOutcome:
     """What the leg comes to; a tool cannot end the process, nor tell the agent to stop.
 
     Raises:
@@ -227,10 +227,12 @@ async def _caught(leg: Leg, use: _Use) -> ToolOutcome:
         raise ToolError("it was cancelled", done=done) from error  # By nobody here.
     except Exception as error:
         if leg.policy.show_errors:
+            log_raised(use.task_id, call.key, error)
             said = f"{type(error).__name__}: {words_of(error)}"
             raise ToolError(said, done=done) from error
         raise
     except BaseException as error:
+        log_raised(use.task_id, call.key, error)
         raise ToolError(f"it raised {type(error).__name__}", done=done) from error
     given = cast("object", outcome)
     if not isinstance(given, ToolResult | Unfinished):

@@ -6,6 +6,7 @@ written down with the policy that decided it.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -34,6 +35,11 @@ __all__ = ["Policies", "Policy", "Refuse", "RequiredInput", "When"]
 
 #: Says of arguments whether a person must confirm the call.
 Predicate: TypeAlias = Callable[[JsonObject], bool]
+
+
+class NoVerdict(TypeError):
+    """A predicate said neither True nor False; the words are ours and hold nothing of anybody's."""
+
 
 #: Rules that name no single tool.
 _ANY: Final = "*"
@@ -164,6 +170,7 @@ class Policy(Value):
         """Whether a person must say yes to these arguments.
 
         Raises:
+            TypeError: a predicate says neither True nor False.
             Exception: whatever a predicate of the service raises.
         """
         match self.confirm:
@@ -174,8 +181,10 @@ class Policy(Value):
             case _:
                 # A copy: who judges must not change what is shown, and run.
                 said = cast("object", self.confirm(copy.deepcopy(arguments)))
+                if inspect.iscoroutine(said):
+                    said.close()  # Nobody awaits it.
                 if not isinstance(said, bool):
-                    raise TypeError(f"a predicate gave a {type(said).__name__}, not True or False")
+                    raise NoVerdict(f"a predicate gave a {type(said).__name__}, not True or False")
                 return said
 
     def to_json(self) -> JsonObject:

@@ -218,18 +218,40 @@ def _gives_a_text(_arguments: JsonObject) -> Any:  # noqa: ANN401  the fault
     return "no"
 
 
+async def _asks_elsewhere(_arguments: JsonObject) -> bool:
+    return True
+
+
+#: As who writes `async def` by habit.
+_is_awaited: Any = _asks_elsewhere
+
+
 @pytest.mark.parametrize(
-    ("predicate", "kind"), [(_raises, "OSError"), (_gives_a_text, "TypeError")]
+    ("predicate", "kind", "logged"),
+    [
+        (_raises, "OSError", "OSError: a secret"),
+        (_gives_a_text, "a predicate gave a str, not True or False", "NoVerdict"),
+        (_is_awaited, "a predicate gave a coroutine, not True or False", "NoVerdict"),
+    ],
 )
 async def test_a_predicate_that_cannot_judge_keeps_the_call_back(
-    predicate: Callable[[JsonObject], bool], kind: str
+    predicate: Callable[[JsonObject], bool],
+    kind: str,
+    logged: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And what it raised is told by its kind alone.  Source: issue 4, build 1, R-GATE-02."""
+    """And what it raised is told by its kind alone; all of it is in the process's log.
+
+    Source: issue 4, build 1, R-GATE-02, R-ENG-18.
+    """
     bank = Bank()
     box = Toolbox([bank], policies=Policies({"pay": Policy(confirm=predicate)}))
     (said,) = await results(calling(pay(5)), box)
     assert said == f"ToolRefused: pay was not called: its policy could not be asked ({kind})"
     assert bank.ran == []
+    (line,) = [line for line in caplog.records if line.name == "interlock.agent"]
+    assert line.getMessage().endswith("the policy of bank/pay could not be asked")
+    assert (line.exc_info is not None, logged in caplog.text) == (True, True)
 
 
 async def test_an_ask_shows_exactly_what_will_run() -> None:

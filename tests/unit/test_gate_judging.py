@@ -21,7 +21,9 @@ SUDO: Final = When(when={"properties": {"command": {"pattern": "sudo"}}})
 
 
 @pytest.mark.parametrize("command", ["sudo rm " + "x" * 10_000, "ls " + "x" * 10_000])
-async def test_a_condition_that_nobody_can_check_keeps_the_call_back(command: str) -> None:
+async def test_a_condition_that_nobody_can_check_keeps_the_call_back(
+    command: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A text beyond what patterns are run on was taken for one that needs no yes.
 
     Source: R-GATE-02.
@@ -33,6 +35,7 @@ async def test_a_condition_that_nobody_can_check_keeps_the_call_back(command: st
     why = "its policy could not be asked (Unchecked)"
     assert said == [f"ToolRefused: shell was not called: {why}"]
     assert bank.ran == []
+    assert caplog.records == []  # A model must not fill the log with tracebacks.
 
 
 @pytest.mark.parametrize(("command", "asks"), [("ls", False), ("sudo ls", True)])

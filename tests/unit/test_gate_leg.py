@@ -73,8 +73,12 @@ async def test_whatever_a_tool_raises_is_told_to_the_agent(
     shown: bool,  # noqa: FBT001
     said: str,
     where: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And ends neither the process nor the task.  Source: issue 4, bad input."""
+    """And ends neither the process nor the task; its traceback is in the log.
+
+    Source: issue 4, bad input, R-ENG-18.
+    """
 
     async def on_the_loop(amount: int) -> str:
         assert amount
@@ -92,6 +96,8 @@ async def test_whatever_a_tool_raises_is_told_to_the_agent(
     else:
         assert got == said
     assert "a secret" not in got
+    on_purpose = isinstance(error, ToolError | asyncio.CancelledError)
+    assert len([r for r in caplog.records if r.exc_info]) == (0 if on_purpose else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,9 +14,18 @@ from interlock import (
     SyncTaskContext,
     TaskContext,
     TaskHandle,
+    Toolbox,
 )
 from interlock._engine import Resumption
-from interlock.errors import CallFailed, GuardRefused, InvalidInput, Rejected, Retryable
+from interlock.errors import (
+    CallFailed,
+    EngineError,
+    GuardRefused,
+    InvalidInput,
+    Rejected,
+    Retryable,
+    ToolError,
+)
 from support import FlakyStore, World, log_of, opened, pause, soon, triggers, until
 
 PARKED = Limits(park_after_s=0.0)
@@ -209,6 +218,86 @@ async def test_a_failure_is_the_same_at_every_replay() -> None:
         assert seen == ["search raised ValueError"] * 2
         assert len(shop.done) == 1
         assert "canary" not in str(world.log(handle))
+
+
+def _divides(by: int) -> int:
+    return 1 // by
+
+
+async def _waits_and_divides(by: int) -> int:
+    return _divides(by)
+
+
+@pytest.mark.parametrize("fn", [_divides, _waits_and_divides])
+@pytest.mark.parametrize("as_tool", [False, True])
+async def test_the_traceback_of_a_call_goes_to_the_log(
+    fn: Callable[[int], Any],
+    as_tool: bool,  # noqa: FBT001
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, whatever the agent makes of it.  Source: R-ENG-18."""
+
+    async def agent(task: TaskContext) -> str:
+        with pytest.raises(CallFailed, match="raised ZeroDivisionError"):
+            if as_tool:
+                await task.call_tool(fn.__name__, {"by": 0})
+            else:
+                await task.call(fn, 0)
+        return str(await task.ask("go on?"))
+
+    async with opened(agent, limits=PARKED, tools=Toolbox([fn])) as world:
+        handle, ask = await world.asking()
+        await handle.answer(ask.key, "yes")
+        assert await soon(handle.result()) == "yes"
+        (line,) = caplog.records
+        assert (line.name, line.levelname) == ("interlock.agent", "ERROR")
+        key = f"{fn.__name__}-1"
+        assert line.getMessage() == f"task {handle.task_id}: the call {key!r} raised"
+        assert "in _divides" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        assert "Traceback" not in str(world.log(handle))
+
+
+@pytest.mark.parametrize("error", [Rejected("no"), Retryable("busy"), ToolError("no such city")])
+async def test_what_a_function_says_on_purpose_is_no_error_of_its(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A log in which every no is a traceback is read by nobody.  Source: R-ENG-18."""
+    shop = Shop()
+    shop.failure = error
+
+    async def agent(task: TaskContext) -> str:
+        with pytest.raises(EngineError):
+            await task.call(shop.search, "Rome")
+        return "went on"
+
+    async with opened(agent) as world:
+        assert await soon((await world.submit()).result()) == "went on"
+    assert caplog.records == []
+
+
+async def test_what_comes_of_a_cancel_is_no_error_of_a_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A library may say it in its own way that it was cancelled.  Source: R-ENG-18."""
+    begun = asyncio.Event()
+
+    async def waits() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("closed") from None
+
+    async def agent(task: TaskContext) -> None:
+        await task.call(waits)
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        await soon(begun.wait())
+        await handle.cancel()
+        assert (await soon(handle.over())).shown is Phase.CANCELLED
+    assert caplog.records == []
 
 
 async def test_a_retry_does_again_what_failed_and_not_what_was_done() -> None:
