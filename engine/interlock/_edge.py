@@ -174,6 +174,28 @@ def text_problems(**texts: object) -> list[str]:
     ]
 
 
+def check_kind(value: object, what: str, *kinds: type[object]) -> None:
+    """See that something is of one of these types.
+
+    Raises:
+        InvalidInput: it is not; it is not quoted.
+    """
+    if not isinstance(value, kinds):
+        accepted = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidInput([f"{what} is of type {type(value).__name__}; {accepted} is accepted"])
+
+
+def check_task_id(task_id: object) -> None:
+    """See that the id of a task is a text.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not isinstance(task_id, str):
+        kind = type(task_id).__name__
+        raise InvalidInput([f"the id of a task is a text, and this is of type {kind}"])
+
+
 def is_unicode(text: str) -> bool:
     """Whether it is whole: half of a surrogate pair cannot be stored."""
     try:

@@ -24,8 +24,10 @@ from interlock._edge import (
     actor_of,
     answered,
     carried_of,
+    check_kind,
     check_place,
     check_purge,
+    check_task_id,
     checked,
     decided,
     is_cursor,
@@ -367,6 +369,7 @@ class Engine:
             Refused: the ask is closed, or wants something else; nothing changed.
             LimitReached, StoreError: as for `submit`.
         """
+        check_kind(answer, "the answer", Answer)
         said = answer.model_dump(mode="json")
         data = answered(self._said(said, token, message, roles), said)
         who = actor_of(actor, owner)
@@ -431,7 +434,9 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: it is neither.
         """
+        check_kind(said, "what is said", Answer, Approval, Denial)
         with await self._visible(task_id, owner) as cell:
             ask = cell.record.ask(said.ask)
             try:
@@ -463,11 +468,13 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: as for `answer`.
             AnswerInvalid: edited arguments do not fit the tool's schema.
             Refused: the digest names something else, the arguments may not be edited,
                 the actor is no approver, ...; nothing changed.
             LimitReached, StoreError: as for `submit`.
         """
+        check_kind(decision, "the decision", Approval, Denial)
         said = decision.model_dump(mode="json")
         spoken_data = self._said(said, token, message, roles)
         who = actor_of(actor, owner)
@@ -576,6 +583,7 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: the id is no text.
         """
         return TaskHandle(self, await self.record(task_id, owner=owner), created=False)
 
@@ -584,7 +592,9 @@ class Engine:
 
         Raises:
             UnknownTask: this owner has no such task.
+            InvalidInput: the id is no text.
         """
+        check_task_id(task_id)
         cell = self._glance(task_id)
         if cell is None and not is_unicode(task_id):
             raise UnknownTask(task_id)  # No store can be asked for it.
@@ -958,6 +968,7 @@ class Engine:
     async def _visible(self, task_id: str, owner: str | None) -> AbstractContextManager[Cell]:
         """The cell of a task that this owner may see, to be kept while it is looked at."""
         writer = self._opened().writer
+        check_task_id(task_id)
         if not is_unicode(task_id):
             raise UnknownTask(task_id)
         cell = await writer.cell(task_id)

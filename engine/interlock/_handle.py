@@ -2,18 +2,24 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from pydantic import ValidationError
 
 from interlock._event import Event
+from interlock._form import faults_of
 from interlock._outbox import TaskView
 from interlock._phases import Phase, Trigger
 from interlock._record import Ask, AskKind, Ended, TaskRecord
 from interlock.errors import InvalidInput, TaskNotCompleted
 from interlock.models import Answer, Approval, Denial, JsonObject, JsonValue, Part
+from interlock.models import Value as Model
 
 if TYPE_CHECKING:
     from interlock._engine import Engine
 
+
+S = TypeVar("S", bound=Model)
 
 #: A result as its caller thinks of it; see `value_of`.
 Value: TypeAlias = JsonValue | tuple[Part, ...]
@@ -109,8 +115,12 @@ class TaskHandle:
     async def answer(
         self, ask: Ask | str, value: JsonValue, *, token: str | None = None
     ) -> TaskRecord:
-        """Answer an ask, or the one of that key; see `Engine.answer`."""
-        answer = Answer(ask=_key(ask), value=value)
+        """Answer an ask, or the one of that key; see `Engine.answer`.
+
+        Raises:
+            InvalidInput: something is not of its kind.
+        """
+        answer = _made(Answer, ask=_key(ask), value=value)
         owner = self.record.owner
         return await self._engine.answer(self.task_id, answer, owner=owner, token=token)
 
@@ -135,9 +145,11 @@ class TaskHandle:
         """Say yes to an ask as it was shown, or to what the digest names; see `Engine.decide`.
 
         Raises:
-            InvalidInput: the ask is given by its key alone, without a digest.
+            InvalidInput: the ask is given by its key alone, without a digest, or wants a value,
+                or something is not of its kind.
         """
-        decision = Approval(
+        decision = _made(
+            Approval,
             ask=_key(ask),
             digest=_digest(ask, digest),
             decision="approve",
@@ -155,8 +167,8 @@ class TaskHandle:
         token: str | None = None,
     ) -> TaskRecord:
         """Say no; see `approve`."""
-        decision = Denial(
-            ask=_key(ask), digest=_digest(ask, digest), decision="deny", reason=reason
+        decision = _made(
+            Denial, ask=_key(ask), digest=_digest(ask, digest), decision="deny", reason=reason
         )
         return await self._decide(decision, token)
 
@@ -178,13 +190,27 @@ def _key(ask: Ask | str) -> str:
     return ask.key if isinstance(ask, Ask) else ask
 
 
+def _made(kind: type[S], **said: object) -> S:
+    """What a client says, of JSON that nobody has looked at.
+
+    Raises:
+        InvalidInput: something is not of its kind; it is not quoted.
+    """
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        raise InvalidInput(faults_of(error)) from None
+
+
 def _digest(ask: Ask | str, digest: str | None) -> str:
     """What the ask was shown to be about.
 
     Raises:
-        InvalidInput: nobody says what is decided.
+        InvalidInput: nobody says what is decided, or there is nothing to decide.
     """
     shown = ask.digest if digest is None and isinstance(ask, Ask) else digest
+    if not shown and isinstance(ask, Ask) and ask.kind is AskKind.INPUT:
+        raise InvalidInput([f"{ask.key!r} wants a value: answer or decline it"])
     if not shown:
         raise InvalidInput(
             [f"what is decided of {_key(ask)!r} is named by a digest, or by the ask itself"]

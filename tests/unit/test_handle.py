@@ -1,8 +1,12 @@
 """Handles: one task in the name of its owner, and what can be done with it next."""
 
+from typing import Any, cast
+
 import pytest
 
 from interlock import (
+    Answer,
+    Approval,
     AskKind,
     OpenAsk,
     Part,
@@ -202,3 +206,97 @@ async def test_a_decision_by_the_handle_names_what_was_shown() -> None:
         await world.elapse(0)
         with pytest.raises(InvalidInput, match="named by a digest"):
             await task.deny("again")
+
+
+#: What must be in no message.
+CANARY = "canary-77aa"
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ({"arguments": [CANARY]}, "/arguments"),
+        ({"reason": {CANARY: 1}}, "/reason"),
+        ({"digest": [CANARY]}, "/digest"),
+    ],
+)
+async def test_json_of_the_wrong_kind_is_the_clients_fault(
+    said: dict[str, Any], where: str
+) -> None:
+    """As it came with a request: it is refused as ours, with its place, and not quoted.  I38."""
+
+    async def agent(task: TaskContext) -> None:
+        await task.authorize("pay", {})
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        with pytest.raises(InvalidInput, match=f"at {where}: ") as caught:
+            await handle.approve(ask.key, **{"digest": ask.digest, **said})
+        assert CANARY not in str(caught.value)
+        if "arguments" not in said:
+            with pytest.raises(InvalidInput, match=f"at {where}: ") as caught:
+                await handle.deny(ask.key, **{"digest": ask.digest, **said})
+            assert CANARY not in str(caught.value)
+        assert [one.key for one in (await handle.rest()).asks] == [ask.key]
+
+
+async def test_an_answer_of_the_wrong_kind_is_the_clients_fault() -> None:
+    """So is an ask whose key is no text, and whatever is no JSON.  Source: R-ENG-14."""
+    no_key: Any = 1
+    no_json: Any = object()
+
+    async def agent(task: TaskContext) -> object:
+        return await task.ask("?")
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        with pytest.raises(InvalidInput, match="at /ask: "):
+            await handle.answer(no_key, 3)
+        with pytest.raises(InvalidInput, match="at /value"):
+            await handle.answer(ask, no_json)
+        with pytest.raises(InvalidInput, match="ask is of type int"):
+            await handle.decline(no_key)
+        with pytest.raises(InvalidInput, match="reason is of type int"):
+            await handle.decline(ask, reason=no_key)
+        assert [one.key for one in (await handle.rest()).asks] == [ask.key]
+
+
+async def test_a_question_is_not_approved() -> None:
+    """Who tries is told what a question wants, and not to look for a digest.  Source: R-ENG-14."""
+
+    async def agent(task: TaskContext) -> object:
+        return await task.ask("?")
+
+    async with opened(agent) as world:
+        handle, ask = await world.asking()
+        for decide in (handle.approve, handle.deny):
+            with pytest.raises(InvalidInput, match="'ask-1' wants a value: answer or decline it"):
+                await decide(ask)
+
+
+async def test_the_engine_says_what_it_takes() -> None:
+    """Plain JSON, the other model, or a handle for an id: each is refused by name."""
+    no_model: Any = {"ask": "ask-1", "value": CANARY}
+    approval: Any = Approval(ask="ask-1", digest="d", decision="approve")
+    answer: Any = Answer(ask="ask-1", value=1)
+
+    async def agent(task: TaskContext) -> object:
+        return await task.ask("?")
+
+    async with opened(agent) as world:
+        handle, _ = await world.asking()
+        engine, at = world.engine, (handle.task_id,)
+        for said in (no_model, approval):
+            with pytest.raises(InvalidInput, match="; Answer is accepted") as caught:
+                await engine.answer(*at, said, owner=OWNER)
+            assert CANARY not in str(caught.value)
+        for said in (no_model, answer):
+            with pytest.raises(InvalidInput, match="; Approval or Denial is accepted"):
+                await engine.decide(*at, said, owner=OWNER)
+        with pytest.raises(InvalidInput, match="; Answer or Approval or Denial is accepted"):
+            await engine.problems_of(*at, no_model, owner=OWNER)
+        for no_id in (cast("Any", handle), cast("Any", None), cast("Any", [])):
+            with pytest.raises(InvalidInput, match="the id of a task is a text, and this is of"):
+                await engine.task(no_id, owner=OWNER)
+            with pytest.raises(InvalidInput, match="the id of a task is a text, and this is of"):
+                await engine.cancel(no_id, owner=OWNER)

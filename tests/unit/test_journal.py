@@ -238,11 +238,9 @@ async def test_the_traceback_of_a_call_goes_to_the_log(
     """Once, whatever the agent makes of it.  Source: R-ENG-18."""
 
     async def agent(task: TaskContext) -> str:
+        call = task.call_tool(fn.__name__, {"by": 0}) if as_tool else task.call(fn, 0)
         with pytest.raises(CallFailed, match="raised ZeroDivisionError"):
-            if as_tool:
-                await task.call_tool(fn.__name__, {"by": 0})
-            else:
-                await task.call(fn, 0)
+            await call
         return str(await task.ask("go on?"))
 
     async with opened(agent, limits=PARKED, tools=Toolbox([fn])) as world:
