@@ -168,9 +168,9 @@ class GuardRefused(Refused):
     ) -> None:
         #: The guard's name, stable: `ask_is_open`, `digest_matches`, `report_is_current`...
         self.reason = reason
-        super().__init__(
-            task_id, phase, trigger, f"{trigger} was refused: {explanation}", allowed=allowed
-        )
+        super().__init__(task_id, phase, trigger, f"{trigger} was refused: {explanation}")
+        # Not in the words: the trigger itself is one of them, when it is made otherwise or later.
+        self.allowed = tuple(allowed)
 
 
 class AnswerInvalid(GuardRefused):

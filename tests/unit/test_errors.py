@@ -92,6 +92,15 @@ def test_a_guards_refusal_has_a_stable_reason() -> None:
     assert str(error) == "task 't' is running: complete was refused: it is old"
 
 
+def test_a_guards_refusal_does_not_offer_what_it_refuses() -> None:
+    """Made otherwise it might be accepted; the words cannot say how.  Source: R-LIFE-02."""
+    allowed = (Trigger.APPROVE, Trigger.DENY)
+    at = ("t", Phase.WAITING_AUTH, Trigger.APPROVE)
+    error = GuardRefused(*at, "digest_matches", "it names another digest", allowed=iter(allowed))
+    assert error.allowed == allowed
+    assert str(error) == ("task 't' is waiting_auth: approve was refused: it names another digest")
+
+
 def test_an_invalid_answer_lists_every_problem() -> None:
     """A form can show all of them at once."""
     error = AnswerInvalid(
