@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NoReturn, cast
 
@@ -12,6 +13,11 @@ from interlock.models import JsonValue, Part
 
 #: Levels of arrays and objects in one value: a store writes some 250, with what is around it.
 NESTING_MAX: Final = 200
+
+_TOO_DEEP: Final = f"nested deeper than {NESTING_MAX} levels"
+#: Characters of the place of a fault, and of one name in it.
+PLACE_CHARS_MAX: Final = 80
+NAME_CHARS_MAX: Final = 40
 
 #: Made once: `json.dumps` would make one for each value, which is a third of what it costs.
 _canonical: Final = json.JSONEncoder(
@@ -32,14 +38,95 @@ def encoded(value: object, *, what: str, bytes_max: int) -> bytes:
     try:
         encoded = _canonical(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        # Only the kind of fault: the value itself may hold a secret.
-        raise ResultInvalid(f"{what} is not JSON ({type(error).__name__})") from None
+        # Only the kind of fault, and its place: the value itself may hold a secret.
+        fault = _fault_in(value) or type(error).__name__
+        raise ResultInvalid(f"{what} {_is(what)} not JSON: {fault}") from None
     if len(encoded) > bytes_max:
-        raise ResultInvalid(f"{what} is {len(encoded)} bytes of JSON; at most {bytes_max} fit")
+        size = f"{len(encoded)} bytes of JSON; at most {bytes_max} fit"
+        raise ResultInvalid(f"{what} {_is(what)} {size}")
     # Of what has fewer brackets than that nothing can be as deep: so nearly everything.
     if encoded.count(b"[") + encoded.count(b"{") > NESTING_MAX and not _is_flat(value):
-        raise ResultInvalid(f"{what} is nested deeper than {NESTING_MAX} levels, which is too deep")
+        raise ResultInvalid(f"{what} {_is(what)} {_TOO_DEEP}, which is too deep")
     return encoded
+
+
+def _is(what: str) -> str:
+    return "are" if what.startswith("the arguments") else "is"
+
+
+def _fault_in(value: object) -> str | None:
+    """The first thing in a value that is not JSON, by its type and its place; None: not found."""
+    todo = [iter([("", 0, value)])]
+    while todo:
+        if (found := next(todo[-1], None)) is None:
+            todo.pop()
+            continue
+        at, depth, one = found
+        fault = _TOO_DEEP if depth >= NESTING_MAX and _is_container(one) else _fault_of(one)
+        if fault is not None:
+            return f"at {at}: {fault}" if at else fault
+        todo.append(_inside(at, depth, one))
+    return None
+
+
+def _inside(at: str, depth: int, one: object) -> Iterator[tuple[str, int, object]]:
+    """What a value holds, each with its place."""
+    match one:
+        case dict():
+            inner: Iterable[tuple[object, object]] = cast("dict[object, object]", one).items()
+        case list() | tuple():
+            inner = enumerate(cast("Sequence[object]", one))
+        case _:
+            inner = ()
+    for key, value in inner:
+        yield f"{at}/{_step(key)}"[:PLACE_CHARS_MAX], depth + 1, value
+
+
+def _fault_of(one: object) -> str | None:
+    """What keeps one value from being JSON, what is in it aside."""
+    match one:
+        case None | int():
+            return None
+        case float():
+            return None if math.isfinite(one) else "NaN or Infinity"
+        case str():
+            return None if _is_whole(one) else "a text with half a character"
+        case list() | tuple():
+            return None
+        case dict():
+            return _fault_of_keys(cast("dict[object, object]", one))
+        case _:
+            return f"a value of type {type(one).__name__:.{NAME_CHARS_MAX}}"
+
+
+def _fault_of_keys(keys: Iterable[object]) -> str | None:
+    kinds: set[str] = set()
+    for key in keys:
+        if not isinstance(key, str | int | float | None):
+            return f"a key of type {type(key).__name__:.{NAME_CHARS_MAX}}"
+        if (fault := _fault_of(key)) is not None:
+            return f"a key that is {fault}"
+        kinds.add("text" if isinstance(key, str) else "null" if key is None else "number")
+    return None if len(kinds) <= 1 else f"keys of several types ({', '.join(sorted(kinds))})"
+
+
+def _step(key: object) -> str:
+    """A place, if it is an index or has a name as fields have one: any other may be a secret."""
+    match key:
+        case str() if len(key) <= NAME_CHARS_MAX and key.isidentifier() and _is_whole(key):
+            return key
+        case int() if key.bit_length() < NAME_CHARS_MAX:
+            return str(int(key))
+        case _:
+            return "?"
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_flat(value: object) -> bool:
@@ -50,6 +137,10 @@ def _is_flat(value: object) -> bool:
     return not level
 
 
+def _is_container(one: object) -> bool:
+    return isinstance(one, dict | list | tuple)
+
+
 def _containers_in(value: object) -> Iterator[object]:
     match value:
         case dict():
@@ -58,7 +149,7 @@ def _containers_in(value: object) -> Iterator[object]:
             inner = cast("Sequence[object]", value)
         case _:
             inner = ()
-    yield from (one for one in inner if isinstance(one, dict | list | tuple))
+    yield from (one for one in inner if _is_container(one))
 
 
 def own_copy(value: object, *, what: str, bytes_max: int) -> JsonValue:

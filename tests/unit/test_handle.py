@@ -230,12 +230,13 @@ async def test_json_of_the_wrong_kind_is_the_clients_fault(
 
     async with opened(agent) as world:
         handle, ask = await world.asking()
+        given: dict[str, Any] = {"digest": ask.digest, **said}
         with pytest.raises(InvalidInput, match=f"at {where}: ") as caught:
-            await handle.approve(ask.key, **{"digest": ask.digest, **said})
+            await handle.approve(ask.key, **given)
         assert CANARY not in str(caught.value)
         if "arguments" not in said:
             with pytest.raises(InvalidInput, match=f"at {where}: ") as caught:
-                await handle.deny(ask.key, **{"digest": ask.digest, **said})
+                await handle.deny(ask.key, **given)
             assert CANARY not in str(caught.value)
         assert [one.key for one in (await handle.rest()).asks] == [ask.key]
 

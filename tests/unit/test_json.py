@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -52,6 +53,36 @@ def test_what_is_not_json_is_refused(value: object) -> None:
     """NaN, bytes, half a surrogate pair and foreign objects have no JSON.  Source: R-STORE-09."""
     with pytest.raises(ResultInvalid, match="the result is not JSON"):
         encoded(value, what="the result", bytes_max=100)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (datetime(2026, 1, 2, tzinfo=UTC), "a value of type datetime"),
+        ({"ok": 1, "when": [True, b""]}, "at /when/1: a value of type bytes"),
+        ({"a": {"b": float("nan")}}, "at /a/b: NaN or Infinity"),
+        (("x", {"a_b": "\ud800"}), "at /1/a_b: a text with half a character"),
+        ({"a": {(1, 2): 1}}, "at /a: a key of type tuple"),
+        ({"a": {1: 1, "b": 2}}, "at /a: keys of several types (number, text)"),
+        ({"a": {None: 1, "b": 2}}, "at /a: keys of several types (null, text)"),
+        ({"a": {float("inf"): 1}}, "at /a: a key that is NaN or Infinity"),
+        ({"a": {"\ud800": 1}}, "at /a: a key that is a text with half a character"),
+        ({"an address": {"x" * 41: b""}}, "at /?/?: a value of type bytes"),
+        ({"x" * 40: {"y" * 40: {"z": b""}}}, f"at /{'x' * 40}/{'y' * 38}: a value of type bytes"),
+        (type("T" * 99, (), {})(), f"a value of type {'T' * 40}"),
+        ([10**5_000], "ValueError"),
+        ({10**5_000: b""}, "at /?: a value of type bytes"),
+    ],
+)
+def test_a_fault_is_told_by_its_type_and_its_place(value: object, fault: str) -> None:
+    """Of a large value nobody finds it otherwise.  Source: ours, I38."""
+    for what, said in (
+        ("the result", "the result is"),
+        ("the arguments of f", "the arguments of f are"),
+    ):
+        with pytest.raises(ResultInvalid) as caught:
+            encoded(value, what=what, bytes_max=100)
+        assert str(caught.value) == f"{said} not JSON: {fault}"
 
 
 def test_a_value_without_an_end_is_refused() -> None:

@@ -18,8 +18,8 @@ DEEP = '{"q": ' + "[" * 250 + "]" * 250 + "}"
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ('{"q": "half \\ud83d"}', "is not JSON (UnicodeEncodeError)"),
-        (DEEP, "is nested deeper than 200 levels, which is too deep"),
+        ('{"q": "half \\ud83d"}', "are not JSON: at /q: a text with half a character"),
+        (DEEP, "are nested deeper than 200 levels, which is too deep"),
     ],
 )
 async def test_a_call_that_cannot_be_stored_is_told_and_its_siblings_run(
@@ -54,7 +54,7 @@ async def test_code_is_told_of_such_a_call_as_well() -> None:
     """
     async with smol(coder(code(tried)), desk.box()) as world:
         said = await told(await world.submit())
-    assert "the arguments of local/search is not JSON" in said
+    assert "the arguments of local/search are not JSON: at /q: " in said
     assert desk.ran == []
 
 
