@@ -287,11 +287,14 @@ class TaskContext:
         Durable when it returns.
 
         Raises:
-            InvalidInput: there is no content, or it is not JSON.
+            InvalidInput: there is no content, or it is not JSON, or nobody says to what it is
+                appended (within a call that is the call's own artifact).
             ResultInvalid: the content is too large.
             Refused: the log of the task is full.
         """
         within = self.journal.within()
+        if append and not artifact_id and within is None:
+            raise InvalidInput(["append needs the artifact_id it adds to"])
         self._emits += within is None
         n = self._emits if within is None else 0
         try:

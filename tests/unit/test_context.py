@@ -512,6 +512,33 @@ async def test_an_artifact_is_shown_with_all_that_is_said_of_it() -> None:
     assert (third["description"], third["metadata"]) == ("d", {"m": 1})
 
 
+@pytest.mark.parametrize("artifact_id", [None, ""])
+async def test_a_chunk_says_to_what_it_is_appended(artifact_id: str | None) -> None:
+    """It became an artifact of its own, each time; within a call it is the call's.
+
+    Source: R-AGENT-05.
+    """
+
+    async def agent(task: TaskContext) -> object:
+        async def shows() -> None:
+            await task.emit("a")
+            await task.emit("b", append=True, artifact_id=artifact_id)
+
+        await task.call(shows)
+        with pytest.raises(InvalidInput, match="append needs the artifact_id it adds to"):
+            await task.emit("b", append=True, artifact_id=artifact_id)
+        return await task.emit("c")
+
+    stage = stage_of(agent)
+    assert await returned(stage) == "artifact-1"
+    shown = [e.data["artifact"] for e in stage.log if e.trigger is Trigger.EMIT]
+    assert [(one["artifact_id"], one["append"]) for one in shown] == [
+        ("shows-1", False),
+        ("shows-1", True),
+        ("artifact-1", False),
+    ]
+
+
 async def test_what_was_shown_is_not_shown_again() -> None:
     """A replay goes through the same calls and says nothing.  Source: DESIGN 3, R-JRN-05."""
 

@@ -95,7 +95,7 @@ async def test_a_generator_is_served_what_it_yields() -> None:
 
     async def agent(_task: TaskContext) -> AsyncGenerator[Request, Any]:
         yield Progress("on it", 0.5)
-        artifact = yield Emit("text", name="notes", append=True, last_chunk=True)
+        artifact = yield Emit("text", artifact_id="a", name="notes", append=True, last_chunk=True)
         city = yield Ask("Which city?", default="Rome", expires_s=60, key="city")
         approved = yield Authorize(tool="book", arguments={"city": city}, allow_edit=True)
         yield Result([artifact, city, approved])
@@ -111,8 +111,9 @@ async def test_a_generator_is_served_what_it_yields() -> None:
     stage.tell(
         Trigger.APPROVE, {"key": ask.key, "digest": ask.digest, "arguments": {"city": "Bergen"}}
     )
-    assert await returned(stage) == ["artifact-1", "Oslo", {"city": "Bergen"}]
-    assert stage.log[3].data["artifact"]["name"] == "notes"
+    assert await returned(stage) == ["a", "Oslo", {"city": "Bergen"}]
+    shown = stage.log[3].data["artifact"]
+    assert (shown["name"], shown["append"], shown["last_chunk"]) == ("notes", True, True)
 
 
 async def test_a_generator_may_handle_what_its_request_came_to() -> None:
