@@ -59,7 +59,7 @@ from interlock.errors import (
     ToolRefused,
 )
 from interlock.models import JsonObject, JsonValue
-from interlock.policy import NoVerdict, Policy, Refuse, RequiredInput
+from interlock.policy import NoVerdict, Policy, Refuse, RequiredInput, unfit_inputs
 from interlock.tools import Tool, ToolCall, ToolOutcome, ToolResult, Unfinished
 
 _log: Final = logging.getLogger("interlock.agent")
@@ -558,6 +558,9 @@ def _askable(tool: Tool, wanted: Sequence[RequiredInput]) -> JsonObject:
     Raises:
         ToolRefused: nobody could answer it, since what the tool says of them is not complete.
     """
+    # By a rule of many tools, or a plugin: nobody is asked for what no call is made with.
+    if problems := unfit_inputs(tool, wanted):
+        raise ToolRefused(tool.name, problems)
     form = inputs_form(tool, wanted)
     try:
         check_schema(form)

@@ -99,7 +99,7 @@ class Toolbox:
 
         Raises:
             SourceUnavailable: a source cannot be reached, and is not optional.
-            InvalidInput: two tools have one name.
+            InvalidInput: two tools have one name, or a rule wants what is no argument of its tool.
             UnknownTool, AmbiguousTool: a rule names no tool, or several.
         """
         async with AsyncExitStack() as stack:
@@ -115,7 +115,7 @@ class Toolbox:
         A source that has no tools, since it was not opened say, may have any.
 
         Raises:
-            InvalidInput: two tools have one name.
+            InvalidInput: two tools have one name, or a rule wants what is no argument of its tool.
             UnknownTool, AmbiguousTool: a rule names no tool, or several.
         """
         self._check({name: source.tools() for name, source in self._sources.items()})
@@ -142,7 +142,8 @@ class Toolbox:
         Raises:
             UnknownSource: there is no such source.
             SourceUnavailable: it cannot be reached; its tools stay as they were.
-            InvalidInput: two tools would have one name; the tools stay as they were.
+            InvalidInput: two tools would have one name, or a rule would want what is no argument
+                of its tool; the tools stay as they were.
             UnknownTool, AmbiguousTool: a rule would name no tool, or several; likewise.
         """
         found = self._sources.get(source)
@@ -238,7 +239,7 @@ class Toolbox:
         """Take what each source has for what rules may name, if names and rules mean one each.
 
         Raises:
-            InvalidInput: two tools have one name.
+            InvalidInput: two tools have one name, or a rule wants what is no argument of its tool.
             UnknownTool, AmbiguousTool: a rule names no tool, or several.
         """
         every = [tool for found in tools.values() for tool in found]

@@ -41,6 +41,8 @@ class NoVerdict(TypeError):
     """A predicate said neither True nor False; the words are ours and hold nothing of anybody's."""
 
 
+#: Characters of the names of a tool's arguments in an error.
+ARGUMENTS_CHARS_MAX: Final = 500
 #: Rules that name no single tool.
 _ANY: Final = "*"
 
@@ -87,6 +89,25 @@ class RequiredInput(Value):
     def has_default(self) -> bool:
         """Whether a default was given, which may be None."""
         return "default" in self.model_fields_set
+
+
+def unfit_inputs(tool: Tool, wanted: Iterable[RequiredInput]) -> list[str]:
+    """What is wrong with required inputs that no call of a tool would be let through with."""
+    properties = tool.input_schema.get("properties", {})
+    is_closed = tool.input_schema.get("additionalProperties") is False
+    if (
+        not is_closed
+        or "patternProperties" in tool.input_schema
+        or not isinstance(properties, dict)
+    ):
+        return []
+    have = ", ".join(sorted(properties)) or "none"
+    return [
+        f"required input {one.name!r} fills no argument of {tool.qualified}; "
+        f"its arguments are: {have:.{ARGUMENTS_CHARS_MAX}}"
+        for one in wanted
+        if one.target not in properties
+    ]
 
 
 class When(Value):
@@ -274,11 +295,11 @@ class Policies:
 
         Raises:
             UnknownTool, AmbiguousTool: it names no tool, or several.
-            InvalidInput: it is no name of a rule.
+            InvalidInput: it is no name of a rule, or wants what is no argument of its tool.
         """
         _check_name(rule)
         if self._known is not None:
-            self._known.check(rule)
+            self._known.check(rule, policy)
         self._rules = {**self._rules, rule: policy}
         self.version += 1
         return self.version
@@ -303,10 +324,11 @@ class Policies:
 
         Raises:
             UnknownTool, AmbiguousTool: a rule names no tool, or several.
+            InvalidInput: a rule of one tool wants what is no argument of it.
         """
         known = _Known(tuple(tools), frozenset(away))
-        for rule in self._rules:
-            known.check(rule)
+        for rule, policy in self._rules.items():
+            known.check(rule, policy)
         self._known = known
 
     def of(self, tool: Tool) -> Decided:
@@ -376,8 +398,20 @@ class _Known:
             return []
         return [tool.qualified for tool in self.tools if tool.name == rule]
 
-    def check(self, rule: str) -> None:
-        """Refuse a rule that names no tool, or several of one bare name."""
+    def check(self, rule: str, policy: Policy) -> None:
+        """Refuse a rule that names no tool, or several of one bare name, or one that it misreads.
+
+        What a rule of many tools wants need not be an argument of each.
+        """
+        self._check_name(rule)
+        named = {rule, *self.named(rule)}
+        tools = [tool for tool in self.tools if tool.qualified in named]
+        if problems := [
+            one for tool in tools for one in unfit_inputs(tool, policy.required_inputs)
+        ]:
+            raise InvalidInput([f"rule {rule!r}: {problem}" for problem in problems])
+
+    def _check_name(self, rule: str) -> None:
         if rule == _ANY or any(tool.qualified == rule for tool in self.tools):
             return
         named = self.named(rule)

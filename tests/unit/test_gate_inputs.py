@@ -329,3 +329,16 @@ async def test_a_form_of_its_own_may_refer_to_itself() -> None:
         await handle.answer(ask.key, {"to/~%": ["Rome"]})
         await soon(handle.over())
         assert bank.ran[0].arguments == {"to/~%": ["Rome"]}
+
+
+async def test_nobody_is_asked_for_what_is_no_argument() -> None:
+    """By a rule of many tools, which nobody could check before.  Source: R-GATE-05."""
+    bank = Bank(TOOL)
+    rules = {"bank/*": Policy(required_inputs=(RequiredInput(name="window"),))}
+    tools = Toolbox([bank], policies=Policies(rules))
+    async with opened(wanting(to="Rome", seats=1), tools=tools) as world:
+        said = await soon((await world.submit()).result())
+    why = "required input 'window' fills no argument of bank/book"
+    arguments = "its arguments are: note, seats, to"
+    assert said == [f"ToolRefused: book was not called: {why}; {arguments}"]
+    assert bank.ran == []

@@ -96,6 +96,50 @@ def test_a_rule_that_means_something_is_taken(rule: str) -> None:
     assert policies.set(rule, policy(1)) == 2
 
 
+CLOSED: JsonObject = {
+    "type": "object",
+    "properties": {"iban": {}, "eur": {}},
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("rule", ["bank/send", "send"])
+@pytest.mark.parametrize(
+    "wanted", [RequiredInput(name="ibn"), RequiredInput(name="iban", argument="ibn")]
+)
+def test_a_required_input_that_is_no_argument_is_an_error_once_they_are_known(
+    rule: str, wanted: RequiredInput
+) -> None:
+    """A person would be asked for it, and then the call refused.  Source: R-GATE-05."""
+    tools = [*TOOLS, Tool(name="send", source="bank", input_schema=CLOSED)]
+    policies, wants = Policies(), Policy(required_inputs=(wanted,))
+    policies.know(tools)
+    for known in (lambda: Policies({rule: wants}).know(tools), lambda: policies.set(rule, wants)):
+        with pytest.raises(InvalidInput) as caught:
+            known()
+        assert str(caught.value) == (
+            f"rule {rule!r}: required input {wanted.name!r} fills no argument of bank/send; "
+            "its arguments are: eur, iban"
+        )
+    assert policies.version == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "schema"),
+    [
+        ("bank/*", CLOSED),
+        ("send", {"type": "object"}),
+        ("send", {"type": "object", "properties": {"iban": {}}}),
+        ("send", {**CLOSED, "patternProperties": {"^i": {}}}),
+        ("send", {**CLOSED, "properties": {"ibn": {}}}),
+    ],
+)
+def test_a_required_input_that_may_be_an_argument_is_taken(rule: str, schema: JsonObject) -> None:
+    """Of some tool of many, or of one that takes what it does not list.  Source: R-GATE-05."""
+    wants = Policy(required_inputs=(RequiredInput(name="ibn"),))
+    Policies({rule: wants}).know([Tool(name="send", source="bank", input_schema=schema)])
+
+
 @pytest.mark.parametrize("rule", ["away/pay", "away/*", "play"])
 def test_of_a_source_that_is_away_nobody_knows(rule: str) -> None:
     """So its rules are taken.  Source: issue 4, build 3."""
