@@ -4,9 +4,17 @@ import inspect
 import typing
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from interlock._form import faults_of
 from interlock._json import dumped
@@ -29,11 +37,12 @@ class _Function:
         self._is_async: Final = inspect.iscoroutinefunction(fn)
         #: The parameter that wants to be told of the call, if there is one.
         self._use: str | None = None
+        #: What it says that it returns, by which a date, say, becomes JSON.
+        self._returns: Any = Any
         try:
             self._arguments: Final = self._model()
         except (TypeError, ValueError, NameError, PydanticUserError) as error:
-            why = f"{self.name} is no tool: its arguments cannot be read ({type(error).__name__})"
-            raise InvalidInput([why]) from None
+            raise InvalidInput([_unread(fn, self.name, error)]) from None
         #: What the arguments are called, by the fields of the model.
         self._names: Final = {
             field: str(info.alias) for field, info in self._arguments.model_fields.items()
@@ -47,6 +56,7 @@ class _Function:
 
     def _model(self) -> type[BaseModel]:
         hints = typing.get_type_hints(self._fn, include_extras=True)
+        self._returns = hints.get("return", Any)
         fields: dict[str, Any] = {}
         for name, parameter in inspect.signature(self._fn).parameters.items():
             if parameter.kind in {parameter.POSITIONAL_ONLY, *_STARRED}:
@@ -60,14 +70,25 @@ class _Function:
             # An alias, since a model has names of its own that an argument may have too.
             field: Any = Field(... if given is parameter.empty else given, alias=name)
             fields[f"argument_{len(fields)}"] = (hint, field)
+            self._check_type(name, hint)
         return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
 
-    def _schema(self) -> JsonObject:
+    def _check_type(self, argument: str, hint: object) -> None:
+        """See that an argument can be shown to a model.
+
+        Raises:
+            InvalidInput: it cannot.
+        """
         try:
-            schema = self._arguments.model_json_schema()
+            create_model(self.name, one=(cast("Any", hint), ...)).model_json_schema()
         except PydanticUserError:
-            why = f"an argument of {self.name} has a type without JSON"
-            raise InvalidInput([f"{why}; text, numbers, lists and models have one"]) from None
+            why = f"{self.name} is no tool: its argument {argument!r} is {hint!r:.80}"
+            raise InvalidInput(
+                [f"{why}, which has no JSON; text, numbers, lists and models have one"]
+            ) from None
+
+    def _schema(self) -> JsonObject:
+        schema = self._arguments.model_json_schema()
         for model in schema.get("$defs", {}).values():
             # What a model does not know it drops: it was shown, approved, and would not run.
             if "properties" in model:
@@ -92,6 +113,43 @@ class _Function:
             return await self._fn(**given)
         value = await use.on_thread(partial(self._fn, **given))
         return await value if inspect.isawaitable(value) else value
+
+    def result_of(self, value: object) -> ToolResult:
+        """What the function returned, as a result.
+
+        Raises:
+            ToolError: it is no JSON, nor of a type that says how it becomes JSON.
+        """
+        try:
+            return result_of(value)
+        except ValidationError:
+            pass
+        try:
+            # Of what has no type anything would be taken, and called text.
+            said = value if self._returns is Any else self._typed(value)
+            return ToolResult(structured=cast("JsonValue", said))
+        except Exception:  # noqa: BLE001  a model's own code runs here
+            kind = type(value).__name__
+            why = f"it was called, and gave a {kind}, which is no JSON"
+            raise ToolError(why, done=True) from None
+
+    def _typed(self, value: object) -> object:
+        adapter: TypeAdapter[Any] = TypeAdapter(self._returns)
+        return adapter.dump_python(value, mode="json", warnings="error")
+
+
+def _unread(fn: Callable[..., Any], name: str, error: Exception) -> str:
+    """Why the signature of what should be a tool could not be read."""
+    if isinstance(error, NameError):
+        given: dict[str, object] = getattr(fn, "__annotations__", {})
+        which = next((which for which, of in given.items() if str(error.name) in str(of)), "")
+        return f"{name} is no tool: the type of {which!r} is {error.name!r}, which is not there"
+    if not inspect.isroutine(fn):
+        kind = type(fn)
+        where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        of = f"{where}{kind.__qualname__}"
+        return f"what is of type {of} is no tool; a function or a bound method is"
+    return f"{name} is no tool: its arguments cannot be read ({type(error).__name__})"
 
 
 _STARRED: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
@@ -132,14 +190,7 @@ class LocalTools:
         fn = self._functions.get(tool.name)
         if fn is None:
             raise UnknownTool(tool.name, sorted(self._functions))
-        value = await fn.call(arguments, use)
-        try:
-            return result_of(value)
-        except ValidationError:
-            kind = type(value).__name__
-            raise ToolError(
-                f"it was called, and gave a {kind}, which is no JSON", done=True
-            ) from None
+        return fn.result_of(await fn.call(arguments, use))
 
     async def go_on(
         self,

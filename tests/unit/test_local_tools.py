@@ -172,14 +172,39 @@ def _threading(lock: threading.Thread) -> str:
     return str(lock)
 
 
-NO_TOOLS: list[Any] = [_any, _words, _placed, _missing, _threading, 5, "text", None]
+def _called_back(then: Callable[[int], int]) -> int:
+    return then(1)
 
 
-@pytest.mark.parametrize("fn", NO_TOOLS)
-def test_what_cannot_be_called_by_names_with_json_is_no_tool(fn: Any) -> None:  # noqa: ANN401
-    """It is refused when the toolbox is made.  Source: API4, Toolbox."""
-    with pytest.raises(InvalidInput):
+_KNOWN = "a tool is called by the names of arguments"
+_HAVE = "which has no JSON; text, numbers, lists and models have one"
+_IS = "a function or a bound method is"
+NO_TOOLS: list[tuple[Any, str]] = [
+    (_any, f"_any takes *args: int; {_KNOWN}"),
+    (_words, f"_words takes **kwargs: int; {_KNOWN}"),
+    (_placed, f"_placed takes a: int; {_KNOWN}"),
+    (_missing, "_missing is no tool: the type of 'a' is 'Nowhere', which is not there"),
+    (
+        _threading,
+        f"_threading is no tool: its argument 'lock' is {threading.Thread!r}, {_HAVE}",
+    ),
+    (
+        _called_back,
+        f"_called_back is no tool: its argument 'then' is {Callable[[int], int]!r}, {_HAVE}",
+    ),
+    (functools.partial(book, seats=2), f"what is of type functools.partial is no tool; {_IS}"),
+    (5, f"what is of type int is no tool; {_IS}"),
+    ("text", f"what is of type str is no tool; {_IS}"),
+    (None, f"what is of type NoneType is no tool; {_IS}"),
+]
+
+
+@pytest.mark.parametrize(("fn", "why"), NO_TOOLS)
+def test_what_cannot_be_called_by_names_with_json_is_no_tool(fn: Any, why: str) -> None:  # noqa: ANN401
+    """It is refused when the toolbox is made, with the reason.  Source: API4, Toolbox."""
+    with pytest.raises(InvalidInput) as caught:
         Toolbox([fn])
+    assert str(caught.value) == why
 
 
 @pytest.mark.parametrize("fn", [functools.partial(_any, 1), Adder()])
@@ -230,6 +255,36 @@ def test_what_a_function_returns_is_a_result(value: object, result: ToolResult) 
     """Text is text, and everything else is a value.  Source: API4, Toolbox."""
     assert result_of(value) == result
     assert result_of(value).model_fields_set == result.model_fields_set
+
+
+async def test_a_result_becomes_json_by_the_type_that_the_function_says() -> None:
+    """As that of a call: it was refused once it was done.  Source: R-GATE-13."""
+
+    def moved(on: date) -> date:
+        return on
+
+    def typed(on: date) -> dict[str, list[date]]:
+        return {"days": [on, on]}
+
+    assert await said_of(moved, on="2026-11-30") == "2026-11-30"
+    assert await said_of(typed, on="2026-11-30") == {"days": ["2026-11-30"] * 2}
+
+
+async def test_a_result_that_no_type_makes_json_was_made_all_the_same() -> None:
+    """Whoever says nothing, or something else, is not guessed at.  Source: R-GATE-13."""
+
+    def untyped(on: date):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        return on
+
+    def lies(on: date) -> int:
+        return on  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    def threads(on: date) -> threading.Thread:
+        return threading.Thread(name=str(on))
+
+    for fn, kind in ((untyped, "date"), (lies, "date"), (threads, "Thread")):
+        said = await said_of(fn, on="2026-11-30")
+        assert said.endswith(f"it was called, and gave a {kind}, which is no JSON")
 
 
 async def test_a_tool_is_not_called_with_arguments_beyond_its_own() -> None:
