@@ -1,6 +1,6 @@
 """Asking: how a question of an agent, or of the gate in front of its tools, becomes an ask."""
 
-import math
+import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn, Protocol, cast, get_args
 
@@ -88,8 +88,10 @@ class Asking:
                 phase is none in which a task of this engine waits for that.
         """
         limits = self._desk.limits
-        if expires_s is not None and not 0 < expires_s < math.inf:
-            raise InvalidInput([f"expires_s is {expires_s!r}; an ask is open for some seconds"])
+        if expires_s is not None and not _is_time(expires_s):
+            raise InvalidInput(
+                [f"expires_s is {expires_s!r:.80}; a number of seconds, and finite, is accepted"]
+            )
         if isinstance(approvers, str):
             raise InvalidInput(["approvers is a text; it is a sequence of names"])
         asked: Asked = {
@@ -159,6 +161,13 @@ class Asking:
         if reply.denied:
             raise Denied(key, reply.reason)
         return reply
+
+
+def _is_time(seconds: object) -> bool:
+    """Whether a deadline can be made of it, as an agent gave it."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
+    return 0 < seconds <= sys.float_info.max
 
 
 def _check(asked: Asked) -> None:

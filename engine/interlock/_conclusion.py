@@ -61,6 +61,7 @@ def _alone(error: BaseException) -> BaseException:
 
 def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None = None) -> Data:
     """What an operator is asked about a task whose turns cannot go on (see `Engine.resume`)."""
+    task_id = record.task_id
     number = 1 + sum(key.startswith(OPERATOR) for key in record.closed)
     choices: list[JsonValue] = [AGAIN, FROM_SCRATCH]
     skip = ""
@@ -86,7 +87,7 @@ def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None =
         skip = f", or ignoring what the log has of {key!r}"
     asked["prompt"] = (
         f"The agent cannot go on. {why} An operator decides whether it is run again as it "
-        f"is, from scratch{skip}."
+        f"is, from scratch{skip}: by Engine.resume, or with interlock resume {task_id}."
     )
     asked["schema"] = {"type": "string", "enum": choices}
     return dict(asked)

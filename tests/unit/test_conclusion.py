@@ -28,6 +28,7 @@ from interlock.errors import (
     GuardRefused,
     InvalidInput,
     Rejected,
+    ReplayDiverged,
     ResultInvalid,
     Retryable,
     TaskStopped,
@@ -178,6 +179,16 @@ def test_what_an_agent_says_of_its_failure_can_be_stored() -> None:
     """Half a surrogate pair has no UTF-8, and must not keep the task from ending."""
     _, data = concluded(Raised(Rejected("a\ud800b")), task())
     assert data["message"] == "a?b"
+
+
+def test_the_ask_of_an_operator_says_how_it_is_answered() -> None:
+    """Not as other asks are: whoever sees it must know how.  Source: R-JRN-04."""
+    trigger, data = concluded(Raised(ReplayDiverged("k", "a call", "another")), task())
+    assert trigger is Trigger.ASK
+    assert data["prompt"].endswith(
+        "An operator decides whether it is run again as it is, from scratch, or ignoring what "
+        "the log has of 'k': by Engine.resume, or with interlock resume t."
+    )
 
 
 def logged(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -217,8 +218,10 @@ async def test_a_default_that_does_not_fit_is_refused_before_anybody_is_asked(
     assert stage.triggers == []
 
 
-@pytest.mark.parametrize("expires_s", [0, -1, float("nan"), float("inf")])
-async def test_a_wait_that_is_no_time_is_refused(expires_s: float) -> None:
+@pytest.mark.parametrize(
+    "expires_s", [0, -1, float("nan"), float("inf"), 10**400, True, "9", timedelta(1)]
+)
+async def test_a_wait_that_is_no_time_is_refused(expires_s: Any) -> None:  # noqa: ANN401
     """NaN would never expire, and stand in the way of every other deadline."""
 
     async def ask(task: TaskContext) -> object:
@@ -229,7 +232,9 @@ async def test_a_wait_that_is_no_time_is_refused(expires_s: float) -> None:
 
     for agent in (ask, authorize):
         stage = stage_of(agent)
-        assert isinstance(await raised(stage), InvalidInput)
+        error = await raised(stage)
+        assert isinstance(error, InvalidInput)
+        assert str(error).startswith("expires_s is ")
         assert stage.triggers == []
 
 
