@@ -2,7 +2,8 @@
 
 A policy is data, except for predicates given as functions.  Rules name tools; the most exact
 rule that names a tool decides.  A change counts from the next call on, and every call is
-written down with the policy that decided it.
+written down with the policy that decided it.  It is long because a policy, the rules and what
+is wrong with either belong together.
 """
 
 import copy
