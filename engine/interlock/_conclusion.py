@@ -16,8 +16,20 @@ from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
 from interlock._record import AskKind, TaskRecord
 from interlock._threaded import Raised, TurnEnd
-from interlock.errors import Denied, EngineError, Rejected, ReplayDiverged, ResultInvalid, Retryable
+from interlock.errors import (
+    Denied,
+    EngineError,
+    NotAccepting,
+    Rejected,
+    ReplayDiverged,
+    ResultInvalid,
+    Retryable,
+    TaskParked,
+)
 from interlock.models import JsonValue, Limits
+
+#: Errors that are looked at, one the cause of another, for what is behind a failure.
+CAUSES_MAX: Final = 16
 
 #: Who may answer what an operator is asked.
 OPERATOR_NAME: Final = OWN + "operator"
@@ -57,6 +69,26 @@ def _alone(error: BaseException) -> BaseException:
     within: Sequence[BaseException] = getattr(error, "exceptions", ())
     is_group = issubclass(type(error), BaseExceptionGroup)
     return _alone(within[0]) if is_group and len(within) == 1 else error
+
+
+def turned_away(end: TurnEnd) -> bool:
+    """Whether a turn failed only because an engine refused it something while closing.
+
+    So it is too where the agent, or what it is made with, raised an error of its own `from` that
+    one.  An error of ours that it raised instead, such as `Rejected`, is its verdict.
+    """
+    return isinstance(end, Raised) and _turned_away(end.error)
+
+
+def _turned_away(error: BaseException, causes_max: int = CAUSES_MAX) -> bool:
+    if isinstance(error, NotAccepting | TaskParked):
+        return True
+    if isinstance(error, EngineError) or not causes_max:
+        return False
+    if issubclass(type(error), BaseExceptionGroup):
+        within: Sequence[BaseException] = getattr(error, "exceptions", ())
+        return all(_turned_away(each, causes_max - 1) for each in within)
+    return error.__cause__ is not None and _turned_away(error.__cause__, causes_max - 1)
 
 
 def operator_ask(record: TaskRecord, why: str, *, about: ReplayDiverged | None = None) -> Data:

@@ -24,7 +24,14 @@ from interlock._observer import CallWatch, TurnWatch
 from interlock._payload import CallAbout, CallBegun, CallEnded, Noted
 from interlock._phases import Trigger
 from interlock._thread import on_a_thread, tried
-from interlock.errors import CallInDoubt, EngineError, InvalidInput, ReplayDiverged
+from interlock.errors import (
+    CallInDoubt,
+    EngineError,
+    InvalidInput,
+    NotAccepting,
+    ReplayDiverged,
+    TaskParked,
+)
 from interlock.models import JsonValue, Limits
 
 #: The call that is being made here, if one is; what was begun inside of it may outlive it.
@@ -54,6 +61,11 @@ class Desk(Protocol):
     @property
     def task_id(self) -> str:
         """The id of the task."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether its engine is about to close, and takes nothing new."""
         ...
 
     @property
@@ -194,6 +206,7 @@ class Journal:
                 ended = making.ended = call.returned(value)
             said = _said(call, ended)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+            self.check_goes_on(call, error)
             ended = raised(error, once=call.once)
             said = _said(call, ended)
             if go_on:
@@ -203,6 +216,15 @@ class Journal:
         if not go_on:
             raise asyncio.CancelledError
         return ended
+
+    def check_goes_on(self, call: Call, error: Exception) -> None:
+        """What the engine refuses while it closes is no end of a call that may be made again.
+
+        Raises:
+            TaskParked: that is why it failed; nobody saw its end, and the turn is over.
+        """
+        if call.idempotent and isinstance(error, NotAccepting) and self._desk.draining:
+            raise TaskParked from None
 
     async def value(self, call: Call, ended: Ended) -> Any:  # noqa: ANN401  the function's own
         """What the agent gets of a call that has ended; see `Call.value_of`."""

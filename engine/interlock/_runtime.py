@@ -20,7 +20,7 @@ from interlock._agent import Agents
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Choice, Post, always
 from interlock._clock import Alarm, Clock, give_way, rung
-from interlock._conclusion import conclusion, log_failure, operator_ask
+from interlock._conclusion import conclusion, log_failure, operator_ask, turned_away
 from interlock._effects import (
     ArmTimer,
     DisarmTimer,
@@ -476,6 +476,10 @@ class Runtime:
 
     def ended(self, turn: Turn, end: TurnEnd) -> None:
         """A turn is over: its conclusion is the task's, unless it was cut off."""
+        if self._closing and not turn.stopping and turned_away(end):
+            # It is the engine that ends, and not the task: as if the drain had cut the turn off.
+            turn.put_off()
+            end = Raised(TaskParked())
         if turn.watch is not None:
             turn.watch.ended(*_outcome(turn, end))
         if turn.gone or self.lost:

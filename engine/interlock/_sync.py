@@ -278,6 +278,7 @@ class SyncTaskContext:
                     value = self._run(_awaited(value))
                 ended = said = making.ended = call.returned(value)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+            self._context.journal.check_goes_on(call, error)
             ended = said = raised(error)
         finally:
             self._run(self._context.journal.ended(call, said), insists=True)

@@ -258,6 +258,10 @@ class Turn:
         elif self._task is not None and self._task.cancel():
             self._parked = True
 
+    def put_off(self) -> None:
+        """Take its end for that of a turn which was parked: its task goes on another time."""
+        self._parked = True
+
     def drain(self) -> None:
         """Let it come to a point of its journal at which it can be parked, and park there."""
         self._draining = True
@@ -309,6 +313,11 @@ class Turn:
         """What the form of a waiting ask finds wrong beyond its schema."""
         form = self._forms.get(key)
         return [] if form is None else form.problems_of(answer)
+
+    @property
+    def draining(self) -> bool:
+        """Whether its engine is about to close, and takes nothing new."""
+        return self._draining
 
     # --- the desk at which the context asks (see `_context.Desk`) --------------------
 
