@@ -105,7 +105,8 @@ def random_id() -> str:
 class Engine:
     """Runs an agent's tasks.  Open it with `async with`, or `start` and `drain`.
 
-    All its methods belong to the event loop in which it was started.  Those about tasks raise
+    All its methods belong to the event loop in which it was started, and raise `RuntimeError` in
+    another one: from a thread, use `asyncio.run_coroutine_threadsafe`.  Those about tasks raise
     `NotAccepting` while it is not open, whatever else they raise.
     """
 
@@ -211,7 +212,15 @@ class Engine:
         A turn that is not at rest after `Limits.drain_s` is cut off; its task stays
         `running` in the store and goes on at the next start.  So it is when the caller is
         cancelled meanwhile: nothing is left open.
+
+        Where its event loop has ended without this, it may be called in another one, and only
+        closes: as after a crash, everything goes on at the next start.
+
+        Raises:
+            RuntimeError: the engine belongs to another event loop, which has not ended.
         """
+        if self._runtime is not None and not self._runtime.loop.is_closed():
+            self._runtime.check_loop()
         self._accepting = False
         async with self._changing:
             self._accepting = False  # A start that was under way has set it meanwhile.
@@ -219,7 +228,8 @@ class Engine:
             if runtime is None:
                 return
             try:
-                await runtime.rest()
+                if not runtime.loop.is_closed():
+                    await runtime.rest()
             finally:
                 self._runtime = None
                 await self._closed(runtime)
@@ -230,7 +240,8 @@ class Engine:
             stack.push_async_callback(self.tools.close)
             if self._told is not None:
                 stack.callback(self._told.tell, self._told.to.closed)
-            await runtime.close()
+            if not runtime.loop.is_closed():
+                await runtime.close()
 
     async def __aenter__(self) -> Self:
         """See `start`."""
@@ -846,6 +857,7 @@ class Engine:
     def _opened(self) -> Runtime:
         if self._runtime is None:
             raise NotAccepting("the engine is not open: it was not started, or it is closed")
+        self._runtime.check_loop()
         return self._runtime
 
     async def _learn(self, runtime: Runtime, owner: str) -> None:

@@ -133,8 +133,10 @@ class Runtime:
         # and are gone after a restart.
         self._context: Final = contextvars.copy_context()
         self._closing = self._closed = False
+        #: To which everything here belongs.
+        self.loop: Final = asyncio.get_running_loop()
         #: Ends with the engine; whoever else cancels it ends the whole event loop.
-        self._life: Final = asyncio.get_running_loop().create_task(self._lived())
+        self._life: Final = self.loop.create_task(self._lived())
 
     # --- opening and closing ----------------------------------------------------------
 
@@ -196,6 +198,24 @@ class Runtime:
         itself: all is left as a crash would leave it.
         """
         return self._life.cancelling() > 0
+
+    def check_loop(self) -> None:
+        """Nothing here is safe from another thread, and what is waited for elsewhere never comes.
+
+        Raises:
+            RuntimeError: this is another event loop than that of the engine.
+        """
+        if asyncio.get_running_loop() is self.loop:
+            return
+        if self.loop.is_closed():
+            raise RuntimeError(
+                "the event loop that opened the engine has ended without a drain; "
+                "drain the engine, and start it in this one"
+            )
+        raise RuntimeError(
+            "the engine belongs to the event loop that opened it; from another thread: "
+            "asyncio.run_coroutine_threadsafe(..., loop).result()"
+        )
 
     async def _life_over(self) -> None:
         self._closed = True

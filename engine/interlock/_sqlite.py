@@ -166,6 +166,12 @@ class SqliteStore:
             self._left = session.writer
         if self._closed is None:
             return
+        if session is not None and self._closed.get_loop().is_closed():
+            # That loop hears of nothing any more.
+            self._closed = None
+            await asyncio.to_thread(session.writer.join)
+            self._left = None
+            return
         # Others may be waiting for the same end.
         await asyncio.shield(self._closed)
         self._closed = None
