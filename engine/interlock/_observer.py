@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from interlock._event import Event
@@ -107,7 +108,7 @@ class CallSeen:
 class Observer(Protocol):
     """Is told what happens, on the event loop of the engine unless said otherwise.
 
-    It must not wait: everybody does meanwhile.
+    It must not wait: everybody does meanwhile.  Of what it has no method for it is not told.
     """
 
     def opened(self, statistics: Callable[[], Statistics]) -> None:
@@ -199,11 +200,35 @@ def model_of(fn: Any) -> ModelUsed | None:  # noqa: ANN401  any function, bound 
     return None
 
 
+#: What there is to be told.
+_NEWS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+
+def _silent(*_: object, **__: object) -> None:
+    """What is done where there is no method."""
+
+
+def _whole(observer: object) -> Observer:
+    """The observer, with nothing done where it has no method: later versions may tell more.
+
+    Raises:
+        TypeError: it has none at all.
+    """
+    heard = [name for name in _NEWS if hasattr(observer, name)]
+    if isinstance(observer, type) or not heard:
+        kind = type(observer).__name__
+        raise TypeError(f"observer is of type {kind}; an object that is an Observer is accepted")
+    if len(heard) == len(_NEWS):
+        return cast("Observer", observer)
+    whole: object = SimpleNamespace(**{name: getattr(observer, name, _silent) for name in _NEWS})
+    return cast("Observer", whole)
+
+
 class Told:
     """Tells an observer, and keeps what it raises from everybody else."""
 
     def __init__(self, observer: Observer) -> None:
-        self.to: Final = observer
+        self.to: Final = _whole(observer)
         #: What it raised at already: its log is not filled with that.
         self._faulty: Final[set[str]] = set()
 

@@ -10,6 +10,7 @@ import contextvars
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -274,6 +275,27 @@ async def test_variables_that_it_sets_are_those_of_the_agent_and_its_calls() -> 
             assert seen[2].endswith("local/look")
             assert seen[3] == turn
     assert WHERE.get() == "nowhere"
+
+
+@pytest.mark.parametrize("method", NEWS)
+async def test_an_observer_is_told_of_what_it_has_a_method_for(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the rest it is not: one of an earlier version goes on as it is.  R-SVC-91."""
+    heard: list[str] = []
+
+    def hears(*_: object, **__: object) -> None:
+        heard.append(method)
+
+    partly: Any = SimpleNamespace(**{method: hears})
+    async with opened(busy, tools=Toolbox([Bank()]), limits=PARKING, observer=partly) as world:
+        handle, ask = await world.asking()
+        await handle.answer(ask.key, "eve")
+        await until(lambda: world.stored(handle).phase is Phase.SUBMITTED)
+        await world.elapse(1.0)
+        assert await soon(handle.result()) == "hello eve"
+    assert "interlock.observer" not in {record.name for record in caplog.records}
+    assert set(heard) == {method}
 
 
 @pytest.mark.parametrize(
