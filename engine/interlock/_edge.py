@@ -12,11 +12,13 @@ from interlock._agent import Content
 from interlock._event import MACHINES, OWN, Data
 from interlock._form import faults_of
 from interlock._json import encoded, same
+from interlock._machine import Lifecycle
 from interlock._phases import Phase
 from interlock._record import Ask
 from interlock._store import TaskQuery
+from interlock._toolbox import Toolbox
 from interlock.errors import InvalidInput, ResultInvalid
-from interlock.models import Approval, Denial, JsonObject, JsonValue, Part, parts_of
+from interlock.models import Approval, Denial, JsonObject, JsonValue, Limits, Part, parts_of
 
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
@@ -28,6 +30,32 @@ CARRIED_CHARS_MAX: Final = 16_384
 _ACTS: Final = (
     f"the engine itself acts; a name other than {', '.join(sorted(MACHINES))} is accepted"
 )
+
+
+def check_kinds(
+    *, tools: object, store: object, limits: object, clock: object, lifecycle: object
+) -> None:
+    """Check that an engine is made of what it takes: sooner than when it starts.
+
+    Raises:
+        TypeError: something is of another kind.
+    """
+    # A store may find its methods when they are called, and a clock may be anybody's.
+    is_store = any(hasattr(type(store), name) for name in ("commit", "__getattr__"))
+    is_clock = hasattr(clock, "call_later") and not isinstance(clock, type)
+    checks = (
+        ("tools", tools, tools is None or isinstance(tools, Toolbox), "a Toolbox([...])"),
+        ("store", store, isinstance(store, str) or is_store, "a store, or the URL of one,"),
+        ("limits", limits, limits is None or isinstance(limits, Limits), "Limits(...)"),
+        ("clock", clock, clock is None or is_clock, "a Clock"),
+        ("lifecycle", lifecycle, isinstance(lifecycle, Lifecycle), "LIFECYCLE.extend(...)"),
+    )
+    for name, given, is_of_kind, accepted in checks:
+        if not is_of_kind:
+            kind = f"of type {type(given).__name__}"
+            if isinstance(given, type):
+                kind = f"the class {given.__name__}"
+            raise TypeError(f"{name} is {kind}; {accepted} is accepted")
 
 
 def actor_of(actor: str | None, owner: str | None) -> str | None:

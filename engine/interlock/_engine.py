@@ -25,6 +25,7 @@ from interlock._edge import (
     answered,
     carried_of,
     check_kind,
+    check_kinds,
     check_place,
     check_purge,
     check_task_id,
@@ -139,10 +140,11 @@ class Engine:
         all the rest.
 
         Raises:
-            TypeError: an agent is of no kind that can be run.
+            TypeError: an agent is of no kind that can be run, or something else is not of its kind.
             InvalidInput: there is no agent, or one without a name, or the URL names no store, or
                 nobody else can take the turns.
         """
+        check_kinds(tools=tools, store=store, limits=limits, clock=clock, lifecycle=lifecycle)
         self._agents: Final = Agents(agent)
         #: What runs its tasks, by name; not to be changed.  A single agent's name is "agent".
         self.agents: Final[Mapping[str, Agent]] = self._agents.by_name
@@ -184,27 +186,31 @@ class Engine:
             if self._runtime is not None:
                 raise RuntimeError("the engine is open already")
             await self._store.open()
-            runtime = Runtime(
-                self._agents,
-                self._store,
-                self.clock,
-                self.limits,
-                self.deliverers,
-                self.tools,
-                self.lifecycle,
-                self._told,
-                takes_turns=self._takes_turns,
-            )
-            if self._told is not None:
-                self._told.tell(self._told.to.opened, self.statistics)
+            runtime = None
             try:
+                runtime = self._runtime_made()
+                if self._told is not None:
+                    self._told.tell(self._told.to.opened, self.statistics)
                 await self.tools.open()
                 await runtime.open()
             except BaseException:
-                await self._closed(runtime)
+                await (self._store.close() if runtime is None else self._closed(runtime))
                 raise
             self._runtime = runtime
             self._accepting = True
+
+    def _runtime_made(self) -> Runtime:
+        return Runtime(
+            self._agents,
+            self._store,
+            self.clock,
+            self.limits,
+            self.deliverers,
+            self.tools,
+            self.lifecycle,
+            self._told,
+            takes_turns=self._takes_turns,
+        )
 
     async def drain(self) -> None:
         """Refuse new work, let running turns come to a rest, and close.

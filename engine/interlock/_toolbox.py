@@ -76,7 +76,9 @@ class Toolbox:
 
         Raises:
             InvalidInput: two sources have one name, or a function is no tool, or a plugin none.
+            TypeError: the policies are none.
         """
+        _check_policies(policies)
         given = [source for source in sources if isinstance(source, ToolSource)]
         functions = [source for source in sources if not isinstance(source, ToolSource)]
         if functions:
@@ -264,6 +266,14 @@ class Toolbox:
                 problems.append(f"several tools are called {name!r}: {whose}{again}")
         if problems:
             raise InvalidInput(problems)
+
+
+def _check_policies(policies: object) -> None:
+    if not (policies is None or isinstance(policies, Policies)):
+        kind = type(policies).__name__
+        raise TypeError(
+            f"policies is of type {kind}; Policies are accepted: Policies({{'book': Policy(...)}})"
+        )
 
 
 def _state(source: ToolSource) -> SourceState:

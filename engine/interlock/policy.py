@@ -263,14 +263,21 @@ class Policies:
     """
 
     def __init__(self, rules: Mapping[str, Policy] | None = None) -> None:
+        """Take rules by their names.
+
+        Raises:
+            InvalidInput: one has no name of a rule.
+            TypeError: one is no `Policy`.
+        """
         self._rules: dict[str, Policy] = dict(rules or {})
         #: How often the rules were changed, from 1.
         self.version: int = 1
         self._decisions: dict[str, Decided] = {}
         #: The tools that rules may name; None until they are known.
         self._known: _Known | None = None
-        for rule in self._rules:
+        for rule, policy in self._rules.items():
             _check_name(rule)
+            _check_policy(rule, policy)
 
     @classmethod
     def of_json(cls, document: Mapping[str, JsonValue]) -> Self:
@@ -297,8 +304,10 @@ class Policies:
         Raises:
             UnknownTool, AmbiguousTool: it names no tool, or several.
             InvalidInput: it is no name of a rule, or wants what is no argument of its tool.
+            TypeError: it is no `Policy`.
         """
         _check_name(rule)
+        _check_policy(rule, policy)
         if self._known is not None:
             self._known.check(rule, policy)
         self._rules = {**self._rules, rule: policy}
@@ -377,6 +386,12 @@ def _check_name(rule: str) -> None:
     given = cast("object", rule)
     if not isinstance(given, str) or not given or given.startswith("/"):
         raise InvalidInput([f"rule {rule!r:.80}; 'source/tool', 'tool', 'source/*' or '*' is one"])
+
+
+def _check_policy(rule: str, policy: object) -> None:
+    if not isinstance(policy, Policy):
+        kind = type(policy).__name__
+        raise TypeError(f"rule {rule!r:.80} is of type {kind}; a Policy is accepted: Policy(...)")
 
 
 @dataclass(frozen=True, slots=True)

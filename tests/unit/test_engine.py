@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from interlock import (
     Limits,
     MemoryStore,
     NewWatch,
+    Observer,
     OpenAsk,
     Part,
     Phase,
@@ -214,6 +216,51 @@ async def test_an_engine_that_is_not_open_does_nothing() -> None:
         await engine.start()
         await engine.drain()
     assert store.commits == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"tools": [len]}, r"tools is of type list; a Toolbox\(\[\.\.\.\]\) is accepted"),
+        ({"tools": []}, "tools is of type list"),
+        ({"limits": {"drain_s": 1}}, "limits is of type dict; Limits"),
+        ({"lifecycle": None}, "lifecycle is of type NoneType; LIFECYCLE"),
+        ({"store": Path("tasks.db")}, "store is of type .*Path; a store, or the URL of one, is"),
+        ({"store": MemoryStore}, "store is the class MemoryStore"),
+        ({"store": None}, "store is of type NoneType"),
+        ({"clock": ManualClock}, "clock is the class ManualClock; a Clock is accepted"),
+        ({"clock": time}, "clock is of type module"),
+        ({"observer": print}, "observer is of type builtin_function_or_method; an object that"),
+        ({"observer": Observer}, "observer is of type .*; an object that is an Observer"),
+    ],
+)
+def test_an_engine_is_made_of_what_it_takes(wrong: dict[str, Any], says: str) -> None:
+    """It says so before it has opened anything.  Source: R-ENG-20."""
+    with pytest.raises(TypeError, match=says):
+        Engine(ends, **wrong)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_start_that_fails_leaves_no_store_open(tmp_path: Path, *, tells: bool) -> None:
+    """Whatever it failed of: the file is free for who starts after it.  Source: R-ENG-20."""
+    observer: Any = Exits() if tells else None
+    store = SqliteStore(tmp_path / "tasks.db")
+    limits = Limits()
+    if not tells:
+        object.__delattr__(limits, "inbox_max")  # Nothing that lives in an open engine can be made.
+    engine = Engine(ends, store=store, observer=observer, limits=limits)
+    with pytest.raises(SystemExit if tells else AttributeError):
+        await engine.start()
+    async with Engine(ends, store=f"sqlite:///{tmp_path / 'tasks.db'}") as second:
+        assert await (await second.submit("go", owner=OWNER)).result() == "go"
+
+
+class Exits:
+    """Ends the process when it hears that the engine opens."""
+
+    def opened(self, _: Callable[[], Statistics]) -> None:
+        """See `Observer`."""
+        raise SystemExit(2)
 
 
 async def test_an_engine_is_opened_once() -> None:

@@ -50,6 +50,18 @@ def test_a_change_counts_at_once_and_has_a_number() -> None:
     assert (policies.version, dict(policies.rules)) == (4, {})
 
 
+def test_what_a_rule_says_is_a_policy() -> None:
+    """And not a document of one, which `Policies.of_json` reads.  Source: R-ENG-20."""
+    document: Any = {"confirm": "always"}
+    says = "rule 'pay' is of type dict; a Policy is accepted"
+    with pytest.raises(TypeError, match=says):
+        Policies({"pay": document})
+    policies = Policies()
+    with pytest.raises(TypeError, match=says):
+        policies.set("pay", document)
+    assert policies.version == 1
+
+
 def test_a_rule_that_is_not_there_is_not_dropped() -> None:
     """The error says which are.  Source: issue 4, build 2."""
     policies = Policies({"pay": Policy()})

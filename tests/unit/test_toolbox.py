@@ -39,6 +39,13 @@ def banks(*names: str, **settings: Any) -> tuple[Toolbox, list[str]]:  # noqa: A
     return Toolbox(made, **settings), heard
 
 
+def test_policies_of_a_toolbox_are_policies() -> None:
+    """A mapping of them is close, and would fail when the engine starts.  Source: R-ENG-20."""
+    rules: Any = {"look": Policy(confirm="always")}
+    with pytest.raises(TypeError, match="policies is of type dict; Policies are accepted"):
+        Toolbox([look], policies=rules)
+
+
 async def test_sources_are_opened_in_their_order_and_closed_in_the_other() -> None:
     """And once.  Source: issue 4, build 3, R-GATE-18."""
     box, heard = banks("a", "b")
