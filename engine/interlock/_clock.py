@@ -27,8 +27,14 @@ class Clock(Protocol):
 
 
 def rung(clock: Clock, after_s: float) -> "tuple[asyncio.Future[None], Alarm]":
-    """A future that is done when the time is over, and the alarm that does it."""
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    """A future that is done when the time is over, and the alarm that does it.
+
+    Where no time is to pass no clock is asked: one that is moved by hand may stand still.
+    """
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    if after_s <= 0:
+        return over, loop.call_soon(_ring, over)
     return over, clock.call_later(after_s, partial(_ring, over))
 
 

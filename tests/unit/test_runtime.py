@@ -50,7 +50,7 @@ from interlock.errors import (
 )
 from interlock.lifecycle import LIFECYCLE, Guard, Publish, Release, Row, Signal, changes
 from interlock.testing import ManualClock, violations
-from support import FlakyStore, World, drained, opened, pause, soon, triggers, until
+from support import OWNER, FlakyStore, World, drained, opened, pause, soon, triggers, until
 
 CANARY = "sk-canary-7f3a"
 LANGUAGE: contextvars.ContextVar[str] = contextvars.ContextVar("LANGUAGE", default="none")
@@ -1490,6 +1490,18 @@ async def test_a_turn_that_does_not_rest_is_cut_off_and_goes_on_at_the_next_star
         await world.engine.start()
         assert await handle.result() == "done"
         assert triggers(await finalized(world, handle))[2] == "recover"
+
+
+async def test_a_drain_that_is_not_to_wait_asks_no_clock() -> None:
+    """A test that fails in the middle of a turn, on a clock of its own, ends.  Source: R-ENG-13."""
+    slow, store = Slow(), FlakyStore()
+    engine = Engine(slow, store=store, clock=ManualClock(), limits=Limits(drain_s=0))
+    await engine.start()
+    handle = await engine.submit("go", owner=OWNER)
+    await until(lambda: bool(slow.begun))
+    await soon(engine.drain())
+    assert store._tasks[handle.task_id].record.phase is Phase.RUNNING
+    assert slow.cancelled == 1
 
 
 async def test_a_drain_starts_nothing_that_is_queued() -> None:
