@@ -360,6 +360,7 @@ class Runtime:
         """Bring back to life what was not finished when the engine last closed or died."""
         last = ""
         queued: list[tuple[float, str]] = []
+        running: list[Cell] = []
         while records := await self.store.unfinished(last):
             if self.told is not None:
                 self.told.tell(self.told.to.found, records, last=False)
@@ -373,12 +374,15 @@ class Runtime:
                         with _passing_by():
                             cell = await self.writer.cell(record.task_id)
                             self.admission.moved(record.phase, record)
-                            self.writer.post(cell, Post(self.recovery, ENGINE, insists=True))
+                            running.append(cell)
                     case waiting if waiting in WAITING:
                         pass  # Its deadline is in the store, and its agent in the log.
                     case _:
                         with _passing_by():
                             await self.finalize(record.task_id)
+        # Only now, when the engine is open before they run: an agent may submit a task at once.
+        for cell in running:
+            self.writer.post(cell, Post(self.recovery, ENGINE, insists=True))
         for _, task_id in sorted(queued):  # First come, first served, also after a restart.
             self.admission.enqueue(task_id)
         self._admit()

@@ -9,6 +9,7 @@ import pytest
 from interlock import Engine, Limits, Phase, SyncTaskContext, TaskContext
 from interlock._agent import Agent
 from interlock.errors import NotAccepting, Rejected
+from interlock.testing import ManualClock
 from support import OWNER, FlakyStore, World, opened, pause, soon, triggers
 
 #: Submits a task to the engine, which may be about to close; the id of the task.
@@ -163,6 +164,27 @@ async def test_what_a_closing_engine_refuses_an_agent_is_no_end_of_its_task(
         parent.engine = world.engine
         child = await soon(world.handle(handle).result())
         assert (await world.engine.task(str(child), owner=OWNER)).record.owner == OWNER
+
+
+async def test_an_agent_that_goes_on_at_a_start_finds_the_engine_open() -> None:
+    """However long it takes to read what else was not finished."""
+    store, parent = FlakyStore(), Parent(lets_it_through)
+    async with opened(parent.agents, store=store, limits=Limits(drain_s=0)) as world:
+        handle = await world.submit()
+        await soon(parent.arrived.wait())
+    parent.go_on.set()
+    store = FlakyStore(store)
+    store.hold("unfinished").open()
+    gate = store.hold("unfinished")
+    parent.engine = Engine(parent.agents, store=store, clock=ManualClock())
+    start = asyncio.ensure_future(parent.engine.start())
+    await gate.reached()
+    await pause()
+    gate.open()
+    await soon(start)
+    task = await parent.engine.task(handle.task_id, owner=OWNER)
+    assert await soon(task.result())
+    await soon(parent.engine.drain())
 
 
 async def test_a_call_that_may_not_be_made_again_has_failed() -> None:
