@@ -32,7 +32,7 @@ _ACTS: Final = (
 )
 
 
-def check_kinds(
+def check_settings(
     *, tools: object, store: object, limits: object, clock: object, lifecycle: object
 ) -> None:
     """Check that an engine is made of what it takes: sooner than when it starts.

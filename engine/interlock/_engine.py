@@ -25,9 +25,9 @@ from interlock._edge import (
     answered,
     carried_of,
     check_kind,
-    check_kinds,
     check_place,
     check_purge,
+    check_settings,
     check_task_id,
     checked,
     decided,
@@ -144,7 +144,7 @@ class Engine:
             InvalidInput: there is no agent, or one without a name, or the URL names no store, or
                 nobody else can take the turns.
         """
-        check_kinds(tools=tools, store=store, limits=limits, clock=clock, lifecycle=lifecycle)
+        check_settings(tools=tools, store=store, limits=limits, clock=clock, lifecycle=lifecycle)
         self._agents: Final = Agents(agent)
         #: What runs its tasks, by name; not to be changed.  A single agent's name is "agent".
         self.agents: Final[Mapping[str, Agent]] = self._agents.by_name

@@ -209,11 +209,17 @@ class _Maker:
         low = max(_number_in(schema, name, -math.inf) for name in ("minimum", "exclusiveMinimum"))
         high = min(_number_in(schema, name, math.inf) for name in ("maximum", "exclusiveMaximum"))
         is_stepped = whole or "multipleOf" in schema
-        near = self._near(schema, low, high, step if is_stepped else None)
+        above = _number_in(schema, "exclusiveMinimum", -math.inf)
+        below = _number_in(schema, "exclusiveMaximum", math.inf)
+        places = self._near(schema, low, high, step if is_stepped else None)
+        # What is out of bounds is for who wants to be wrong; there may be no number within them.
+        near = [n for n in places if above < n < below] or places
         far = [
-            [n for n in numbers if low <= n <= high and (not is_stepped or n % step == 0)]
+            [n for n in numbers if low <= n <= high and above < n < below]
             for numbers in (_WIDE, self._known.numbers)
         ]
+        if is_stepped:
+            far = [[n for n in numbers if n % step == 0] for numbers in far]
         value = self._tape.pick(self._tape.pick([near, *(numbers for numbers in far if numbers)]))
         return int(value) if whole else value
 
