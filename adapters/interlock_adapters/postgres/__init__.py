@@ -147,7 +147,8 @@ class PostgresStore:
                 show that it lives.
             patience_s: seconds for which a request waits for a server that is away.
             decide_s: seconds for which it is waited to learn what became of a commit whose answer
-                was lost: whoever wants it can do nothing better meanwhile.
+                was lost: whoever wants it can do nothing better meanwhile.  A process that ends
+                waits no longer than for a request.
             heartbeat_s: seconds between two signs of life of this process.
             dead_after_s: seconds of silence after which another process takes over its turns;
                 more than twice as long, and ten times is wise.  The same in all processes.
@@ -220,7 +221,8 @@ class PostgresStore:
         self._notes = Notes()
         hints = Hints(pool, secrets.token_hex(6))
         self._turns.use((pool, hints))
-        writer = Writer(pool, self._patience_s, self._decide_s)
+        turns = self._turns
+        writer = Writer(pool, self._patience_s, self._decide_s, lambda: turns.is_resting)
         self._session = session = _Session(pool, writer, hints, self._turns)
         hints.hint = self._hint
         session.start(self._clock)

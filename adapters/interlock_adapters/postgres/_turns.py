@@ -130,6 +130,7 @@ class PostgresTurns:
     def use(self, opened: tuple[Pool, Hints] | None) -> None:
         """The store was opened, with these; or, with None, closed."""
         self._opened = opened
+        self.is_resting = False
 
     @property
     def _pool(self) -> Pool:
@@ -175,10 +176,10 @@ class PostgresTurns:
 
     async def stop(self) -> None:
         """See `Turns.stop`.  A server that is away is waited for no longer than for a request."""
+        self.is_resting = True
         working, worker = self._working, self._worker
         if working is None or worker is None:
             return
-        self.is_resting = True
         self._give_up_at = time.monotonic() + self._patience_s
         worker.stop()  # type: ignore[no-untyped-call]  # theirs
         await asyncio.shield(working)

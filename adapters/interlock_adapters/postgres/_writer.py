@@ -10,7 +10,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final, LiteralString
 
@@ -32,6 +32,9 @@ _LOCK_CHARS_MAX: Final = 500
 #: Commits of which it is not known whether they are made, beyond which no further one is tried: one
 #: that waits for a standby keeps a connection of the server, also when nobody is at its other end.
 IN_DOUBT_MAX: Final = 5
+#: Seconds, at least, for which is asked what became of a commit until it is looked at whether
+#: the process is to end.
+_ASK_S: Final = 1.0
 #: Seconds since 1970 from which priorities count down, in 32 bits: the year 2020.
 _EPOCH: Final = 1_577_836_800
 #: What `commit_v1` returns of a task with watches.
@@ -199,9 +202,12 @@ def _watch_row(watch: Watch) -> Row:
 class Writer:
     """Writes through a pool."""
 
-    def __init__(self, pool: Pool, patience_s: float, decide_s: float) -> None:
-        """`patience_s`, `decide_s`: see `PostgresStore`."""
+    def __init__(
+        self, pool: Pool, patience_s: float, decide_s: float, ends: Callable[[], bool]
+    ) -> None:
+        """`patience_s`, `decide_s`: see `PostgresStore`.  `ends`: whether the process is to end."""
         self._decide_s: Final = decide_s
+        self._ends: Final = ends
         self._pool: Final = pool
         self._patience_s: Final = patience_s
         #: Commits of which nobody knows yet whether they are made.
@@ -270,13 +276,21 @@ class Writer:
             return row is not None and bool(row[0])
 
         self._in_doubt += 1
+        give_up_at = time.monotonic() + self._decide_s
         try:
-            return await self._pool.ask(
-                look, "what became of a commit is not known", patience_s=self._decide_s
-            )
-        except Unreachable as error:
-            # Not one that is tried again: it may have been made.
-            raise StoreError(str(error)) from None
+            while True:
+                left_s = give_up_at - time.monotonic()
+                try:
+                    return await self._pool.ask(
+                        look,
+                        "what became of a commit is not known",
+                        patience_s=min(left_s, max(self._patience_s, _ASK_S)),
+                    )
+                except Unreachable as error:
+                    # A process that ends waits no longer than for any other request.
+                    if self._ends() or time.monotonic() + _ASK_S >= give_up_at:
+                        # Not one that is tried again: it may have been made.
+                        raise StoreError(str(error)) from None
         finally:
             self._in_doubt -= 1
 

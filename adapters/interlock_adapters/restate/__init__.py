@@ -25,6 +25,8 @@ Options of the URL, beside the address where calls come in (port 8080):
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -62,7 +64,7 @@ except ModuleNotFoundError as _missing:
 
 __all__ = ["RestateStore"]
 
-#: Seconds that a store which closes waits for commits that are on their way.
+#: Seconds that a store which closes, or whose turns rest, waits for commits that are on their way.
 _CLOSING_S: Final = 30.0
 
 
@@ -70,7 +72,8 @@ class RestateStore:
     """Keeps tasks in a Restate server; see the module.  A `SharedStore`.
 
     A commit is tried until its outcome is known: if the connection breaks meanwhile, it is sent
-    again, and made once.
+    again, and made once.  Only where the process is about to end is it given up, 30 s later at
+    the earliest: then nobody knows whether it was made, and so says the `StoreError`.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class RestateStore:
         if self._link is not None:
             raise StoreError("the store is open")
         await self.projection.open()
+        self._turns.rested_at = self._turns.stopped_at = math.inf
         self._calm = asyncio.Event()
         self._calm.set()
         self._link = Link(self.place.ingress, self.place.admin)
@@ -277,9 +281,15 @@ class RestateStore:
         return kept is None and await self._forgotten(claim.task_id)
 
     async def _call(self, task_id: str, handler: str, body: bytes) -> tuple[Any, bool]:
-        """Call the task's object until its answer is known; that, and if it took several calls."""
+        """Call the task's object until its answer is known; that, and if it took several calls.
+
+        Raises:
+            Unsure: the process is to end, and the answer did not come in time.
+            StoreError: the object was not called.
+        """
         delay_s = RETRY_S[0]
         async with self._on_its_way() as link:
+            began = time.monotonic()
             sent = False
             while True:
                 try:
@@ -289,10 +299,20 @@ class RestateStore:
                 except StoreError:
                     if not sent:
                         raise
-                if self._closing is not None:
+                if self._gives_up(began):
                     raise Unsure(f"task {task_id!r}: nobody knows whether it was written")
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_S[1])
+
+    def _gives_up(self, began: float) -> bool:
+        """Whether a call that began then is tried no more: an engine that closes waits for it.
+
+        One that rests has turns that go on: each call has its time.  Of one that stops nobody
+        waits for the store to come back, however often a commit is tried anew.
+        """
+        turns = self._turns
+        last = min(max(began, turns.rested_at), turns.stopped_at) + _CLOSING_S
+        return self._closing is not None or time.monotonic() >= last
 
     async def put_watch(self, watch: Watch) -> None:
         """See `Store.put_watch`."""

@@ -7,6 +7,7 @@ that hears nothing gives the call to another process, which takes the turn up on
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -75,12 +76,16 @@ class RestateTurns:
         self._waiting = 0
         self._count: asyncio.Task[None] | None = None
         self._count_after = 0.0
+        #: When the engine was about to end, by a clock that goes on: it took up no more turns,
+        #: and waited for those that were out.  `RestateStore` counts from it.
+        self.rested_at = self.stopped_at = math.inf
 
     async def start(self, run: RunTurn, *, slots: int) -> None:
         """See `Turns.start`; a store that serves no handlers takes none."""
         self._free = asyncio.Semaphore(slots)
         self._run = run
         self._resting = self._place.serve is None
+        self.rested_at = self.stopped_at = math.inf
         self._beat_at = time.monotonic()
         self._errand(self._beat())
         self._errand(self._look_for_lost())
@@ -94,10 +99,12 @@ class RestateTurns:
     async def rest(self) -> None:
         """See `Turns.rest`."""
         self._resting = True
+        self.rested_at = min(self.rested_at, time.monotonic())
 
     async def stop(self) -> None:
         """See `Turns.stop`."""
-        self._resting = True
+        await self.rest()
+        self.stopped_at = min(self.stopped_at, time.monotonic())
         while self._held:
             await asyncio.wait([held.run for held in self._held.values()])
             await asyncio.sleep(0)  # Who waits for them takes note, and lets go.

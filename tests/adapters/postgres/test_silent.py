@@ -12,8 +12,11 @@ from typing import Any, Final
 
 import pytest
 
-from interlock_adapters.postgres import _pool
+from interlock.errors import StoreError
+from interlock.testing._store_contract import commit_of, submitted
+from interlock_adapters.postgres import _pool, _writer
 from interlock_adapters.postgres._pool import CONNECT_S, Connection, Place, Pool, Unreachable
+from interlock_adapters.postgres._writer import Writer
 from support import soon
 
 #: What a client begins with that wants a statement cancelled, and what with that asks for TLS.
@@ -185,3 +188,17 @@ async def test_what_is_refused_for_itself_costs_no_connection() -> None:
         server.refusal = None
         await soon(pool.once(_ask, "it cannot be asked"))
         assert server.clients == 1
+
+
+async def test_a_process_that_ends_does_not_wait_long_to_learn_of_a_commit() -> None:
+    """One that goes on does: it can do nothing better meanwhile.  R-PG-04."""
+    ends = asyncio.Event()
+    pool = Pool(Place.of("postgresql://ada@127.0.0.1:1/tasks", "interlock"), 1)
+    writer = Writer(pool, 0.0, 600.0, ends.is_set)
+    asking = asyncio.ensure_future(writer._decided(commit_of(submitted("t")), 1))
+    done, _ = await asyncio.wait([asking], timeout=_writer._ASK_S + 0.5)
+    assert not done
+    ends.set()
+    with pytest.raises(StoreError, match="no connection"):
+        await soon(asking)
+    await pool.close()

@@ -1,4 +1,4 @@
-"""What a store makes of the answers of objects, where they are not the whole story.  R-RST-07, 08.
+"""What a store makes of answers of objects that are not the whole story.  R-RST-07, 08, 12.
 
 A stand-in for the server answers what the objects would; what they do themselves is in
 `test_objects`.
@@ -12,13 +12,15 @@ from typing import Any, Final
 
 import pytest
 
-from interlock import MemoryStore
+from interlock import Engine, MemoryStore, TaskContext
 from interlock.errors import Conflict
 from interlock.stores import TokenTaken
 from interlock.testing._store_contract import claim_of, commit_of, submitted, whole_life
+from interlock_adapters import restate
 from interlock_adapters.restate import RestateStore
+from interlock_adapters.restate._link import Unsure
 from interlock_adapters.restate._wire import claim_json
-from support import soon
+from support import soon, until
 
 OLD: Final = whole_life("old", token="m1")  # noqa: S106  no password
 NEW: Final = submitted("new", token="m1")  # noqa: S106  as above
@@ -34,17 +36,22 @@ class Server:
         self._serving: Final[set[asyncio.Task[None]]] = set()
 
     @contextlib.asynccontextmanager
-    async def store(self, projection: MemoryStore) -> AsyncGenerator[RestateStore]:
-        """A store that calls it, open."""
+    async def closed_store(self, projection: MemoryStore) -> AsyncGenerator[RestateStore]:
+        """A store that calls it once it is open, and is closed at the end."""
         async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            store = RestateStore(f"restate://127.0.0.1:{port}?serve=off", projection=projection)
+            yield RestateStore(f"restate://127.0.0.1:{port}?serve=off", projection=projection)
+            await asyncio.gather(*self._serving)
+
+    @contextlib.asynccontextmanager
+    async def store(self, projection: MemoryStore) -> AsyncGenerator[RestateStore]:
+        """A store that calls it, open."""
+        async with self.closed_store(projection) as store:
             await store.open()
             try:
                 yield store
             finally:
                 await store.close()
-                await asyncio.gather(*self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -108,6 +115,65 @@ async def test_a_commit_that_was_sent_once_is_a_conflict_at_once() -> None:
         with pytest.raises(Conflict):
             await soon(store.commit(commit_of(OLD[0])))
     assert server.calls == ["append old"]
+
+
+# --- a commit whose answer never comes ------------------------------------------------
+
+
+def three_are_lost(number: int, _call: str) -> Any:  # noqa: ANN401  any JSON
+    """The server is away for a while."""
+    return ... if number <= 3 else {"is": "done"}
+
+
+async def test_a_drain_ends_though_the_server_went_with_a_commit_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody can say whether it was written, and so it is said.  Source: R-RST-12, I18."""
+    monkeypatch.setattr(restate, "_CLOSING_S", 0.0)
+
+    async def never_run(_task: TaskContext) -> str:
+        raise AssertionError
+
+    server = Server(lambda _number, _call: ...)
+    async with server.closed_store(MemoryStore()) as store:
+        engine = Engine(never_run, store=store)
+        await engine.start()
+        submitting = asyncio.ensure_future(engine.submit("x", owner="ada"))
+        await until(lambda: len(server.calls) > 1)  # It is tried again.
+        await soon(engine.drain())
+        with pytest.raises(Unsure):
+            await submitting
+
+
+@pytest.mark.parametrize("rests", [False, True])
+async def test_a_commit_is_not_given_up_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+    rests: bool,  # noqa: FBT001  a parameter
+) -> None:
+    """Not for as long as the engine runs, nor at once when it rests.  Source: R-RST-12."""
+    if not rests:
+        monkeypatch.setattr(restate, "_CLOSING_S", 0.0)
+    server = Server(three_are_lost)
+    async with server.store(MemoryStore()) as store:
+        if rests:
+            await store.turns.rest()
+        await soon(store.commit(commit_of(NEW)))
+    assert server.calls == ["append new"] * 4
+
+
+async def test_an_engine_that_opens_again_is_patient_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That it once stopped is over.  Source: R-RST-12."""
+    monkeypatch.setattr(restate, "_CLOSING_S", 0.0)
+    server = Server(three_are_lost)
+    async with server.closed_store(MemoryStore()) as store:
+        await store.open()
+        await store.turns.stop()
+        await store.close()
+        await store.open()
+        await soon(store.commit(commit_of(NEW)))
+        await store.close()
 
 
 # --- a token whose task was purged, and nobody told the objects -----------------------
