@@ -6,6 +6,7 @@ fires them itself (`Lifecycle.fire`); what follows from them it keeps, and in th
 writes the projection and sends what is to be done then.  An answer means that all of it is done.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,7 +22,14 @@ from restate import (
 
 from interlock._event import TIMER
 from interlock._record import TIMER_TRIGGER
-from interlock.errors import Conflict, EngineError, Refused, StoreCorrupt, StoreError
+from interlock.errors import (
+    Conflict,
+    EngineError,
+    Refused,
+    StoreCorrupt,
+    StoreError,
+    Unstorable,
+)
 from interlock.lifecycle import Event, Phase, Signal, TaskRecord, TimerKind, Trigger
 from interlock.stores import Commit, TokenTaken
 from interlock_adapters.restate._host import Host, made_object, names_of, step
@@ -37,6 +45,8 @@ from interlock_adapters.restate._wire import (
     signal_of,
     token_key,
 )
+
+_log: Final = logging.getLogger("interlock.restate")
 
 _HEAD: Final = "head"
 #: A deadline that passed longer ago than so many seconds was set by another clock than the store's:
@@ -118,11 +128,16 @@ class _Writing:
         return await self._appended(head, moved, wanted)
 
     async def _appended(self, head: Head, moved: _Moved, wanted: Append) -> Request:
+        before = head.json()
         taken = await self._reserve(head, wanted)
         if taken is not None:
             return {"is": "taken", "claim": taken}
         head.done.append(wanted.id)
-        await self._write(head, moved, wanted)
+        why = await self._write(head, moved, wanted, before)
+        if why is not None:
+            for key in head.tokens[len(before["tokens"]) :]:
+                await self._called(self._token, "release", key, {"task_id": self._task_id})
+            return _refused(why)
         if wanted.turn is not None:
             self.send_turn(*wanted.turn, wanted.now)
         return _DONE
@@ -136,6 +151,7 @@ class _Writing:
         head.armed = None
         if head.record is None or head.record.due is None:
             return
+        before = head.json()
 
         async def look() -> float:
             return self._host.now()
@@ -163,7 +179,11 @@ class _Writing:
             self._arm(head, now, late_s=0.0)
             self._ctx.set(_HEAD, head.json(), JSON)
             return
-        await self._write(head, moved, Append("", now, head.seq, [], [], (), (), None))
+        wanted = Append("", now, head.seq, [], [], (), (), None)
+        why = await self._write(head, moved, wanted, before)
+        if why is not None:
+            _log.error("task %s: its deadlines are not fired: %s", self._task_id, why)
+            return
         # Whoever takes it up goes on with the task, stops its agent, or lets go of what is over.
         self.send_turn(moved.record.epoch, None, now)
 
@@ -225,30 +245,51 @@ class _Writing:
         head.tokens.extend(reserved)
         return None
 
-    async def _write(self, head: Head, moved: _Moved, wanted: Append) -> None:
-        """Keep what was moved, here and in the projection."""
+    async def _write(
+        self, head: Head, moved: _Moved, wanted: Append, before: dict[str, Any]
+    ) -> str | None:
+        """Keep what was moved, here and in the projection.
+
+        Why that never can be, if so: then the head is kept as it was before.
+        """
         head.record = moved.record
         self._arm(head, wanted.now)
+        page = page_key(moved.events[0].seq)
+        # Undone if need be, and not done later: in journals that are under way it comes first.
         self._ctx.set(_HEAD, head.json(), JSON)
-        self._ctx.set(page_key(moved.events[0].seq), events_json(moved.events), JSON)
+        self._ctx.set(page, events_json(moved.events), JSON)
         commit = Commit(moved.record, tuple(moved.events), wanted.claims, wanted.watches)
         behind = await step(self._ctx, "project", partial(self._project, commit))
-        if behind is not None:
-            await self._catch_up(moved.record, behind)
+        if isinstance(behind, int):
+            behind = await self._catch_up(moved.record, behind)
+        if behind is None:
+            return None
+        self._ctx.clear(page)
+        if before["record"] is None:
+            self._ctx.clear(_HEAD)
+        else:
+            self._ctx.set(_HEAD, before, JSON)
+        return behind
 
-    async def _project(self, commit: Commit) -> int | None:
-        """Write to the projection; how far that is if it cannot be gone on with."""
+    async def _project(self, commit: Commit) -> int | str | None:
+        """Write to the projection; how far that is if it cannot be gone on with.
+
+        And why it never can take this, if so: tried again it would be in the way for ever.
+        """
         try:
-            await self._host.projection.commit(commit)
-        except Conflict:
-            kept = await self._host.projection.get(self._task_id)
-            seq = 0 if kept is None else kept.seq
-            if seq < commit.record.seq:
-                return seq
-            # It was written, and whoever did so died before Restate knew.
-        except TokenTaken:
-            # Restate knows better who has a token: of this task all else is kept.
-            await self._host.projection.commit(replace(commit, claims=()))
+            try:
+                await self._host.projection.commit(commit)
+            except Conflict:
+                kept = await self._host.projection.get(self._task_id)
+                seq = 0 if kept is None else kept.seq
+                if seq < commit.record.seq:
+                    return seq
+                # It was written, and whoever did so died before Restate knew.
+            except TokenTaken:
+                # Restate knows better who has a token: of this task all else is kept.
+                await self._host.projection.commit(replace(commit, claims=()))
+        except Unstorable as error:
+            return _why(error)
         self._host.tell(self._task_id)
         return None
 
@@ -267,7 +308,9 @@ class _Writing:
             if seq == 0 and head.record.phase is Phase.FINALIZED:
                 await self._clear(head)  # It was purged, and nobody told the object.
                 return Head()
-            await self._catch_up(head.record, seq)
+            why = await self._catch_up(head.record, seq)
+            if why is not None:
+                raise Unstorable(why)
         elif seq > head.seq:
             return await self._adopt(head, seq, now)
         return head
@@ -286,8 +329,8 @@ class _Writing:
         self._ctx.set(_HEAD, head.json(), JSON)
         return head
 
-    async def _catch_up(self, record: TaskRecord, seq: int) -> None:
-        """Write to the projection what it lacks."""
+    async def _catch_up(self, record: TaskRecord, seq: int) -> str | None:
+        """Write to the projection what it lacks; why it never can take that, if so."""
         pages = [key for key in await self._ctx.state_keys() if key.startswith("log")]
         events: list[Event] = []
         for key in sorted(pages):
@@ -295,11 +338,13 @@ class _Writing:
             events.extend(Event.from_json(entry) for entry in page or ())
         commit = Commit(record, tuple(event for event in events if event.seq > seq))
 
-        async def write() -> None:
-            if await self._project(commit) is not None:
+        async def write() -> str | None:
+            behind = await self._project(commit)
+            if isinstance(behind, int):
                 raise StoreError("the projection is written to by somebody else")
+            return behind
 
-        await step(self._ctx, "catch up", write)
+        return await step(self._ctx, "catch up", write)
 
     # --- what is sent -------------------------------------------------------------------
 

@@ -27,8 +27,9 @@ from interlock_adapters.restate._wire import JSON, Request, key_of
 _log: Final = logging.getLogger("interlock.restate")
 
 #: With what the call of a turn ends, and after how many seconds it is made again: not at once
-#: where that would come here again.
-_LEAVES: Final = {"over": 0.0, "full": 0.0, "later": 0.1}
+#: where that would come here again, and less soon where the run raised.  Behind `later` stands
+#: the epoch of the task if it ran here and is handed on; see `RunTurn`.
+_LEAVES: Final = {"over": 0.0, "full": 0.0, "later": 0.1, "failed": 1.0}
 #: Seconds that a turn waits for a slot here before another process is tried, at least, and for
 #: each that waits here.
 _FULL_S: Final = 1.0
@@ -45,7 +46,7 @@ _COUNT_S: Final = 0.5
 class _Held:
     """A turn that is out here."""
 
-    def __init__(self, key: str, run: "asyncio.Task[bool]") -> None:
+    def __init__(self, key: str, run: "asyncio.Task[str]") -> None:
         self.key: Final = key
         self.run: Final = run
         #: When the call of it was heard of last, by a clock that goes on; None if it broke off.
@@ -165,17 +166,20 @@ class RestateTurns:
             """Have the turn run until nothing of the task runs any more."""
             wanted = TurnWanted(request["task_id"], request["epoch"], request["not_before"])
             call = ctx.request().id
-            said = "begin"
+            said, epoch = "begin", ""
             if request.get("sent"):
                 ctx.clear("sent")
             while said not in _LEAVES:
-                said = await self._step(ctx, call, wanted, said)
+                said, _, epoch = (await self._step(ctx, call, wanted, said)).partition(" ")
             if said != "over":
                 # A new call may come to another process; this one could not.
                 ctx.set("sent", 1, JSON)
-                body, delay_s = to_json({**request, "sent": True}), _LEAVES[said]
+                again = {**request, "sent": True}
+                if epoch:  # Not in a journal that older handlers began.
+                    again["epoch"] = int(epoch)
+                delay_s = _LEAVES[said]
                 delay = timedelta(seconds=delay_s) if delay_s else None
-                ctx.generic_send(self._turn, "run", body, ctx.key(), delay)
+                ctx.generic_send(self._turn, "run", to_json(again), ctx.key(), delay)
 
         turn.handler(input_serde=JSON, output_serde=JSON)(run)
         return turn
@@ -192,12 +196,12 @@ class RestateTurns:
             return before
         if said == "out" and before != "out":
             ctx.set("out", 1, JSON)  # It is counted by that; see `waiting`.
-        elif said in _LEAVES and before == "out":
+        elif said.partition(" ")[0] in _LEAVES and before == "out":
             ctx.clear("out")
         return said
 
     async def _hold(self, call: str, wanted: TurnWanted, *, at_once: bool) -> str:
-        """Wait for the turn, which is taken up if it is not out here: `out`, or one of _LEAVES."""
+        """Wait for the turn, which is taken up if it is not out here: `out`, or as in _LEAVES."""
         held = self._held.get(call)
         if held is None:
             taken = await self._taken(call, wanted)
@@ -222,7 +226,8 @@ class RestateTurns:
         error = held.run.exception()
         if error is not None:
             _log.error("task %s: its turn failed (%s)", wanted.task_id, type(error).__name__)
-        return "over" if error is None and held.run.result() else "later"
+            return "failed"
+        return held.run.result()
 
     async def _taken(self, call: str, wanted: TurnWanted) -> _Held | str:
         free = self._free
@@ -241,11 +246,10 @@ class RestateTurns:
         if self._run is None or self._resting:
             free.release()
             return "later"
-        run = asyncio.ensure_future(self._run(wanted))
-        assert isinstance(run, asyncio.Task)
+        run = asyncio.get_running_loop().create_task(self._ran(self._run, wanted))
         held = _Held(key_of(wanted.task_id), run)
 
-        def ended(_run: "asyncio.Task[bool]") -> None:
+        def ended(_run: "asyncio.Task[str]") -> None:
             free.release()
             # If somebody asks for it yet, it is taken up once more, and nothing is left to do.
             if not held.is_awaited and self._held.get(call) is held:
@@ -253,6 +257,18 @@ class RestateTurns:
 
         run.add_done_callback(ended)
         return held
+
+    async def _ran(self, run: RunTurn, wanted: TurnWanted) -> str:
+        """Run it; how its call ends."""
+        if await run(wanted):
+            return "over"
+        try:
+            record = await self._projection.get(wanted.task_id)
+        except StoreError as error:
+            # Whoever takes it up believes that the one before is gone.
+            _log.warning("task %s: it is handed on as it was wanted: %s", wanted.task_id, error)
+            record = None
+        return "later" if record is None else f"later {record.epoch}"
 
     def _takes(self) -> bool:
         return self._run is not None and not self._resting

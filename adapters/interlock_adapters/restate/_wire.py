@@ -158,7 +158,7 @@ class Head:
         """The form in which it is kept."""
         record = None if self.record is None else self.record.to_json().decode()
         done = self.done[-REMEMBERED_MAX:]
-        return {"record": record, "done": done, "tokens": self.tokens, "armed": self.armed}
+        return {"record": record, "done": done, "tokens": [*self.tokens], "armed": self.armed}
 
     @classmethod
     def of(cls, kept: dict[str, Any] | None) -> "Head":

@@ -373,6 +373,25 @@ async def check_what_is_given_back_goes_to_another(make_store: SharedStoreMaker)
             assert not here.held
 
 
+async def check_what_is_given_back_has_the_epoch_of_its_task(
+    make_store: SharedStoreMaker,
+) -> None:
+    """Not the one that it was wanted with: by that the next would think that the first is gone."""
+    moves = _at_rest("t")
+    async with _both(make_store) as (one, two), _working(one) as here:
+        await one.commit(_wanting(*moves))
+        await here.has("t")
+        moves = [answered(moves[-1], "k1")]
+        moves.append(asked(moves[-1], "k2", due_s=1e6))
+        await one.commit(commit_of(*moves))
+        async with _working(two) as there:
+            await one.turns.rest()
+            here.end("t", over=False)
+            await one.turns.stop()
+            await there.has("t")
+            assert there.began == [TurnWanted("t", moves[-1].record.epoch)]
+
+
 async def check_a_turn_that_raises_comes_again(make_store: SharedStoreMaker) -> None:
     """A run that ends with an error has dealt with nothing."""
     async with _both(make_store) as (one, two):
@@ -511,6 +530,7 @@ SHARED_STORE_CHECKS: Final[tuple[SharedStoreCheck, ...]] = (
     check_no_more_are_out_than_there_are_slots,
     check_who_rests_gets_no_more,
     check_what_is_given_back_goes_to_another,
+    check_what_is_given_back_has_the_epoch_of_its_task,
     check_a_turn_that_raises_comes_again,
     check_stopping_waits_for_what_is_out,
     check_a_refused_commit_wants_nothing,
