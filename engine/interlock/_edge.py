@@ -22,6 +22,8 @@ from interlock.models import Approval, Denial, JsonObject, JsonValue, Limits, Pa
 
 #: Characters of an owner, a context id or a token: names, not payloads.
 NAME_CHARS_MAX: Final = 1_024
+#: Bytes of one in UTF-8: an index of PostgreSQL has room for an owner and a token of that size.
+NAME_BYTES_MAX: Final = 1_280
 #: The largest number of events or tasks that anybody asks for, or from which on.
 COUNT_MAX: Final = 2**31 - 1
 #: Characters of all that a request carries: a few headers.
@@ -177,6 +179,7 @@ def decided(
 def name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]:
     """What is wrong with owners, tokens and the like; only the `needed` one may not be None."""
     accepted = f"a text of 1 to {NAME_CHARS_MAX} characters is accepted"
+    fitting = f"at most {NAME_BYTES_MAX} in UTF-8 are accepted"
     problems: list[str] = []
     for what, name in names.items():
         if name is None and what != needed:
@@ -185,6 +188,8 @@ def name_problems(names: Mapping[str, object], *, needed: str = "") -> list[str]
             problems.append(f"{what} is of type {type(name).__name__}; {accepted}")
         elif not 1 <= len(name) <= NAME_CHARS_MAX:
             problems.append(f"{what} has {len(name)} characters; {accepted}")
+        elif (size := len(name.encode(errors="surrogatepass"))) > NAME_BYTES_MAX:
+            problems.append(f"{what} has {size} bytes; {fitting}")
         elif what in {"owner", "actor", "a role"} and name.startswith(OWN):
             problems.append(f"{what} begins with {OWN!r}, and such names are the engine's own")
         elif what in {"owner", "actor"} and name in MACHINES:

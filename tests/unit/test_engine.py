@@ -419,6 +419,8 @@ async def test_what_cannot_be_a_task_is_refused_and_nothing_is_stored(
     ("options", "accepted"),
     [
         ({"owner": 7}, "owner is of type int; a text of 1 to 1024 characters is accepted"),
+        ({"owner": "\u4e00" * 427}, "owner has 1281 bytes; at most 1280 in UTF-8 are accepted"),
+        ({"token": "\u4e00" * 427}, "token has 1281 bytes; at most 1280 in UTF-8 are accepted"),
         ({"content": 7}, "text, a Part, a sequence of Parts or a mapping"),
         ({"metadata": {1: 2}}, "a mapping with keys of text is accepted"),
     ],

@@ -1,18 +1,23 @@
 """The PostgreSQL store keeps the promises of `Store`.  R-PG-01; INVARIANTS I17, I18, T28."""
 
 import asyncio
+from random import Random
 
 import psycopg
 import pytest
 
 from interlock import LIFECYCLE
+from interlock._edge import NAME_BYTES_MAX
 from interlock.testing._store_contract import (
     DURABLE_STORE_CHECKS,
     STORE_CHECKS,
     StoreCheck,
     check_verify_finds_tampering,
+    claim_of,
+    commit_of,
     opened,
     stored,
+    submitted,
     whole_life,
 )
 from interlock_adapters.postgres import PostgresStore
@@ -84,3 +89,17 @@ async def test_it_notices_tampering(change: str, pg_url: str) -> None:
 
     async with asyncio.timeout(20):
         await check_verify_finds_tampering(lambda: PostgresStore(pg_url), tamper)
+
+
+async def test_an_owner_and_a_token_of_the_largest_size_find_room(pg_url: str) -> None:
+    """What the engine lets in must not fail in an index that is too narrow.  R-PG-01."""
+    chance = Random(1)  # noqa: S311  no secret; what is alike is compressed
+
+    def name() -> str:
+        return "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(NAME_BYTES_MAX // 3))
+
+    owner, token = name(), name()
+    async with asyncio.timeout(20), opened(lambda: PostgresStore(pg_url)) as store:
+        move = submitted("t" * 32, owner=owner, token=token)
+        await store.commit(commit_of(move, claims=[claim_of(move)]))
+        assert await store.claim(owner, token) == claim_of(move)
