@@ -36,6 +36,10 @@ TIDY_S: Final = 10.0
 #: store knows here.
 DEADLINES_S: Final = 1.0
 
+#: Seconds after which a back-off that should be over is looked at again: if the store's clock was
+#: behind, it may have been set right.
+DUE_S: Final = 10.0
+
 #: Seconds for which a task whose agent is not here is passed on before it is taken up all the
 #: same: while no other replica is at work, and at the most.  One that has the agent may be busy,
 #: by default for no longer than an hour with each turn (`Limits.run_s`).
@@ -272,13 +276,13 @@ class Replica:
         return False
 
     async def _due(self, cell: Cell) -> None:
-        """Wait for the rest of a back-off: the clock of the queue may be ahead."""
+        """Wait for the rest of a back-off, or for a while: the clock of the queue may be ahead."""
         details = cell.record.details
         if not isinstance(details, Queued) or details.not_before is None:
             return
         left_s = details.not_before - self._clock.now()
         if left_s > 0:
-            over, alarm = rung(self._clock, left_s)
+            over, alarm = rung(self._clock, min(left_s, DUE_S))
             await _either(over, cell)
             alarm.cancel()
 

@@ -23,7 +23,9 @@ from interlock import (
     Trigger,
     Watch,
 )
-from interlock._replica import DEADLINES_S, LOOK_S, TIDY_S
+from interlock._cell import Cell
+from interlock._record import Queued
+from interlock._replica import DEADLINES_S, DUE_S, LOOK_S, TIDY_S
 from interlock._runtime import LEFT_S
 from interlock.errors import Refused, Retryable, UnknownTask
 from interlock.testing import ManualClock
@@ -314,6 +316,30 @@ async def test_a_retry_is_taken_up_by_anybody_after_its_back_off() -> None:
         start = next(e.at for e in await both.log(handle) if e.trigger is Trigger.RETRY)
         again = [e for e in await both.log(handle) if e.trigger is Trigger.START][1]
         assert again.at - start >= 10.0
+
+
+async def test_a_back_off_is_looked_at_again_meanwhile() -> None:
+    """The clock by which it is not over may be put right, and that rings no alarm.
+
+    Source: R-REPL-08.
+    """
+
+    async def fails(_task: TaskContext) -> str:
+        raise Retryable("not yet")
+
+    retry = Retry(attempts_max=3, backoff_s=3_600.0, backoff_max_s=3_600.0)
+    async with pair(fails, limits=Limits(retry=retry)) as both:
+        handle = await both.one.submit("x", owner=OWNER)
+        await both.elapse(1.0)
+        cell, runtime = Cell(await both.stored(handle)), both.one._runtime
+        assert isinstance(cell.record.details, Queued)
+        assert runtime is not None
+        assert runtime.replica is not None
+        waiting = asyncio.ensure_future(runtime.replica._due(cell))
+        await pause()
+        assert not waiting.done()
+        both.clock.advance(DUE_S)
+        await soon(waiting)
 
 
 async def test_a_task_that_the_other_purged_is_gone() -> None:

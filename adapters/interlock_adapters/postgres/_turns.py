@@ -46,6 +46,8 @@ TURN: Final = "interlock.turn"
 POLL_S: Final = 0.25
 #: Seconds after which a run that raised is handed out again.
 AGAIN_S: Final = 1.0
+#: Seconds that the server's clock may be ahead of ours for a turn to wait here for its time.
+_AHEAD_S: Final = 0.25
 #: Seconds between two looks for tasks at work of which no turn is wanted.
 WANT_AGAIN_S: Final = 60.0
 #: Seconds without a sign after which a worker that has no job is forgotten.
@@ -258,9 +260,10 @@ class PostgresTurns:
         assert job_id is not None
         assert run is not None
         wanted = TurnWanted(task_of(task), epoch, not_before)
-        # The server's clock may be a little ahead of what we think it is.
+        # The server's clock may be a little ahead of what we think it is.  If it is further ahead,
+        # ours will be set right: whoever runs the turn waits for that, and can be told to rest.
         if not_before is not None:
-            await asyncio.sleep(max(0.0, not_before - self._clock.now()))
+            await asyncio.sleep(min(max(0.0, not_before - self._clock.now()), _AHEAD_S))
         try:
             if await run(wanted):
                 return

@@ -152,6 +152,20 @@ async def test_what_is_wanted_now_goes_before_what_is_wanted_later(pg_url: str) 
         assert len(await sql(pg_url, "SELECT id FROM procrastinate_jobs")) == 1
 
 
+async def test_a_turn_whose_time_has_come_by_the_servers_clock_alone_begins(pg_url: str) -> None:
+    """Whoever runs it waits for ours, and can be told to rest.  R-PG-11."""
+    async with asyncio.timeout(20), opened(pg_url) as store:
+        at = store.clock.now() + 3_600
+        await store.commit(wanting("t", not_before=at))
+        await sql(pg_url, "UPDATE procrastinate_jobs SET scheduled_at = NULL")
+        runs = Runs()
+        await store.turns.start(runs.run, slots=1)
+        wanted, end = await runs.began.get()
+        assert wanted.not_before == at
+        end.set_result(True)
+        await store.turns.stop()
+
+
 async def test_turns_of_the_dead_are_handed_out_again(pg_url: str) -> None:
     """Source: the docstring of `Turns`.  R-PG-12."""
 
