@@ -25,7 +25,6 @@ Options of the URL, beside the address where calls come in (port 8080):
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -129,7 +128,7 @@ class RestateStore:
         if self._link is not None:
             raise StoreError("the store is open")
         await self.projection.open()
-        self._turns.rested_at = self._turns.stopped_at = math.inf
+        self._turns.open()
         self._calm = asyncio.Event()
         self._calm.set()
         self._link = Link(self.place.ingress, self.place.admin)
@@ -299,20 +298,10 @@ class RestateStore:
                 except StoreError:
                     if not sent:
                         raise
-                if self._gives_up(began):
+                if self._closing is not None or self._turns.ends(began, _CLOSING_S):
                     raise Unsure(f"task {task_id!r}: nobody knows whether it was written")
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_S[1])
-
-    def _gives_up(self, began: float) -> bool:
-        """Whether a call that began then is tried no more: an engine that closes waits for it.
-
-        One that rests has turns that go on: each call has its time.  Of one that stops nobody
-        waits for the store to come back, however often a commit is tried anew.
-        """
-        turns = self._turns
-        last = min(max(began, turns.rested_at), turns.stopped_at) + _CLOSING_S
-        return self._closing is not None or time.monotonic() >= last
 
     async def put_watch(self, watch: Watch) -> None:
         """See `Store.put_watch`."""

@@ -77,16 +77,29 @@ class RestateTurns:
         self._waiting = 0
         self._count: asyncio.Task[None] | None = None
         self._count_after = 0.0
-        #: When the engine was about to end, by a clock that goes on: it took up no more turns,
-        #: and waited for those that were out.  `RestateStore` counts from it.
-        self.rested_at = self.stopped_at = math.inf
+        #: When the process was about to end, by a clock that goes on: it took up no more turns,
+        #: and waited for those that were out.
+        self._rested_at = self._stopped_at = math.inf
+
+    def open(self) -> None:
+        """The store is opened: that it ended before is over."""
+        self._rested_at = self._stopped_at = math.inf
+
+    def ends(self, began: float, patience_s: float) -> bool:
+        """Whether the process is to end, and a call that began then is tried no more.
+
+        Of one that rests turns go on: each call has its time.  Of one that stops nobody waits for
+        the server to come back, however often a commit is tried anew.
+        """
+        last = min(max(began, self._rested_at), self._stopped_at) + patience_s
+        return time.monotonic() >= last
 
     async def start(self, run: RunTurn, *, slots: int) -> None:
         """See `Turns.start`; a store that serves no handlers takes none."""
         self._free = asyncio.Semaphore(slots)
         self._run = run
         self._resting = self._place.serve is None
-        self.rested_at = self.stopped_at = math.inf
+        self.open()
         self._beat_at = time.monotonic()
         self._errand(self._beat())
         self._errand(self._look_for_lost())
@@ -100,12 +113,12 @@ class RestateTurns:
     async def rest(self) -> None:
         """See `Turns.rest`."""
         self._resting = True
-        self.rested_at = min(self.rested_at, time.monotonic())
+        self._rested_at = min(self._rested_at, time.monotonic())
 
     async def stop(self) -> None:
         """See `Turns.stop`."""
         await self.rest()
-        self.stopped_at = min(self.stopped_at, time.monotonic())
+        self._stopped_at = min(self._stopped_at, time.monotonic())
         while self._held:
             await asyncio.wait([held.run for held in self._held.values()])
             await asyncio.sleep(0)  # Who waits for them takes note, and lets go.
