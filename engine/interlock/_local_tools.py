@@ -34,6 +34,9 @@ class _Function:
         """
         self.name: Final = str(getattr(fn, "__name__", type(fn).__name__))
         self._fn: Final = fn
+        # Python 3.13 makes descriptors of partials, and may find no arguments in one.
+        if issubclass(type(fn), partial) or not inspect.isroutine(fn):
+            raise InvalidInput([_no_function(fn)])
         self._is_async: Final = inspect.iscoroutinefunction(fn)
         #: The parameter that wants to be told of the call, if there is one.
         self._use: str | None = None
@@ -144,12 +147,13 @@ def _unread(fn: Callable[..., Any], name: str, error: Exception) -> str:
         given: dict[str, object] = getattr(fn, "__annotations__", {})
         which = next((which for which, of in given.items() if str(error.name) in str(of)), "")
         return f"{name} is no tool: the type of {which!r} is {error.name!r}, which is not there"
-    if not inspect.isroutine(fn):
-        kind = type(fn)
-        where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        of = f"{where}{kind.__qualname__}"
-        return f"what is of type {of} is no tool; a function or a bound method is"
     return f"{name} is no tool: its arguments cannot be read ({type(error).__name__})"
+
+
+def _no_function(given: object) -> str:
+    kind = type(given)
+    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"what is of type {where}{kind.__qualname__} is no tool; a function or a bound method is"
 
 
 _STARRED: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
