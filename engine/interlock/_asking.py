@@ -1,13 +1,12 @@
 """Asking: how a question of an agent, or of the gate in front of its tools, becomes an ask."""
 
-import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn, Protocol, cast, get_args
 
 from interlock._clock import Clock
 from interlock._event import MACHINES, Data
 from interlock._form import Form
-from interlock._json import digest, encoded, frozen
+from interlock._json import digest, encoded, frozen, is_time
 from interlock._memory import Memory, Reply
 from interlock._payload import Asked
 from interlock._phases import Phase, Trigger
@@ -88,7 +87,7 @@ class Asking:
                 phase is none in which a task of this engine waits for that.
         """
         limits = self._desk.limits
-        if expires_s is not None and not _is_time(expires_s):
+        if expires_s is not None and not is_time(expires_s):
             raise InvalidInput(
                 [f"expires_s is {expires_s!r:.80}; a number of seconds, and finite, is accepted"]
             )
@@ -161,13 +160,6 @@ class Asking:
         if reply.denied:
             raise Denied(key, reply.reason)
         return reply
-
-
-def _is_time(seconds: object) -> bool:
-    """Whether a deadline can be made of it, as an agent gave it."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return False
-    return 0 < seconds <= sys.float_info.max
 
 
 def _check(asked: Asked) -> None:

@@ -1,17 +1,16 @@
 """Checks of what no type checker saw: what is stored once and is wrong can never be read again."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from interlock._agent import Content
 from interlock._event import MACHINES, OWN, Data
 from interlock._form import faults_of
-from interlock._json import encoded, same
+from interlock._json import encoded, is_finite, is_time, is_unicode, same
 from interlock._machine import Lifecycle
 from interlock._phases import Phase
 from interlock._record import Ask
@@ -229,15 +228,6 @@ def check_task_id(task_id: object) -> None:
         raise InvalidInput([f"the id of a task is a text, and this is of type {kind}"])
 
 
-def is_unicode(text: str) -> bool:
-    """Whether it is whole: half of a surrogate pair cannot be stored."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def is_cursor(cursor: object) -> bool:
     """Whether it can be the place between two pages: a time, and the id of a task."""
     match cursor:
@@ -245,18 +235,6 @@ def is_cursor(cursor: object) -> bool:
             return math.isfinite(at) and is_unicode(task_id)
         case _:
             return False
-
-
-def is_finite(value: object) -> TypeGuard[float]:
-    """Whether it is a number that a float can hold: a whole one may be beyond all of them."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max
-
-
-def is_time(seconds: object) -> bool:
-    """Whether a deadline can be made of it."""
-    return is_finite(seconds) and seconds > 0
 
 
 def is_metadata(metadata: object) -> bool:

@@ -33,8 +33,6 @@ from interlock._edge import (
     decided,
     is_cursor,
     is_metadata,
-    is_time,
-    is_unicode,
     name_problems,
     named,
     query_problems,
@@ -45,7 +43,7 @@ from interlock._edge import (
 from interlock._event import Data, Event, Signal
 from interlock._guards import ask_is_open
 from interlock._handle import TaskHandle
-from interlock._json import digest, fingerprint, own_copy
+from interlock._json import digest, fingerprint, is_time, is_unicode, own_copy
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._observer import Observer, Statistics, Told
 from interlock._operator import as_operator, operator_ask_of

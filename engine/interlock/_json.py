@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn, TypeGuard, cast
 
 from pydantic import BaseModel
 
@@ -90,7 +91,7 @@ def _fault_of(one: object) -> str | None:
         case float():
             return None if math.isfinite(one) else "NaN or Infinity"
         case str():
-            return None if _is_whole(one) else "a text with half a character"
+            return None if is_unicode(one) else "a text with half a character"
         case list() | tuple():
             return None
         case dict():
@@ -113,7 +114,7 @@ def _fault_of_keys(keys: Iterable[object]) -> str | None:
 def _step(key: object) -> str:
     """A place, if it is an index or has a name as fields have one: any other may be a secret."""
     match key:
-        case str() if len(key) <= NAME_CHARS_MAX and key.isidentifier() and _is_whole(key):
+        case str() if len(key) <= NAME_CHARS_MAX and key.isidentifier() and is_unicode(key):
             return key
         case int() if key.bit_length() < NAME_CHARS_MAX:
             return str(int(key))
@@ -121,12 +122,25 @@ def _step(key: object) -> str:
             return "?"
 
 
-def _is_whole(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether it is whole: half of a surrogate pair cannot be stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether it is a number that a float can hold: a whole one may be beyond all of them."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def is_time(seconds: object) -> bool:
+    """Whether a deadline can be made of it."""
+    return is_finite(seconds) and seconds > 0
 
 
 def _is_flat(value: object) -> bool:

@@ -44,6 +44,7 @@ class _Function:
         self._returns: Any = Any
         try:
             self._arguments: Final = self._model()
+            schema = self._schema()
         except (TypeError, ValueError, NameError, PydanticUserError) as error:
             raise InvalidInput([_unread(fn, self.name, error)]) from None
         #: What the arguments are called, by the fields of the model.
@@ -52,7 +53,7 @@ class _Function:
         }
         docs = (inspect.getdoc(fn) or "").split("\n\n")[0]
         try:
-            self.tool: Final = Tool(name=self.name, description=docs, input_schema=self._schema())
+            self.tool: Final = Tool(name=self.name, description=docs, input_schema=schema)
         except ValidationError:
             why = f"{self.name} is no tool: the default of an argument is a number without JSON"
             raise InvalidInput([why]) from None
@@ -73,22 +74,7 @@ class _Function:
             # An alias, since a model has names of its own that an argument may have too.
             field: Any = Field(... if given is parameter.empty else given, alias=name)
             fields[f"argument_{len(fields)}"] = (hint, field)
-            self._check_type(name, hint)
         return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
-
-    def _check_type(self, argument: str, hint: object) -> None:
-        """See that an argument can be shown to a model.
-
-        Raises:
-            InvalidInput: it cannot.
-        """
-        try:
-            create_model(self.name, one=(cast("Any", hint), ...)).model_json_schema()
-        except PydanticUserError:
-            why = f"{self.name} is no tool: its argument {argument!r} is {hint!r:.80}"
-            raise InvalidInput(
-                [f"{why}, which has no JSON; text, numbers, lists and models have one"]
-            ) from None
 
     def _schema(self) -> JsonObject:
         schema = self._arguments.model_json_schema()
@@ -147,7 +133,21 @@ def _unread(fn: Callable[..., Any], name: str, error: Exception) -> str:
         given: dict[str, object] = getattr(fn, "__annotations__", {})
         which = next((which for which, of in given.items() if str(error.name) in str(of)), "")
         return f"{name} is no tool: the type of {which!r} is {error.name!r}, which is not there"
+    if isinstance(error, PydanticUserError):
+        for argument, hint in typing.get_type_hints(fn, include_extras=True).items():
+            if argument != "return" and hint is not ToolUse and not _has_json(hint):
+                why = f"{name} is no tool: its argument {argument!r} is {hint!r:.80}"
+                return f"{why}, which has no JSON; text, numbers, lists and models have one"
     return f"{name} is no tool: its arguments cannot be read ({type(error).__name__})"
+
+
+def _has_json(hint: Any) -> bool:
+    """Whether an argument of that type can be shown to a model."""
+    try:
+        TypeAdapter(hint).json_schema()
+    except PydanticUserError:
+        return False
+    return True
 
 
 def _no_function(given: object) -> str:

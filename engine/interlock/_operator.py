@@ -16,12 +16,12 @@ from interlock._edge import (
     answered,
     checked,
     decided,
-    is_unicode,
     named,
     spoken,
     text_problems,
 )
 from interlock._event import Data, Signal
+from interlock._json import is_unicode
 from interlock._machine import LIFECYCLE, Lifecycle
 from interlock._memory import OPERATOR
 from interlock._phases import Phase, Trigger

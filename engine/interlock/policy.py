@@ -419,18 +419,17 @@ class _Known:
 
         What a rule of many tools wants need not be an argument of each.
         """
-        self._check_name(rule)
-        named = {rule, *self.named(rule)}
-        tools = [tool for tool in self.tools if tool.qualified in named]
+        named = self.named(rule)
+        self._check_named(rule, named)
+        tools = [tool for tool in self.tools if tool.qualified in {rule, *named}]
         if problems := [
             one for tool in tools for one in unfit_inputs(tool, policy.required_inputs)
         ]:
             raise InvalidInput([f"rule {rule!r}: {problem}" for problem in problems])
 
-    def _check_name(self, rule: str) -> None:
+    def _check_named(self, rule: str, named: list[str]) -> None:
         if rule == _ANY or any(tool.qualified == rule for tool in self.tools):
             return
-        named = self.named(rule)
         if len(named) > 1:
             raise AmbiguousTool(rule, named)
         source, found, name = rule.partition("/")

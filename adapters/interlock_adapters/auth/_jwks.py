@@ -116,11 +116,9 @@ class Jwks:
         self._keys: tuple[PyJWK, ...] = ()
         #: When these were fetched, and when anybody tried last.
         self._fetched_at = self._tried_at = float("-inf")
-        self._fetching: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Task[bool] | None = None
         #: The last fetch gave none: for a while what is held is used without waiting for the next.
         self._failed = False
-        #: What was held when it began.
-        self._before: tuple[PyJWK, ...] = ()
 
     async def key(self, key_id: str | None) -> PyJWK:
         """The key that a token names.
@@ -148,34 +146,36 @@ class Jwks:
             raise AuthenticationFailed
         return found
 
-    def _fetch(self) -> asyncio.Task[None] | None:
+    def _fetch(self) -> asyncio.Task[bool] | None:
         """The fetch that goes on, or a new one; None: somebody tried a moment ago."""
         if self._fetching is None:
             if self._now() - self._tried_at < self._keeping.refetch_s:
                 return None
-            self._before = self._keys
             self._fetching = asyncio.create_task(self._fetch_now())
             self._fetching.add_done_callback(self._fetched)
         return self._fetching
 
-    def _fetched(self, done: asyncio.Task[None]) -> None:
+    def _fetched(self, done: asyncio.Task[bool]) -> None:
         self._fetching = None
         # From its end: an issuer that hangs is not asked for most of the time.
         self._tried_at = self._now()
-        self._failed = self._keys is self._before
-        if not done.cancelled() and (error := done.exception()) is not None:
+        error = None if done.cancelled() else done.exception()
+        self._failed = done.cancelled() or error is not None or not done.result()
+        if error is not None:
             # Perhaps nobody waits for it, who would be told.
             _log.error("fetching the keys of %s raised %s", self._issuer, type(error).__name__)
 
-    async def _fetch_now(self) -> None:
+    async def _fetch_now(self) -> bool:
+        """Fetch them; whether they came."""
         try:
             async with asyncio.timeout(FETCH_S):
                 keys = keys_of(await self._get_keys())
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as why:
             kind = type(why).__name__
             _log.warning("the keys of %s cannot be had: %s: %.200s", self._issuer, kind, why)
-            return
+            return False
         self._keys, self._fetched_at = keys, self._now()
+        return True
 
     async def _get_keys(self) -> object:
         # A client per fetch: there are few, and none has to be closed at the end.  What is not

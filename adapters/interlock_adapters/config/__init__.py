@@ -325,15 +325,7 @@ def _within(value: object, step: str | int) -> object:
 
 def _put(whole: JsonObject, place: Place, text: str) -> None:
     """Set a value deep inside, if there is such a place in what is shown."""
-    within: JsonValue = whole
-    for step in place[:-1]:
-        match within:
-            case dict() if step in within:
-                within = within[step]
-            case list() if isinstance(step, int) and step < len(within):
-                within = within[step]
-            case _:
-                return
+    within = cast("JsonValue", reduce(_within, place[:-1], cast("object", whole)))
     match within, place[-1]:
         case dict(), str(name) if name in within and within[name] is not None:
             within[name] = _as_written(text, within[name])

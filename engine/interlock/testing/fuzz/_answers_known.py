@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final, cast
 
-from interlock._edge import is_finite
+from interlock._json import is_finite
 from interlock._local_tools import LocalTools
 from interlock._toolbox import Toolbox
 from interlock.models import JsonObject, JsonValue
