@@ -167,7 +167,7 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.hung_up.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.running
 
 
@@ -209,7 +209,7 @@ class Peer:
     def context(self, **parameters: str) -> ClientCallContext:
         """What goes with each call."""
         named = {name.replace("_", "-"): value for name, value in parameters.items()}
-        return ClientCallContext(service_parameters={**self.parameters, **named}, timeout=5.0)
+        return ClientCallContext(service_parameters={**self.parameters, **named}, timeout=60.0)
 
     async def send(self, request: SendMessageRequest, **parameters: str) -> Task:
         """SendMessage."""

@@ -174,7 +174,7 @@ class Site:
 
     async def answered(self, request: httpx.Request) -> Answer:
         """What comes back: all of it, or of a stream what comes until nothing more does."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answer = await self.http.send(request, stream=True)
             try:
                 streams = "event-stream" in answer.headers.get("content-type", "")

@@ -191,7 +191,7 @@ class Served:
     def do(self, work: "Coroutine[Any, Any, V]") -> V:
         """Do something where the engine is."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     def task(self, text: str, owner: str = "ada") -> TaskRecord:
         """A task that has come to a rest."""
@@ -216,14 +216,14 @@ class Served:
     def __enter__(self) -> Self:
         """Begin."""
         self._thread.start()
-        assert self._ready.wait(timeout=10)
+        assert self._ready.wait(timeout=60)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End, and drain the engine."""
         assert self._server is not None
         self._server.should_exit = True
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=60)
         self._socket.close()
         assert not self._thread.is_alive()
 

@@ -184,7 +184,7 @@ async def serving(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[str]
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
     finally:
         server.should_exit = True
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 @asynccontextmanager

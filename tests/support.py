@@ -40,7 +40,7 @@ V = TypeVar("V")
 
 OWNER: Final = "ada"
 #: Every wait ends, or fails, within so many seconds of real time.
-WAIT_MAX_S: Final = 20.0
+WAIT_MAX_S: Final = 60.0
 
 
 async def soon(awaitable: Awaitable[V]) -> V:

@@ -55,7 +55,7 @@ class Peer:
     async def call(self, app: App, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Make the request."""
         scope = {"type": "http", "headers": list(headers)}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await app(scope, self.receive, self.send)
 
     @property

@@ -73,7 +73,7 @@ def store(tmp_path: Path) -> Path:
     path = tmp_path / "tasks.db"
 
     async def fill() -> None:
-        async with asyncio.timeout(5), Engine(agent, store=f"sqlite:///{path}") as engine:
+        async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{path}") as engine:
             await (await engine.submit("hello", owner="ada")).result()
 
     asyncio.run(fill())
@@ -198,7 +198,7 @@ async def test_a_store_that_is_in_use_is_left_alone(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is read while its owner writes.  Source: DESIGN 4, the lock file."""
-    async with asyncio.timeout(5), Engine(agent, store=f"sqlite:///{store}"):
+    async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{store}"):
         code, out, err = await asyncio.to_thread(run, ["verify", f"sqlite:///{store}"], capsys)
     assert (code, out) == (cli.FAILED, "")
     assert f"{store} cannot be checked: " in err
@@ -270,7 +270,7 @@ def trouble(tmp_path: Path) -> tuple[Path, str]:
         task_id, seen = "", 0
         for _ in range(3):
             engine = Engine(crashes_again, store=f"sqlite:///{path}", limits=NOW)
-            async with asyncio.timeout(10), engine:
+            async with asyncio.timeout(60), engine:
                 if not task_id:
                     task_id = (await engine.submit("go", owner="ada")).task_id
                 # What this very life of it comes to: the log has those before.
@@ -308,7 +308,7 @@ async def test_the_doctor_looks_beside_a_running_server(
 ) -> None:
     """It takes no lock and changes nothing.  Source: issue 3, item 5, R-CLI-03."""
     path = tmp_path / "tasks.db"
-    async with asyncio.timeout(10), Engine(asks, store=f"sqlite:///{path}") as engine:
+    async with asyncio.timeout(60), Engine(asks, store=f"sqlite:///{path}") as engine:
         handle = await engine.submit("hello", owner="ada")
         await handle.rest()
         code, out, _ = await asyncio.to_thread(run, ["doctor", f"sqlite:///{path}"], capsys)
@@ -329,7 +329,7 @@ async def test_a_task_that_cannot_be_read_is_told_once(
     async def asks(task: TaskContext) -> None:
         await task.ask("Where to?")
 
-    async with asyncio.timeout(20), Engine(asks, store=f"sqlite:///{path}") as engine:
+    async with asyncio.timeout(60), Engine(asks, store=f"sqlite:///{path}") as engine:
         made = [await engine.submit("x", owner="ada") for _ in range(3)]
         for handle in made:
             await handle.rest()
@@ -405,16 +405,16 @@ def test_whatever_may_matter_is_shown(tmp_path: Path, capsys: pytest.CaptureFixt
             return task.input.text
 
         limits = Limits(grace_s=0.01, drain_s=0.0)
-        async with asyncio.timeout(10), Engine(misbehaves, store=url, limits=limits) as engine:
+        async with asyncio.timeout(60), Engine(misbehaves, store=url, limits=limits) as engine:
             hook = NewWatch("w", "nowhere", {"token": "sk-canary-7f3a"})
             stuck = await engine.submit("go", owner="ada", watches=[hook])
             await begun.wait()  # One that has not begun is cancelled at once.
             await stuck.cancel()
             await stuck.over()
-        async with asyncio.timeout(10), Engine(asks, store=url) as engine:
+        async with asyncio.timeout(60), Engine(asks, store=url) as engine:
             for _ in range(25):
                 await (await engine.submit("hello", owner="ada")).rest()
-        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+        async with asyncio.timeout(60), Engine(crashes, store=url, limits=NOW) as engine:
             calling = await engine.submit("go", owner="ada")
             async for event in calling.events():
                 if event.trigger is Trigger.CALL:
@@ -445,7 +445,7 @@ def test_the_doctor_shows_what_others_wrote_without_control_characters(
         return await task.ask("Which city?", key=f"city{evil}")
 
     async def fill() -> None:
-        async with asyncio.timeout(10), Engine(asks_so, store=url) as engine:
+        async with asyncio.timeout(60), Engine(asks_so, store=url) as engine:
             await (await engine.submit("hello", owner="ada")).rest()
 
     asyncio.run(fill())
@@ -462,12 +462,12 @@ def test_an_interrupted_call_is_for_a_person(
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
 
     async def crash() -> str:
-        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+        async with asyncio.timeout(60), Engine(crashes, store=url, limits=NOW) as engine:
             handle = await engine.submit("go", owner="ada")
             async for event in handle.events():
                 if event.trigger is Trigger.CALL:
                     break
-        async with asyncio.timeout(10), Engine(crashes, store=url, limits=NOW) as engine:
+        async with asyncio.timeout(60), Engine(crashes, store=url, limits=NOW) as engine:
             await (await engine.task(handle.task_id, owner="ada")).rest()
         return handle.task_id
 
@@ -486,7 +486,7 @@ def test_a_bad_page_does_not_stop_the_doctor(
     path = tmp_path / "tasks.db"
 
     async def fill() -> list[str]:
-        async with asyncio.timeout(10), Engine(asks, store=f"sqlite:///{path}") as engine:
+        async with asyncio.timeout(60), Engine(asks, store=f"sqlite:///{path}") as engine:
             handles = [
                 await engine.submit(text, owner="ada") for text in ("hello", "long " * 9_000)
             ]
@@ -576,7 +576,7 @@ def test_an_operator_lets_a_task_go_on(
     assert f"task '{task_id}' is running, and no operator is asked about it" in err
 
     async def go_on() -> object:
-        async with asyncio.timeout(10), Engine(agent, store=f"sqlite:///{path}") as engine:
+        async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{path}") as engine:
             return await (await engine.task(task_id, owner="ada")).result()
 
     assert asyncio.run(go_on()) == "go"
@@ -610,7 +610,7 @@ async def test_a_running_server_is_not_written_behind(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The lock says who has it, and what to do.  Source: issue 3, bad input, R-CLI-04."""
-    async with asyncio.timeout(10), Engine(agent, store=f"sqlite:///{store}"):
+    async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{store}"):
         arguments = ["resume", "t", "--store", f"sqlite:///{store}", "--again"]
         code, _, err = await asyncio.to_thread(run, arguments, capsys)
     assert code == cli.FAILED

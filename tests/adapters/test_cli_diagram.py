@@ -170,7 +170,7 @@ def store(tmp_path: Path) -> tuple[str, str]:
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
 
     async def fill() -> str:
-        async with asyncio.timeout(10), Engine(asks, store=url) as engine:
+        async with asyncio.timeout(60), Engine(asks, store=url) as engine:
             await (await engine.submit("go", owner="ada")).rest()
             handle = await engine.submit("go", owner="ada")
             await handle.rest()
@@ -206,7 +206,7 @@ async def test_a_running_server_is_not_in_the_way(
 ) -> None:
     """Nothing is locked, and nothing is written.  Source: R-PIC-05."""
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
-    async with asyncio.timeout(10), Engine(asks, store=url) as engine:
+    async with asyncio.timeout(60), Engine(asks, store=url) as engine:
         await (await engine.submit("go", owner="ada")).rest()
         arguments = ["--population", "--store", url, "--format", "mermaid"]
         code, out, _ = await asyncio.to_thread(run, arguments, capsysbinary)

@@ -40,7 +40,7 @@ async def rpc(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """The result of one A2A call."""
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     at = url.removesuffix("/mcp").rstrip("/") + "/a2a/rpc"
-    async with httpx.AsyncClient(timeout=5) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = (await http.post(at, json=body, headers={"A2A-Version": "1.0"})).json()
     assert "error" not in answer, answer["error"]
     result: dict[str, Any] = answer["result"]
@@ -105,6 +105,6 @@ async def test_a_stream_ends_where_a_task_waits_for_a_payment(tmp_path: Path) ->
         }
         at = url.removesuffix("/mcp").rstrip("/") + "/a2a/rpc"
         headers = {"A2A-Version": "1.0", "accept": "text/event-stream"}
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             told = await soon(http.post(at, json=body, headers=headers))
     assert '"interlock/phase":"waiting_payment"' in told.text.replace(" ", "")

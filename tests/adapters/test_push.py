@@ -93,7 +93,7 @@ async def agent(task: TaskContext) -> str:
 
 async def lived() -> TaskView:
     """The whole life of one task."""
-    async with Engine(agent, store="memory:") as engine, asyncio.timeout(5):
+    async with Engine(agent, store="memory:") as engine, asyncio.timeout(60):
         handle = await engine.submit("please", owner="ada")
         await handle.result()
         return await engine.view(handle.task_id, owner="ada")
@@ -110,7 +110,7 @@ async def test_a_webhook_gets_the_task_and_then_every_update_in_order() -> None:
     inbox = Inbox()
     watch = watch_of(config(token=TICK))
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         Engine(agent, store="memory:", deliverers={CHANNEL: deliverer(inbox)}) as engine,
     ):
         handle = await engine.submit("please", owner="ada", watches=[watch])

@@ -84,7 +84,7 @@ def webhooks(net: Net | None = None, names: Names | None = None, **settings: obj
 
 async def post(hooks: Webhooks, url: str = URL) -> None:
     """Send a small POST."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await hooks.post(url, b"{}", {"authorization": "Bearer canary"}, webhook_id="t:1")
 
 
@@ -236,7 +236,7 @@ async def checking(hooks: Webhooks, names: SlowNames, count: int) -> list[asynci
     checks = [
         asyncio.create_task(hooks.check_target(f"https://slow{n}.test/")) for n in range(count)
     ]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for _ in range(count):
             await names.begun.acquire()
     return checks
@@ -257,7 +257,7 @@ async def test_checks_of_slow_names_hold_up_no_delivery() -> None:
     await hooks.check_target(f"https://{PUBLIC}/")
     await refusal_of(hooks, "ftp://receiver.test/")
     names.answer.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*checks, waiting)
     await hooks.aclose()
 
@@ -289,7 +289,7 @@ async def test_closing_lets_go_of_lookups_that_are_under_way() -> None:
     names = SlowNames()
     hooks = Webhooks(WebhookSettings(), resolve=names, transport=httpx.MockTransport(Net()))
     checks = await checking(hooks, names, 2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await hooks.aclose()
         answers = await asyncio.gather(*checks, return_exceptions=True)
     assert {type(answer) for answer in answers} == {TargetRefused}
@@ -315,7 +315,7 @@ async def test_the_machines_resolver_keeps_off_the_threads_of_others(
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     settings = WebhookSettings(checks_max=2)
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         Webhooks(settings, transport=httpx.MockTransport(Net())) as hooks,
     ):
         checks = [
@@ -569,7 +569,7 @@ async def listening(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Receive
     """A receiver that is listening; it must see the end of what it heard."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
-    async with server, asyncio.timeout(5):
+    async with server, asyncio.timeout(60):
         receiver.port = server.sockets[0].getsockname()[1]
         yield receiver
         if receiver.heard:

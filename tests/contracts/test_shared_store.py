@@ -30,7 +30,7 @@ from interlock.testing import (
 from interlock.testing._shared_memory import _Entry
 
 #: Seconds of real time that a check of a sound store takes at most.
-WAIT_S = 10
+WAIT_S = 60
 
 
 def name_of(check: object) -> str:

@@ -27,6 +27,9 @@ from faults.evidence import (
 )
 from faults.world import Effect, effects_in
 
+#: Of a journal and of a log, where a client gave up.
+LINES_SHOWN: Final = 6
+
 
 @dataclass
 class Report:
@@ -155,9 +158,14 @@ def acknowledged(evidence: Evidence) -> Found:
 
 def seen_through(evidence: Evidence) -> Found:
     """No client had to give a task up: none was gone, and none took for ever."""
-    for line in evidence.journal:
+    for number, line in enumerate(evidence.journal):
         if "gave_up" in line:
-            yield line["gave_up"], f"a client gave it up: {line['why']}"
+            task = evidence.tasks.get(line["gave_up"])
+            # A journal is one client's, and these are its last lines before.
+            noted = evidence.journal[max(0, number - LINES_SHOWN) : number]
+            last = [] if task is None else [entry.trigger for entry in task.log[-LINES_SHOWN:]]
+            what = f"a client gave it up: {line['why']}; it noted {noted}"
+            yield line["gave_up"], f"{what}, and its log ends with {last}"
 
 
 def refused(evidence: Evidence) -> Found:

@@ -11,6 +11,7 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -22,8 +23,11 @@ Json = dict[str, Any]
 
 #: Between two attempts, and between two looks at a task.
 PAUSE_S: Final = 0.03
-#: Longer than any fault; what takes longer is a hang, and a finding.
-PATIENCE_S: Final = 20.0
+#: For one answer; then it is asked for again.
+ANSWER_S: Final = 10.0
+#: What takes longer is a hang, and a finding.  Much longer than any fault: beside a package that
+#: is just being installed one sync may take seconds, and a task has a dozen.
+PATIENCE_S: Final = 60.0
 _OVER: Final = frozenset(
     phase.value
     for phase in (
@@ -61,7 +65,7 @@ class Client:
 
     async def run(self, go_on: Callable[[], bool]) -> None:
         """Make tasks and see them through, as long as it is to go on."""
-        timeout = httpx.Timeout(PATIENCE_S / 2)
+        timeout = httpx.Timeout(ANSWER_S)
         async with httpx.AsyncClient(
             base_url=self._url, headers=self.HEADERS, timeout=timeout, trust_env=False
         ) as http:
@@ -279,7 +283,8 @@ class _Errand(Errand):
         number = self._client.new_id("call")
         if what is not None:
             self._client.note(n=number, fate="sent", task=self._task_id, **what)
-        answer = await patiently(lambda: self._once(method, params), self._client.CALL_S)
+        attempt = partial(self._once, method, params)
+        answer = await patiently(method, attempt, self._client.CALL_S)
         if "error" in answer:
             if what is None:
                 raise GaveUp(f"{method}: {answer['error']['message']}")
@@ -303,12 +308,21 @@ class _Errand(Errand):
 
 
 async def patiently(
-    attempt: Callable[[], Awaitable[Json | None]], for_s: float = PATIENCE_S
+    what: str, attempt: Callable[[], Awaitable[Json | None]], for_s: float = PATIENCE_S
 ) -> Json:
-    """What an attempt comes to, once it comes to something."""
-    async with asyncio.timeout(for_s):
-        while (answer := await attempt()) is None:  # noqa: ASYNC110  the server cannot tell
-            await asyncio.sleep(PAUSE_S)
+    """What an attempt comes to, once it comes to something; `what` it is, for whoever reads on.
+
+    Raises:
+        GaveUp: it never did.
+    """
+    tries = 0
+    try:
+        async with asyncio.timeout(for_s):
+            while (answer := await attempt()) is None:
+                tries += 1
+                await asyncio.sleep(PAUSE_S)
+    except TimeoutError:
+        raise GaveUp(f"{what} came to nothing in {for_s:g} s, {tries} times before") from None
     return answer
 
 

@@ -13,6 +13,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import httpx
@@ -185,7 +186,7 @@ class Call(Errand):
 
     async def _surely(self, method: str, name: str, params: Json) -> Json:
         """Call until there is an answer: `result` or `error`."""
-        return await patiently(lambda: self._wire.attempt(method, name, params))
+        return await patiently(method, partial(self._wire.attempt, method, name, params))
 
 
 class Handled(Call):

@@ -268,7 +268,7 @@ class Hotel:
         ended = asyncio.create_task(self.server.ended())
         done, _ = await asyncio.wait([ended], timeout=within_s)
         if not done:
-            self.server.signal(signal.SIGKILL)
+            self.server.kill()
         if await ended != -signal.SIGKILL:
             raise Trouble("a server ended by itself")
         self.tally.kills[where if done else "at random"] += 1

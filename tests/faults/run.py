@@ -24,8 +24,9 @@ from faults.server import Life
 CLIENTS: Final = 6
 #: Every third of them speaks MCP.
 MCP_EVERY: Final = 3
-#: Seconds for anything that a server does: to come up, to stop.
-SERVER_S: Final = 30.0
+#: Seconds for anything that a server does, on a disk that is busy with other things: to come up,
+#: and half of it to stop.
+SERVER_S: Final = 120.0
 
 
 class Trouble(Exception):
@@ -71,6 +72,11 @@ class Server:
         """Send it a signal."""
         os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """Kill it, unless it has just ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
+
     async def _line(self) -> str:
         assert self._process.stdout is not None
         async with asyncio.timeout(SERVER_S):
@@ -107,8 +113,7 @@ async def forker(module: str = "faults.server") -> AsyncGenerator[Server]:
         yield server
     finally:
         if server.pid:
-            with contextlib.suppress(ProcessLookupError):
-                server.signal(signal.SIGKILL)
+            server.kill()
         process.stdin.close()
         await process.wait()
 
@@ -181,7 +186,7 @@ async def _kill(server: Server, life: Life, within_s: float) -> str:
     ended = asyncio.create_task(server.ended())
     done, _ = await asyncio.wait([ended], timeout=within_s)
     if not done:
-        server.signal(signal.SIGKILL)
+        server.kill()
     code = await ended
     if code != -signal.SIGKILL:
         raise Trouble(f"a server ended by itself, with {code}")

@@ -151,7 +151,7 @@ async def _lives(server: Server, directory: Path, seed: str, lives: list[Life]) 
         for life in lives[:-1]:
             await _start(server, life)
             await asyncio.sleep(LOAD_S)
-            server.signal(signal.SIGKILL)
+            server.kill()
             await server.ended()
             tally.kills["in a scenario"] += 1
         await _start(server, lives[-1])

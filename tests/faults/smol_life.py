@@ -24,7 +24,7 @@ from interlock_adapters.smolagents import SmolAgent
 #: Nobody is asked because of the kills.
 LIMITS: Final = Limits(recoveries_max=1_000, drain_s=5.0, grace_s=3.0)
 #: Seconds after which a life hangs.
-HANG_S: Final = 30.0
+HANG_S: Final = 120.0
 DOUBT: Final = "interlock:in-doubt-"
 OPERATOR: Final = "interlock:operator-"
 OUTCOME: Final = "outcome.json"

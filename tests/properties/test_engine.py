@@ -204,7 +204,7 @@ class EngineMachine(RuleBasedStateMachine):
 
         async def settled() -> V:
             try:
-                return await asyncio.wait_for(coroutine, 5)
+                return await asyncio.wait_for(coroutine, 60)
             finally:
                 for _ in range(60):
                     await asyncio.sleep(0)

@@ -180,7 +180,7 @@ class GateMachine(RuleBasedStateMachine):
         """Do it, and let everything that follows happen."""
 
         async def done() -> V:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(60):
                 value = await work
                 for _ in range(60):
                     await asyncio.sleep(0)

@@ -48,7 +48,7 @@ async def test_telemetry_says_the_version() -> None:
     async def agent(_task: TaskContext) -> str:
         return "done"
 
-    async with asyncio.timeout(5), Engine(agent, observer=telemetry) as engine:
+    async with asyncio.timeout(60), Engine(agent, observer=telemetry) as engine:
         await (await engine.submit("A trip.", owner="ada")).result()
         told = metrics.get_metrics_data()
     assert told is not None

@@ -15,7 +15,7 @@ from scale.cluster import PAUSE_S, Cluster
 Json = dict[str, Any]
 
 #: Seconds for anything that is to come about.
-SOON_S: Final = 15.0
+SOON_S: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
 
 

@@ -49,7 +49,7 @@ class Cluster:
         """Kill it, and wait until it is gone."""
         replica = self.replicas[number]
         self.blow("kill", replica.pid)
-        replica.signal(signal.SIGKILL)
+        replica.kill()
         await replica.ended()
 
     async def drain(self, number: int) -> None:
@@ -108,7 +108,7 @@ async def clustered(replicas: list[Server], life: Life) -> AsyncGenerator[Cluste
             # Nobody is left, whatever went wrong.
             for replica in replicas:
                 if replica.pid:
-                    replica.signal(signal.SIGKILL)
+                    replica.kill()
                     await replica.ended()
 
 

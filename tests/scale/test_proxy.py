@@ -11,7 +11,7 @@ import httpx
 
 from scale.proxy import proxied
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @asynccontextmanager

@@ -154,11 +154,11 @@ async def test_a_restart_over_a_file_goes_on_where_it_was(kind: Any, tmp_path: P
         box = Toolbox([bank], policies=Policies({"pay": Policy(confirm="always")}))
         return Engine(agent, tools=box, store=url, clock=clock)
 
-    async with asyncio.timeout(10), engine() as one:
+    async with asyncio.timeout(60), engine() as one:
         task_id = (await one.submit("go", owner=OWNER)).task_id
         await all_asked(one, task_id, 2 if kind is not one_by_one else 1)
     for _ in range(2):
-        async with asyncio.timeout(10), engine() as other:
+        async with asyncio.timeout(60), engine() as other:
             handle = await other.task(task_id, owner=OWNER)
             (ask, *_) = (await handle.rest()).asks
             assert ask.digest is not None

@@ -192,14 +192,14 @@ async def test_an_engine_says_so_where_tasks_wait_in_phases_that_it_does_not_hav
 ) -> None:
     """The lifecycle was forgotten, or is another version's; the tasks are left as they are."""
     store = SqliteStore(tmp_path / "tasks.db")
-    async with asyncio.timeout(10), Engine(pays, store=store, lifecycle=PAYING) as engine:
+    async with asyncio.timeout(60), Engine(pays, store=store, lifecycle=PAYING) as engine:
         handle = await engine.submit("book", owner=OWNER)
         await handle.rest()
-    async with asyncio.timeout(10), Engine(pays, store=store) as engine:
+    async with asyncio.timeout(60), Engine(pays, store=store) as engine:
         with pytest.raises(IllegalTrigger):
             await engine.cancel(handle.task_id, owner=OWNER)
     assert "1 tasks wait in phases of another lifecycle" in caplog.text
-    async with asyncio.timeout(10), Engine(pays, store=store, lifecycle=PAYING) as engine:
+    async with asyncio.timeout(60), Engine(pays, store=store, lifecycle=PAYING) as engine:
         await engine.answer(handle.task_id, Answer(ask="pay", value="x"), owner=OWNER)
         assert await (await engine.task(handle.task_id, owner=OWNER)).result() == "x"
 
@@ -311,7 +311,7 @@ async def test_the_row_that_the_page_shows_does_what_it_says() -> None:
         raise ValueError
 
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         Engine(books, store="memory:", lifecycle=shown["LIFECYCLE"]) as engine,
     ):
         outcomes: list[tuple[Phase, str | None]] = []
@@ -456,10 +456,10 @@ async def test_a_task_waits_in_a_further_phase_through_a_restart(
 ) -> None:
     """It is found by its phase, goes on with the answer, and its log is sound."""
     store = SqliteStore(tmp_path / "tasks.db")
-    async with asyncio.timeout(10), Engine(agent, store=store, lifecycle=PAYING) as engine:
+    async with asyncio.timeout(60), Engine(agent, store=store, lifecycle=PAYING) as engine:
         handle = await engine.submit("book", owner=OWNER)
         assert (await handle.rest()).phase is PAYMENT
-    async with asyncio.timeout(10), Engine(agent, store=store, lifecycle=PAYING) as engine:
+    async with asyncio.timeout(60), Engine(agent, store=store, lifecycle=PAYING) as engine:
         page = await engine.page(TaskQuery(shown=WAITING))
         assert [record.phase for record in page.records] == [PAYMENT]
         assert engine.statistics().live == 0
@@ -527,7 +527,7 @@ async def test_a_phase_that_the_engine_does_not_have_is_told_the_agent(
         except InvalidInput as error:
             told.extend(error.problems)
 
-    async with asyncio.timeout(10), Engine(asks, store="memory:", lifecycle=lifecycle) as engine:
+    async with asyncio.timeout(60), Engine(asks, store="memory:", lifecycle=lifecycle) as engine:
         handle = await engine.submit("x", owner=OWNER)
         await handle.over()
         events = (await engine.view(handle.task_id, owner=OWNER)).events

@@ -182,13 +182,13 @@ class World:
 
     async def until_served(self, task_id: str = "t") -> None:
         """Wait until the courier owes nothing for the task."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await self.served.get() != task_id or self.courier.pending(task_id):
                 pass
 
     async def until_armed(self, count: int = 1) -> None:
         """Wait until so many alarms are armed."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.clock.until_armed(count)
 
     async def until_backing_off(self) -> Watch:
@@ -200,7 +200,7 @@ class World:
 
     async def until_arrived(self) -> str:
         """Wait until a delivery is in flight; to which watch."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.receiver.arrived.get()
 
 
@@ -225,7 +225,7 @@ async def world() -> AsyncIterator[World]:
     await world.courier.start()
     yield world
     world.receiver.gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await world.courier.stop()
 
 
@@ -483,7 +483,7 @@ async def test_a_stop_lets_a_delivery_in_flight_arrive(world: World) -> None:
     stopping = asyncio.create_task(world.courier.stop())
     await world.until_armed(2)
     world.receiver.gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await stopping
     assert (await world.watch()).cursor == LIMITS.batch_events_max
     assert world.served.empty()
@@ -508,7 +508,7 @@ async def test_a_stop_cuts_off_what_does_not_arrive_in_time(world: World) -> Non
     stopping = asyncio.create_task(world.courier.stop())
     await asyncio.sleep(0)
     world.clock.advance(LIMITS.stop_s)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await stopping
     assert (await world.watch()).cursor == 0
     assert (world.receiver.in_flight, world.clock.alarms) == (0, 0)
@@ -755,7 +755,7 @@ async def test_a_delivery_that_is_cut_off_by_a_stop_has_ended_after_it() -> None
     await world.courier.start()
     await world.task()
     world.courier.wake("t")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await tidy.begun.wait()
         stop = asyncio.ensure_future(world.courier.stop())
         await until(lambda: world.clock.alarms > 1)

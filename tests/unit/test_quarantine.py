@@ -206,7 +206,7 @@ async def test_one_bad_row_stops_nothing_else(damage: str, tmp_path: Path) -> No
     db.close()
     listener = Listener()
     engine = Engine(agent, store=SqliteStore(path), clock=clock, deliverers={"web": listener})
-    async with asyncio.timeout(10), engine:
+    async with asyncio.timeout(60), engine:
         await until(lambda: good.task_id in listener.got)
         page = await engine.page(TaskQuery())
         assert good.task_id in {record.task_id for record in page.records}

@@ -70,7 +70,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncGenerator[SqliteStore]:
     """A store that is open."""
-    async with asyncio.timeout(10), opened(lambda: SqliteStore(path)) as made:
+    async with asyncio.timeout(60), opened(lambda: SqliteStore(path)) as made:
         assert isinstance(made, SqliteStore)
         yield made
 
@@ -105,7 +105,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def until(fact: Callable[[], bool]) -> None:
     """Give way until something is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not fact():
             await given_way()
 
@@ -313,7 +313,7 @@ async def test_a_killed_process_loses_nothing_and_holds_nothing(path: Path) -> N
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await process.stdout.readline() == b"acknowledged\n"
         with pytest.raises(StoreLocked, match=f"process {process.pid}$"):
             await SqliteStore(path).open()
@@ -418,11 +418,11 @@ async def test_an_opening_that_is_cut_off_and_would_have_failed_leaves_a_store_t
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
             assert opening.cancelled()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await store.close()
                 with pytest.raises(StoreLocked):
                     await store.open()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await store.open()
         await store.close()
 
@@ -1539,7 +1539,7 @@ SAID: Final[tuple[JsonObject, ...]] = (
 async def test_whatever_is_said_with_a_token_fits_its_claim(path: Path) -> None:
     """What `verify` thinks that a claim is for is what the engine claims it for."""
     store = SqliteStore(path)
-    async with asyncio.timeout(10), Engine({"traveller": traveller}, store=store) as engine:
+    async with asyncio.timeout(60), Engine({"traveller": traveller}, store=store) as engine:
         await engine.submit("no token", owner="ada")
         await engine.submit("no agent", owner="ada", token=T1)
         task = await engine.submit(

@@ -113,7 +113,7 @@ async def test_what_an_authenticator_raises_stays_here(caplog: pytest.LogCapture
         async with grpc.aio.insecure_channel(f"127.0.0.1:{bound.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await service(channel).GetTask(
-                    GetTaskRequest(id="x"), metadata=(("a2a-version", "1.0"),), timeout=5
+                    GetTaskRequest(id="x"), metadata=(("a2a-version", "1.0"),), timeout=60
                 )
         await bound.server.stop(0)
     assert caught.value.code() is grpc.StatusCode.INTERNAL

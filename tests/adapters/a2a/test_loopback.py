@@ -38,7 +38,7 @@ async def test_a_client_that_knows_only_the_address_gets_its_trip(binding: str) 
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         settings = A2ASettings(name="Travel", description="Books trips.", url=url)
         app = a2a_app(Engine(travel, store="memory:"), settings)
-        async with served(app, listening), httpx.AsyncClient(timeout=5) as http:
+        async with served(app, listening), httpx.AsyncClient(timeout=60) as http:
             config = ClientConfig(supported_protocol_bindings=[binding], httpx_client=http)
             client = await ClientFactory(config).create_from_url(url)
             peer = Peer(client, client, {})

@@ -103,7 +103,7 @@ async def test_a_stream_ends_for_input_however_many_follow_the_task(
                 return [shown_of(answer) async for answer in first]
 
             following = asyncio.create_task(followed())
-            async with ada.stream(message(data("x"), task=task)) as stream, asyncio.timeout(10):
+            async with ada.stream(message(data("x"), task=task)) as stream, asyncio.timeout(60):
                 seen = [shown_of(answer) async for answer in stream]
             assert seen == ["task working", "input_required Two?"]
             await ada.cancel(task.id)

@@ -66,7 +66,7 @@ async def both() -> AsyncGenerator[Both]:
             middleware=[*face.middleware],
             lifespan=lifespan,
         )
-        async with serving(app, found) as base, httpx.AsyncClient(timeout=5) as http:
+        async with serving(app, found) as base, httpx.AsyncClient(timeout=60) as http:
             config = ClientConfig(
                 streaming=False, supported_protocol_bindings=[JSONRPC], httpx_client=http
             )

@@ -109,7 +109,7 @@ class Site:
     ) -> httpx.Response:
         """One request of the modern era, as it is on the wire."""
         sent, body = as_sent(method, params, headers)
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             return await http.post(self.url, content=body, headers=sent)
 
 

@@ -32,7 +32,7 @@ def name_of(check: object) -> str:
 @pytest.mark.parametrize("check", [*STORE_CHECKS, *DURABLE_STORE_CHECKS], ids=name_of)
 async def test_it_keeps_its_promises(check: StoreCheck, pg_url: str) -> None:
     """Source: the docstrings of `Store`, R-STORE-01."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await check(lambda: PostgresStore(pg_url))
 
 
@@ -41,7 +41,7 @@ async def test_long_logs_are_verified_a_few_at_a_time(
 ) -> None:
     """However many events there are, each answer comes in time, and nothing is left out."""
     monkeypatch.setattr(verifying, "EVENTS_AT_ONCE", 6)
-    async with asyncio.timeout(20), opened(lambda: PostgresStore(pg_url)) as store:
+    async with asyncio.timeout(60), opened(lambda: PostgresStore(pg_url)) as store:
         for task_id in ("a", "b", "c", "d", "e"):
             await stored(store, whole_life(task_id))
         async with await psycopg.AsyncConnection.connect(pg_url, autocommit=True) as db:
@@ -87,7 +87,7 @@ async def test_it_notices_tampering(change: str, pg_url: str) -> None:
             done = await db.execute(change.encode(), row)
             assert done.rowcount == 1
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await check_verify_finds_tampering(lambda: PostgresStore(pg_url), tamper)
 
 
@@ -99,7 +99,7 @@ async def test_an_owner_and_a_token_of_the_largest_size_find_room(pg_url: str) -
         return "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(NAME_BYTES_MAX // 3))
 
     owner, token = name(), name()
-    async with asyncio.timeout(20), opened(lambda: PostgresStore(pg_url)) as store:
+    async with asyncio.timeout(60), opened(lambda: PostgresStore(pg_url)) as store:
         move = submitted("t" * 32, owner=owner, token=token)
         await store.commit(commit_of(move, claims=[claim_of(move)]))
         assert await store.claim(owner, token) == claim_of(move)

@@ -65,7 +65,7 @@ async def test_a_call_is_not_made_when_its_task_was_taken_over_meanwhile(pg_url:
     cut_off = Partitioned(pg_url)
     well = PostgresStore(pg_url, heartbeat_s=HEARTBEAT_S, dead_after_s=DEAD_AFTER_S)
     one, two = Engine(agent, store=cut_off), Engine(agent, store=well)
-    async with asyncio.timeout(30), one:
+    async with asyncio.timeout(60), one:
         handle = await one.submit("x", owner=OWNER)
         await cut_off.gate.reached()
         async with two:

@@ -25,7 +25,7 @@ async def test_a_commit_that_lost_its_connection_is_made_once(how: Cut, pg_url: 
     """Whether or not the server had made it by then: it returns, and it is there.  R-PG-04."""
     move = submitted("victim", token="m1")  # noqa: S106  an idempotency token
     claim, watch = claim_of(move), Watch("w", "victim", "web", {}, 0)
-    async with asyncio.timeout(20), Wire(pg_url).open() as wire:
+    async with asyncio.timeout(60), Wire(pg_url).open() as wire:
         store = PostgresStore(wire.url)
         await store.open()
         try:
@@ -44,7 +44,7 @@ async def test_a_commit_that_lost_its_connection_is_made_once(how: Cut, pg_url: 
 async def test_a_refused_commit_that_lost_its_connection_is_refused(how: Cut, pg_url: str) -> None:
     """A conflict and a taken token stay what they are.  R-PG-04."""
     first = submitted("first", token="m1")  # noqa: S106
-    async with asyncio.timeout(20), Wire(pg_url).open() as wire:
+    async with asyncio.timeout(60), Wire(pg_url).open() as wire:
         store = PostgresStore(wire.url)
         await store.open()
         try:
@@ -65,7 +65,7 @@ async def test_a_refused_commit_that_lost_its_connection_is_refused(how: Cut, pg
 async def test_a_commit_that_arrives_late_is_void(pg_url: str) -> None:
     """What was still on its way when it was decided about does nothing any more.  R-PG-04."""
     move = submitted("victim")
-    async with asyncio.timeout(20), Wire(pg_url).open() as wire:
+    async with asyncio.timeout(60), Wire(pg_url).open() as wire:
         store = PostgresStore(wire.url, patience_s=0.0)
         await store.open()
         try:
@@ -84,7 +84,7 @@ async def test_a_commit_that_arrives_late_is_void(pg_url: str) -> None:
 
 async def test_connections_that_are_cut_are_made_again(pg_url: str) -> None:
     """All at once, while commits, reads and hints are under way.  R-PG-05."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         store, other = PostgresStore(pg_url), PostgresStore(pg_url)
         await store.open()
         await other.open()
@@ -167,7 +167,7 @@ async def test_a_server_that_stays_away_is_told_of(own_pg_server: PgServer) -> N
 
 async def test_who_is_cancelled_has_still_committed(pg_url: str) -> None:
     """What was begun is finished, whoever waits for it.  R-PG-06."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         store = PostgresStore(pg_url)
         await store.open()
         waiting = asyncio.ensure_future(store.commit(commit_of(submitted("t"))))
@@ -194,7 +194,7 @@ async def test_the_password_is_shown_nowhere(url: str, caplog: pytest.LogCapture
     """Neither in an error, nor its cause, nor a log, nor `repr`.  R-PG-07; INVARIANTS I40."""
     caplog.set_level(logging.DEBUG)
     said: list[str] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             store = PostgresStore(url)
             said.append(repr(store))

@@ -43,7 +43,7 @@ async def _set_version(url: str, part: str, version: str) -> None:
 
 async def test_many_may_open_a_new_database_at_once(pg_url: str) -> None:
     """In one process and in others: one makes the schema, the others wait for it.  R-PG-08."""
-    async with asyncio.timeout(30), AsyncExitStack() as stack:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
         others = [
             await asyncio.create_subprocess_exec(
                 sys.executable, "-c", _OPENS, pg_url, stderr=asyncio.subprocess.PIPE
@@ -64,7 +64,7 @@ async def test_many_may_open_a_new_database_at_once(pg_url: str) -> None:
 
 async def test_two_schemas_are_two_stores(pg_url: str) -> None:
     """Nothing of one is seen in the other; a name that is none is refused.  R-PG-08."""
-    async with asyncio.timeout(20), AsyncExitStack() as stack:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
         one, two = PostgresStore(pg_url), PostgresStore(pg_url, schema="other")
         for store in (one, two):
             await store.open()
@@ -80,7 +80,7 @@ async def test_two_schemas_are_two_stores(pg_url: str) -> None:
 async def test_a_watch_is_the_same_however_its_numbers_are_written(pg_url: str) -> None:
     """Or one of a process with another version would be delivered to for ever.  R-STORE-13."""
     watch = Watch("w", "t", "web", {"bound": 1e16}, 0)
-    async with asyncio.timeout(20), AsyncExitStack() as stack:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
         store = PostgresStore(pg_url)
         await store.open()
         stack.push_async_callback(store.close)
@@ -98,7 +98,7 @@ async def test_a_watch_is_the_same_however_its_numbers_are_written(pg_url: str) 
 @pytest.mark.parametrize(("part", "version"), [("interlock", "99"), ("procrastinate", "99.00")])
 async def test_a_newer_schema_is_refused(part: str, version: str, pg_url: str) -> None:
     """Ours or procrastinate's: whoever made it knows more than we do.  R-PG-09."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         store = PostgresStore(pg_url)
         await store.open()
         await store.close()
@@ -114,7 +114,7 @@ async def test_an_older_queue_is_brought_up_to_date(pg_url: str) -> None:
     folder = resources.files("procrastinate.sql").joinpath("migrations")
     steps = sorted(step.name for step in folder.iterdir() if step.name.endswith(".sql"))
     old = [name for name in steps if name < "03.02"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await _execute(
             pg_url,
             "CREATE SCHEMA interlock",
@@ -140,7 +140,7 @@ async def test_an_older_queue_is_brought_up_to_date(pg_url: str) -> None:
 
 async def test_a_schema_that_may_not_be_made_is_told_of(pg_url: str) -> None:
     """At once, and nothing is left of it.  R-PG-09."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await _execute(
             pg_url,
             "DROP ROLE IF EXISTS guest",

@@ -19,7 +19,7 @@ def name_of(check: object) -> str:
 @pytest.mark.parametrize("check", SHARED_STORE_CHECKS, ids=name_of)
 async def test_it_keeps_its_promises(check: SharedStoreCheck, pg_url: str) -> None:
     """Source: the docstrings of `SharedStore` and `Turns`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await check(lambda: PostgresStore(pg_url))
 
 
@@ -28,7 +28,7 @@ async def test_whatever_is_notified_the_others_are_heard_on(pg_url: str) -> None
     one, two = PostgresStore(pg_url), PostgresStore(pg_url)
     heard = asyncio.Event()
     two.on_hint(lambda _task_id: heard.set())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await one.open()
         await two.open()
         try:
@@ -46,7 +46,7 @@ async def test_whatever_is_notified_the_others_are_heard_on(pg_url: str) -> None
 
 async def test_who_has_no_watch_is_not_looked_at(pg_url: str) -> None:
     """Each commit says whether its task has watches.  Source: `SharedStore.watched`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         store = PostgresStore(pg_url)
         await store.open()
         try:

@@ -40,7 +40,7 @@ OWNER = "ada"
 #: Of a submission.
 TOKEN = "m1"  # noqa: S105  no password
 #: Seconds after which something is taken for hung.
-WAIT_MAX_S = 20.0
+WAIT_MAX_S = 60.0
 #: Calls of a task of which a worker is lost.
 STEPS = 3
 #: What begins a turn that was wanted.

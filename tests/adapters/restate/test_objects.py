@@ -41,7 +41,7 @@ from restate_server import free_port, restate_server
 
 PASSWORD = "hunter2"  # noqa: S105  whoever repeats it is found out
 #: Seconds after which something is taken for hung.
-WAIT_MAX_S = 20.0
+WAIT_MAX_S = 60.0
 
 
 def store_on(url: str, projection: Store | None = None) -> RestateStore:

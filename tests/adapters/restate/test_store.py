@@ -28,7 +28,7 @@ def name_of(check: object) -> str:
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=name_of)
 async def test_it_keeps_the_promises_of_a_store(check: StoreCheck, restate_url: str) -> None:
     """Source: R-RST-01."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await check(lambda: RestateStore(restate_url, projection=MemoryStore()))
 
 
@@ -38,7 +38,7 @@ async def test_it_keeps_the_promises_of_a_durable_store(
 ) -> None:
     """Source: R-RST-01."""
     projection = quote(f"sqlite:///{tmp_path / 'projection.db'}", safe="")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await check(lambda: RestateStore(f"{restate_url}&projection={projection}"))
 
 
@@ -47,5 +47,5 @@ async def test_it_keeps_the_promises_of_a_shared_store(
     check: SharedStoreCheck, shared_url: str
 ) -> None:
     """Source: R-RST-02."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         await check(lambda: RestateStore(shared_url))

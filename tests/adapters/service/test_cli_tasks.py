@@ -97,7 +97,7 @@ class Filed:
         """A task of Ada's that came to a rest."""
 
         async def made() -> TaskRecord:
-            async with asyncio.timeout(10), self.engine() as engine:
+            async with asyncio.timeout(60), self.engine() as engine:
                 handle = await engine.submit(text, owner="ada")
                 record = await handle.rest()
                 if text == "astray":
@@ -111,7 +111,7 @@ class Filed:
         """What it comes to when the next engine opens the file."""
 
         async def over() -> TaskRecord:
-            async with asyncio.timeout(10), self.engine() as engine:
+            async with asyncio.timeout(60), self.engine() as engine:
                 return (await engine.over(task_id, owner=None)).record
 
         return asyncio.run(over())
@@ -371,7 +371,7 @@ def test_a_file_is_read_while_an_engine_has_it(
     record = filed.task("ask")
 
     async def meanwhile() -> None:
-        async with asyncio.timeout(20), filed.engine():
+        async with asyncio.timeout(60), filed.engine():
             code, out, _ = await asyncio.to_thread(run, capsys, "tasks", *filed.where)
             assert (code, record.task_id in out) == (OK, True)
             show = ("show", record.task_id, *filed.where, "--json", "--events")
@@ -500,7 +500,7 @@ def test_a_backup_is_a_file_of_its_own(filed: Filed, capsys: pytest.CaptureFixtu
     copy = filed.path.with_name("copy.db")
 
     async def meanwhile() -> None:
-        async with asyncio.timeout(20), filed.engine():
+        async with asyncio.timeout(60), filed.engine():
             at = ("backup", str(copy), *filed.where)
             code, out, err = await asyncio.to_thread(run, capsys, *at)
             assert (code, err) == (OK, "")
@@ -655,7 +655,7 @@ def test_what_others_wrote_does_not_command_the_terminal(
     """Escape sequences are shown as signs.  Source: T20, R-SVC-68."""
 
     async def fill() -> None:
-        async with asyncio.timeout(10), filed.engine() as engine:
+        async with asyncio.timeout(60), filed.engine() as engine:
             await (await engine.submit(ESCAPES, owner=f"ada{ESCAPES}")).over()
 
     asyncio.run(fill())

@@ -246,7 +246,7 @@ async def test_what_the_lifecycle_does_not_have_is_not_drawn() -> None:
     """As of tasks that live, or lived, by another one.  Source: R-SVC-55."""
     store = FlakyStore()
     older = Engine(pays, store=store, lifecycle=LIFECYCLE.extend(PAYMENT))
-    async with asyncio.timeout(5), older:
+    async with asyncio.timeout(60), older:
         task = await older.submit("go", owner=ADA.owner)
         await task.rest()
         await task.answer("pay", "5 euros")

@@ -30,7 +30,7 @@ from interlock_adapters.service import Service
 from interlock_adapters.service._auth import FileTokens
 from support import soon, until
 
-SOON_S: Final = 20.0
+SOON_S: Final = 60.0
 V1: Final = {"A2A-Version": "1.0"}
 MCP: Final = {"accept": "application/json, text/event-stream"}
 
