@@ -71,11 +71,17 @@ def test_a_lifecycle_is_changed_in_place() -> None:
     assert len(LIFECYCLE.table) == len(TABLE)
 
 
+def _move(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go where the suite is, with what can be imported here and no plugin that it does not use."""
+    monkeypatch.chdir(path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def test_what_a_suite_misses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """R-FUZZ-45.  It takes one row: where it leads is noticed, its effects are not."""
     (tmp_path / "test_weak.py").write_text(WEAK)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
+    _move(tmp_path, monkeypatch)
     mutation = mutate(LIFECYCLE, "interlock:LIFECYCLE", ["test_weak.py"], jobs=2)
     assert any("it leads to" in mutant.text for mutant in mutation.killed)
     assert any("without Publish" in mutant.text for mutant in mutation.survived)
@@ -91,8 +97,7 @@ def test_tests_that_fail_by_themselves_are_said_so(
 ) -> None:
     """R-FUZZ-45."""
     (tmp_path / "test_red.py").write_text("def test_red() -> None:\n    assert 1 == 2\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
+    _move(tmp_path, monkeypatch)
     with pytest.raises(TestsFail, match="1 failed"):
         mutate(LIFECYCLE, "interlock:LIFECYCLE", ["test_red.py"])
 
@@ -102,8 +107,7 @@ def test_the_command_says_what_is_missed(
 ) -> None:
     """R-FUZZ-45.  Exit code 1, and no lifecycle need be named."""
     (tmp_path / "test_weak.py").write_text(WEAK)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
+    _move(tmp_path, monkeypatch)
     parser = argparse.ArgumentParser()
     cli_mutate.declare(parser)
     options = parser.parse_args(["--limit", "1", "--", "test_weak.py", "-k", "rejected"])
