@@ -288,6 +288,8 @@ class Access:
     ) -> TaskRecord:
         """Give the value that an open ask wants; a repeat with the same token is no error.
 
+        Gives the task, or, if it is not to be seen any more, the task as it was with that answer.
+
         Raises:
             UnknownTask: there is none that this principal may see.
             NotAllowed: it may not answer that.
@@ -297,7 +299,7 @@ class Access:
         said = Answer(ask=named(ask), value=value)
         record = await self._for_answer(task_id, ask, token)
         with self._repeats(record, token) as kept:
-            return await self.engine.answer(
+            record = await self.engine.answer(
                 task_id,
                 said,
                 owner=record.owner,
@@ -305,6 +307,7 @@ class Access:
                 roles=self._roles,
                 token=kept,
             )
+        return await self._told(record, ask)
 
     async def approve(
         self,
@@ -354,7 +357,7 @@ class Access:
         """Say that an open ask gets no value; see `answer`, and `Engine.decline`."""
         record = await self._for_answer(task_id, named(ask), token)
         with self._repeats(record, token) as kept:
-            return await self.engine.decline(
+            record = await self.engine.decline(
                 task_id,
                 ask,
                 owner=record.owner,
@@ -363,6 +366,7 @@ class Access:
                 token=kept,
                 reason=reason,
             )
+        return await self._told(record, ask)
 
     async def cancel(self, task_id: str, reason: str | None = None) -> TaskRecord:
         """Ask for the task to stop; a repeat is accepted and changes nothing.
@@ -437,8 +441,18 @@ class Access:
         if ask not in record.closed or not self.principal.sees(record.owner):
             return False
         events = await self.engine.events(record.task_id, owner=None)
-        me = self.principal.owner
-        return any(event.actor == me and event.data.get("key") == ask for event in events)
+        return any(self._closes(event, ask) for event in events)
+
+    def _closes(self, event: Event, ask: str) -> bool:
+        return event.actor == self.principal.owner and event.data.get("key") == ask
+
+    async def _told(self, record: TaskRecord, ask: str) -> TaskRecord:
+        """The task after an answer; to whom it is hidden by now, as it was with that answer."""
+        if self._sees(record):
+            return record
+        events = await self.engine.events(record.task_id, owner=None)
+        seq = next(event.seq for event in events if self._closes(event, ask))
+        return self.engine.lifecycle.fold(events[:seq])
 
     def _reaches(self, record: TaskRecord, *, answers: bool) -> bool:
         if self._owns(record):
@@ -471,7 +485,7 @@ class Access:
     ) -> TaskRecord:
         record = await self._for_answer(task_id, decision.ask, token)
         with self._repeats(record, token) as kept:
-            return await self.engine.decide(
+            record = await self.engine.decide(
                 task_id,
                 decision,
                 owner=record.owner,
@@ -479,6 +493,7 @@ class Access:
                 roles=self._roles,
                 token=kept,
             )
+        return await self._told(record, decision.ask)
 
     def _repeats(self, record: TaskRecord, token: str | None) -> Repeats:
         hidden = not self._sees(record)

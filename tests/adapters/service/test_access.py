@@ -258,12 +258,32 @@ async def test_who_is_named_sees_and_answers_what_names_him(roles: list[Role]) -
         await zoe.answer(asks.task_id, key, "x", token=ONCE)
         assert (await log_of(asks))[3].actor == "zoe"
         await asks.over()
-        assert (await zoe.answer(asks.task_id, key, "x", token=ONCE)).shown is Phase.COMPLETED
+        again = await zoe.answer(asks.task_id, key, "x", token=ONCE)
+        # Who does not see the task any more is told of it as of then.
+        assert again.shown is (Phase.COMPLETED if zoe.is_of_service else Phase.RUNNING)
         if not zoe.is_of_service:
             assert await refused(zoe.record(asks.task_id)) is UnknownTask
             act = zoe.answer(asks.task_id, key, "x", token="twice")  # noqa: S106  no password
             assert await refused(act) is UnknownTask
             assert (await zoe.inbox()).entries == ()
+
+
+async def test_a_repeat_shows_nothing_of_what_came_after_the_answer() -> None:
+    """Neither to whom an ask named, nor to whoever was an approver.  Source: T5, R-SVC-51."""
+
+    async def asks_others(task: TaskContext) -> None:
+        await task.ask("Which?", str, key="first", approvers=["zoe", "role:approver"])
+        await task.authorize("pay", {"iban": "secret"}, key="second", approvers=["yan"])
+
+    async with opened(asks_others) as here:
+        for was in (Principal("zoe"), Principal("eve", roles=frozenset({Role.APPROVER}))):
+            task = await submitted(here, "", ANYBODY)
+            first = await Access(here.engine, was).answer(task.task_id, "first", "x", token=ONCE)
+            await task.rest()
+            now = Access(here.engine, replace(was, roles=frozenset()))
+            assert await refused(now.record(task.task_id)) is UnknownTask
+            again = await now.answer(task.task_id, "first", "x", token=ONCE)
+            assert (again.seq, again.phase, again.asks) == (first.seq, Phase.RUNNING, ())
 
 
 @pytest.mark.parametrize(
@@ -376,10 +396,9 @@ async def test_a_repeat_of_an_answer_is_told_so_although_the_task_went_on() -> N
         access = Access(here.engine, APPROVER)
         asks = await submitted(here, "ask")
         key = (await access.record(asks.task_id)).asks[0].key
-        await access.answer(asks.task_id, key, "x", token=ONCE)
+        first = await access.answer(asks.task_id, key, "x", token=ONCE)
         await asks.over()
-        again = await access.answer(asks.task_id, key, "x", token=ONCE)
-        assert again.shown is Phase.COMPLETED
+        assert await access.answer(asks.task_id, key, "x", token=ONCE) == first
         with pytest.raises(Reused, match=f"{ONCE!r}"):
             await access.answer(asks.task_id, key, "y", token=ONCE)
         # Another's token is none of his, and without one the task is not there any more.
