@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 from starlette.authentication import BaseUser
 from starlette.requests import HTTPConnection
 
-from interlock._event import MACHINES, OWN
+from interlock._edge import name_problems
 from interlock.models import JsonObject
 from interlock_adapters._callers.principal import ANONYMOUS, Principal, Role
 
@@ -21,8 +21,6 @@ _log: Final = logging.getLogger("interlock.auth")
 
 #: Characters of one token; none that anybody makes is near it.
 TOKEN_CHARS_MAX: Final = 16_384
-#: Characters of an owner, as the engine takes it.
-OWNER_CHARS_MAX: Final = 1_024
 
 #: RFC 6750 §2.1: what stands behind the scheme, and nothing else does.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -100,10 +98,8 @@ def checked(principal: Principal) -> Principal:
         not principal.subject
         # Else a credential could be made that opens every anonymous task.
         or ANONYMOUS in {owner, principal.subject}
-        # Names of the engine's own, which act for nobody and answer nothing.
-        or owner.startswith(OWN)
-        or owner in MACHINES
-        or len(owner) > OWNER_CHARS_MAX
+        # Names of the engine's own, which act for nobody and answer nothing, and too long ones.
+        or name_problems({"owner": owner}, needed="owner")
         # Control characters and halves of characters: they are logged, shown and stored.
         or not owner.isprintable()
     ):

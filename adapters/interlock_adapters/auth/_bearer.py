@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from interlock._edge import NAME_BYTES_MAX
 from interlock._event import MACHINES, OWN
 from interlock.errors import InvalidInput
 from interlock.models import JsonObject
@@ -32,7 +33,8 @@ _HASH: Final = "sha256:"
 #: What a subject may be, for whoever must write another one.
 ACCEPTED: Final = (
     "a printable name is accepted that is not 'anonymous', nor one of the engine's own: "
-    f"{', '.join(map(repr, sorted(MACHINES)))}, or with {OWN!r} before it"
+    f"{', '.join(map(repr, sorted(MACHINES)))}, or with {OWN!r} before it; "
+    f"with its issuer and tenant it has at most {NAME_BYTES_MAX} bytes in UTF-8"
 )
 
 

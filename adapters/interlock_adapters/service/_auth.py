@@ -52,7 +52,7 @@ def authenticator_of(config: ServiceConfig) -> Authenticator:
         if auth.tokens_file is not None:
             found.append(FileTokens(config, config.path(auth.tokens_file)))
         elif auth.tokens:
-            found.append(_bearer(auth.tokens))
+            found.append(_bearer(config.at("auth", "tokens"), auth.tokens))
     except InvalidInput as error:
         problems += error.problems
     for number, issuer in enumerate(auth.jwt):
@@ -128,7 +128,9 @@ class FileTokens:
             _log.info("the tokens were read again: %s", self._path)
 
     def _read(self) -> BearerTokens:
-        return _bearer([*self._config.auth.tokens, *_tokens_in(self._path, self._config)])
+        first, more = self._config.auth.tokens, _tokens_in(self._path, self._config)
+        place = f"{self._config.at('auth', 'tokens')} and {self._path}" if first else self._path
+        return _bearer(place, [*first, *more])
 
     def _state(self) -> object:
         """By what it is seen that it has changed."""
@@ -139,8 +141,11 @@ class FileTokens:
         return said.st_mtime_ns, said.st_size, said.st_ino
 
 
-def _bearer(entries: Iterable[TokenConfig]) -> BearerTokens:
-    return BearerTokens([TokenEntry(**entry.model_dump()) for entry in entries])
+def _bearer(place: object, entries: Iterable[TokenConfig]) -> BearerTokens:
+    try:
+        return BearerTokens([TokenEntry(**entry.model_dump()) for entry in entries])
+    except InvalidInput as error:
+        raise InvalidInput([f"{place}: {problem}" for problem in error.problems]) from None
 
 
 def _tokens_in(path: Path, config: ServiceConfig) -> tuple[TokenConfig, ...]:

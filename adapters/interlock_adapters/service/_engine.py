@@ -138,6 +138,9 @@ def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
         toolbox.check()
     except (UnknownTool, AmbiguousTool) as error:
         raise InvalidInput([f"{config.at('policies')}: {error}"]) from None
+    except InvalidInput as error:
+        problems = [f"{config.at('policies')}: {problem}" for problem in error.problems]
+        raise InvalidInput(problems) from None
     return toolbox
 
 

@@ -170,6 +170,7 @@ def test_what_is_no_token_is_refused(header: str) -> None:
         Principal("a", tenant="b\0"),
         Principal("\ud800"),
         Principal("a" * 1_025),
+        Principal("\U0001d4b3" * 256, tenant="\U0001d4b3" * 128),
     ],
 )
 def test_no_credential_is_of_nobody(principal: Principal) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from example_files import EXAMPLES, module_at
-from interlock import Engine, Phase, Policy, TaskContext
+from interlock import Engine, Phase, Policy, RequiredInput, TaskContext
 from interlock.errors import InvalidInput
 from interlock_adapters.auth import OpenToEveryone, TrustLocal, hashed, new_token
 from interlock_adapters.config import (
@@ -390,6 +390,10 @@ async def test_tokens_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     async with served(Service.of(said), authorization=f"Bearer {token}") as client:
         assert (await client.get("/manage/tasks")).status_code == 200
     assert hashed(token) not in str(said.shown())
+    path.write_text(f'- {{hash: "{hashed(token)}", subject: anonymous}}\n', encoding="utf-8")
+    with pytest.raises(InvalidInput) as nobody:
+        Service.of(said)
+    assert nobody.value.problems[0].startswith(f"{path}: entry 0: 'anonymous' is nobody; ")
     path.write_text(f"- {{hash: {token}}}\n- 7\n", encoding="utf-8")
     with pytest.raises(InvalidInput) as caught:
         Service.of(said)
@@ -410,6 +414,14 @@ async def test_tokens_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
         ({"tools": ("json:nothing",)}, "tools.0: json:nothing: json has no nothing"),
         ({"policies": Path("no.yaml")}, "policies: no.yaml: No such file or directory"),
         ({"auth": AuthConfig(tokens_file=Path("no.yaml"))}, "auth.tokens_file: no.yaml: No such"),
+        (
+            {"policies": {"book": Policy(required_inputs=(RequiredInput(name="seat"),))}},
+            "policies: rule 'book': required input 'seat' fills no argument of local/book",
+        ),
+        (
+            {"auth": AuthConfig(tokens=(TokenConfig(hash=hashed(new_token()), subject="agent"),))},
+            "auth.tokens: entry 0: 'agent' is nobody; a printable name is accepted that ",
+        ),
         (
             {"auth": AuthConfig(custom="json:dumps")},
             "auth.custom: it is of type function; an object",
