@@ -216,11 +216,15 @@ class _Errand(Errand):
             what = {"op": "answer", "said": said}
         if await self._send(self._message("reply", said), what):
             self._done.add(key)
+        else:
+            await self._look()  # What it was shown is out of date.
 
     async def _cancel(self) -> None:
         task = await self._surely("CancelTask", {"id": self._task_id}, {"op": "cancel"})
         if task is not None:
             self._take(task)
+        else:
+            await self._look()  # It may be over, and the answer of an earlier attempt was lost.
 
     async def _look(self) -> None:
         task = await self._surely("GetTask", {"id": self._task_id}, None)
