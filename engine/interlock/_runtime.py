@@ -361,28 +361,31 @@ class Runtime:
         last = ""
         queued: list[tuple[float, str]] = []
         running: list[Cell] = []
-        while records := await self.store.unfinished(last):
-            if self.told is not None:
-                self.told.tell(self.told.to.found, records, last=False)
-            for record in records:
-                last = record.task_id
-                match record.phase:
-                    case Phase.SUBMITTED:
-                        if all(t.kind is not TimerKind.RETRY for t in record.timers()):
-                            queued.append((record.identity.created_at, record.task_id))
-                    case Phase.RUNNING | Phase.CANCELLING:
-                        with _passing_by():
-                            cell = await self.writer.cell(record.task_id)
-                            self.admission.moved(record.phase, record)
-                            running.append(cell)
-                    case waiting if waiting in WAITING:
-                        pass  # Its deadline is in the store, and its agent in the log.
-                    case _:
-                        with _passing_by():
-                            await self.finalize(record.task_id)
-        # Only now, when the engine is open before they run: an agent may submit a task at once.
-        for cell in running:
-            self.writer.post(cell, Post(self.recovery, ENGINE, insists=True))
+        # Whoever serves a watch of one lets go of it meanwhile, and then it would be there twice.
+        with contextlib.ExitStack() as kept:
+            while records := await self.store.unfinished(last):
+                if self.told is not None:
+                    self.told.tell(self.told.to.found, records, last=False)
+                for record in records:
+                    last = record.task_id
+                    match record.phase:
+                        case Phase.SUBMITTED:
+                            if all(t.kind is not TimerKind.RETRY for t in record.timers()):
+                                queued.append((record.identity.created_at, record.task_id))
+                        case Phase.RUNNING | Phase.CANCELLING:
+                            with _passing_by():
+                                cell = await self.writer.cell(record.task_id)
+                                kept.enter_context(self.writer.keeping(cell))
+                                self.admission.moved(record.phase, record)
+                                running.append(cell)
+                        case waiting if waiting in WAITING:
+                            pass  # Its deadline is in the store, and its agent in the log.
+                        case _:
+                            with _passing_by():
+                                await self.finalize(record.task_id)
+            # Only now, when the engine is open before they run: agents may submit tasks at once.
+            for cell in running:
+                self.writer.post(cell, Post(self.recovery, ENGINE, insists=True))
         for _, task_id in sorted(queued):  # First come, first served, also after a restart.
             self.admission.enqueue(task_id)
         self._admit()

@@ -339,6 +339,7 @@ class Writer:
         else:
             if cell.turn is not None and (fresh.epoch != cell.record.epoch or fresh.phase in OVER):
                 # Whoever wrote has taken the task over: the turn is nobody's any more.
+                _log.error("task %s: somebody else wrote to it; its turn ends", fresh.task_id)
                 cell.turn.fence()
                 cell.turn = None
             cell.events = None

@@ -50,7 +50,18 @@ from interlock.errors import (
 )
 from interlock.lifecycle import LIFECYCLE, Guard, Publish, Release, Row, Signal, changes
 from interlock.testing import ManualClock, violations
-from support import OWNER, FlakyStore, World, drained, opened, pause, soon, triggers, until
+from support import (
+    OWNER,
+    FlakyStore,
+    World,
+    drained,
+    log_of,
+    opened,
+    pause,
+    soon,
+    triggers,
+    until,
+)
 
 CANARY = "sk-canary-7f3a"
 LANGUAGE: contextvars.ContextVar[str] = contextvars.ContextVar("LANGUAGE", default="none")
@@ -1162,6 +1173,46 @@ async def test_a_task_that_was_being_cancelled_is_cancelled() -> None:
             assert (end.outcome, end.abandoned) == (Phase.CANCELLED, False)
             await finalized(second, handle)
         slow.go_on.set()
+
+
+async def test_a_task_that_is_told_of_while_others_are_read_goes_on_all_the_same() -> None:
+    """Who serves its webhook at the start lets go of it then, and nobody else may.  R-JRN-07."""
+    served = asyncio.Event()
+
+    class Receiver:
+        async def deliver(self, watch: Watch, view: TaskView, events: Sequence[Event]) -> None:
+            assert watch.task_id == view.record.task_id
+            assert events
+            served.set()
+
+    async def agent(task: TaskContext) -> str:
+        await (asyncio.sleep(0) if served.is_set() else asyncio.Event().wait())
+        await task.emit("hello")
+        return "done"
+
+    async with opened(agent) as first:
+        handle = await first.submit()
+        await until(lambda: first.stored(handle).phase is Phase.RUNNING)
+        store = first.crash()
+        await store.put_watch(Watch("w", handle.task_id, "hook", {}, 0))
+        store.hold("unfinished").open()
+        others, recovers = store.hold("unfinished"), store.hold("commit")
+
+        async def goes_on() -> None:
+            await others.reached()
+            await soon(served.wait())
+            await pause(100)
+            others.open()
+
+        going_on = asyncio.ensure_future(goes_on())
+        async with opened(agent, store=store, deliverers={"hook": Receiver()}) as second:
+            handle = second.handle(handle)
+            await recovers.reached()
+            following = asyncio.ensure_future(log_of(handle))
+            await pause()
+            recovers.open()
+            assert triggers(await soon(following))[-3:] == ["recover", "emit", "complete"]
+            await going_on
 
 
 async def test_a_task_that_was_over_is_finalized() -> None:
