@@ -7,12 +7,13 @@ it rings, so a deadline needs no memory here and survives a restart.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 from interlock._clock import Alarm, Clock
 from interlock._record import TaskRecord
 from interlock._store import Store
-from interlock.errors import StoreCorrupt, StoreError
+from interlock.errors import StoreCorrupt, StoreError, UnknownTask
 
 #: Called for each task with a deadline that passed.
 Fire: TypeAlias = Callable[[TaskRecord, float], Awaitable[None]]
@@ -133,8 +134,12 @@ class Alarms:
             _log.error("its deadline could not be fired: %s", error)
         except StoreError:
             raise  # It is not handled: it comes again when the store is asked again.
+        except UnknownTask:
+            pass  # It was purged meanwhile, and its deadlines with it.
         except Exception:  # noqa: BLE001  a fault of one task must not stop the clocks of all
             _log.exception("task %s: its deadline could not be fired", record.task_id)
+            if record.due is not None:
+                self._clock.call_later(STORE_RETRY_S, partial(self.arm, record.due))
         place = (_NEVER if record.due is None else record.due, record.task_id)
         if self._handled < place <= (now, _LAST_ID):
             self._handled = place

@@ -11,7 +11,7 @@ from interlock._machine import LIFECYCLE
 from interlock._phases import Trigger
 from interlock._record import TaskRecord
 from interlock._store import Commit
-from interlock.errors import StoreCorrupt, StoreError
+from interlock.errors import StoreCorrupt, StoreError, UnknownTask
 from interlock.testing import ManualClock
 from support import FlakyStore, pause, soon
 
@@ -283,19 +283,35 @@ async def test_a_task_that_is_found_by_a_wrong_deadline_holds_up_nobody(
 async def test_a_fault_in_one_task_does_not_stop_the_clocks_of_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged, and what is due after it is fired.  Source: I37."""
+    """It is logged, what is due after it is fired, and it comes again.  Source: I28, I37."""
     world = Deadlines()
     for task_id in "abc":
         await world.task(task_id, 5)
-    world.failures["b"] = [RuntimeError("a fault of ours")]
+    world.failures["b"] = [RuntimeError("a fault of ours"), RuntimeError("another")]
     world.alarms.start()
     await pause()
     await world.elapse(5)
     assert world.names == ["a", "c"]
     assert "a fault of ours" in caplog.text
+    await world.elapse(STORE_RETRY_S)
+    assert "another" in caplog.text
     world.alarms.arm(await world.task("d", 5))
     await world.elapse(5)
-    assert world.names == ["a", "c", "d"]
+    assert world.names == ["a", "c", "b", "d"]
+
+
+async def test_a_task_that_was_purged_meanwhile_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its deadlines went with it."""
+    world = Deadlines()
+    await world.task("a", 5)
+    world.failures["a"] = [UnknownTask("a")]
+    world.alarms.start()
+    await pause()
+    await world.elapse(5)
+    await world.elapse(STORE_RETRY_S)
+    assert (world.names, caplog.records) == ([], [])
 
 
 async def test_nothing_is_fired_once_the_watch_is_over() -> None:
