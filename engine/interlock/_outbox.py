@@ -172,8 +172,8 @@ class Courier:
         #: What deliverers do for them: cut off, they may take a moment to let go.
         self._deliveries: set[asyncio.Task[None]] = set()
         #: What others should deliver: each watch's cursor at the last look, and since when it is
-        #: there.
-        self._overdue: dict[tuple[str, str], tuple[int, float]] = {}
+        #: there; None before the first.
+        self._overdue: dict[tuple[str, str], tuple[int, float]] | None = None
         #: Watches that somebody else is writing just now.
         self._hands_off: Counter[tuple[str, str]] = Counter()
 
@@ -199,7 +199,8 @@ class Courier:
         while len(behind := await self._store.behind(limit)) == limit:
             limit *= 2
         latest = self._clock.now() - quiet_s
-        last, self._overdue = self._overdue, {}
+        is_first, last = self._overdue is None, self._overdue or {}
+        overdue = self._overdue = dict[tuple[str, str], tuple[int, float]]()
         for watch in behind:
             if not self._open:
                 break
@@ -209,19 +210,24 @@ class Courier:
                 if not self._serves(watch):
                     continue
                 key = (watch.task_id, watch.watch_id)
-                since = await self._owed_since(watch, last.get(key), latest)
-                self._overdue[key] = (watch.cursor, since)
+                since = await self._owed_since(watch, last.get(key), latest, is_first=is_first)
+                overdue[key] = (watch.cursor, since)
                 if since > latest:
                     continue
             self.wake(watch.task_id)
         return {watch.task_id for watch in behind}
 
     async def _owed_since(
-        self, watch: Watch, last: tuple[int, float] | None, latest: float
+        self, watch: Watch, last: tuple[int, float] | None, latest: float, *, is_first: bool
     ) -> float:
         """Since when somebody should have delivered; exact only if that is before `latest`."""
         if watch.not_before > latest:
             return watch.not_before
+        if is_first:
+            # Who moves a task may be at it, however old that is: only the next looks can tell.
+            record = await self._store.get(watch.task_id)
+            if record is not None and record.updated_at > latest:
+                return self._clock.now()
         if last is None:
             # The task may have moved on since then, as often as it likes.
             events = await self._store.events(watch.task_id, watch.cursor, 1)

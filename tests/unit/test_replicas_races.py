@@ -627,7 +627,7 @@ async def test_a_slow_delivery_is_made_by_one_replica() -> None:
 
 
 async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica() -> None:
-    """What waits behind them is old, and yet nobody else's.  Source: R-REPL-24."""
+    """What waits behind them is old, and yet nobody else's, no newcomer's either.  R-REPL-24."""
     words: asyncio.Queue[str] = asyncio.Queue()
 
     async def talks(task: TaskContext) -> str:
@@ -645,7 +645,13 @@ async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica()
     async with pair(talks, deliverers={"hook": slow}, one_alone=True) as both:
         hook = NewWatch("w", "hook", {})
         handle = await both.one.submit("x", owner=OWNER, watches=[hook])
-        for _ in range(20):
+        store = both.memory.store("newcomer")
+        newcomer = Engine(talks, store=store, deliverers={"hook": slow}, takes_turns=False)
+        for _ in range(14):
+            words.put_nowait("still there")
+            await both.elapse(20.0)
+        await newcomer.start()
+        for _ in range(10):
             words.put_nowait("still there")
             await both.elapse(20.0)
         told_of = [seq for events in slow.seen for seq in events]
@@ -653,3 +659,4 @@ async def test_slow_deliveries_of_a_task_that_moves_on_are_made_by_one_replica()
         assert told_of == sorted(set(told_of))
         words.put_nowait("")
         await handle.result()
+        await drained(newcomer, both.clock)
