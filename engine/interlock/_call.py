@@ -151,14 +151,19 @@ def raised(error: Exception, *, once: bool = False) -> Ended:
 
 
 def log_raised(task_id: str, key: str, error: BaseException) -> None:
-    """The traceback of what a function raised by mistake: it goes to the log and nowhere else.
-
-    Not what is said on purpose, nor what comes of being cancelled.
-    """
+    """As `log_mistake`, on the event loop; not what comes of being cancelled."""
     doing = asyncio.current_task()
-    if isinstance(error, EngineError) or (doing is not None and doing.cancelling()):
-        return
-    _log.error("task %s: the call %r raised", task_id, key, exc_info=error)
+    if doing is None or not doing.cancelling():
+        log_mistake(task_id, key, error)
+
+
+def log_mistake(task_id: str, key: str, error: BaseException) -> None:
+    """The traceback of what a function raised: it goes to the log and nowhere else.
+
+    Not what is said on purpose.
+    """
+    if not isinstance(error, EngineError):
+        _log.error("task %s: the call %r raised", task_id, key, exc_info=error)
 
 
 def not_made(key: str) -> CallEnded:

@@ -298,7 +298,8 @@ class Engine:
         first made (`TaskHandle.created` is False).
 
         `carried` is what tools of the task may use as long as this process lives, such as the
-        caller's own credentials: it is in no log, event or store.  An answer may bring it anew.
+        caller's own credentials: the engine puts it in no log, event or store (what a tool says
+        of it when it raises is in the log).  An answer may bring it anew.
 
         Raises:
             InvalidInput: no owner, no such agent, or nothing in the content, or something is

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar, cast, overload
 
 from interlock._agent import MISSING, Content
-from interlock._call import Call, raised
+from interlock._call import Call, log_mistake, raised
 from interlock._context import TaskContext, TaskInput
 from interlock._form import FormLike
 from interlock._memory import Ended
@@ -280,6 +280,8 @@ class SyncTaskContext:
         except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
             self._context.journal.check_goes_on(call, error)
             ended = said = raised(error)
+            if not self._context.cancelled:
+                log_mistake(self.task_id, call.key, error)
         finally:
             self._run(self._context.journal.ended(call, said), insists=True)
         return ended

@@ -256,6 +256,29 @@ async def test_the_traceback_of_a_call_goes_to_the_log(
         assert "Traceback" not in str(world.log(handle))
 
 
+async def test_what_a_call_of_a_plain_agent_raised_is_in_the_log_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As that of any other; what it says on purpose is not.  Source: R-ENG-18."""
+
+    def refuses() -> None:
+        raise Rejected("no")
+
+    def agent(task: SyncTaskContext) -> str:
+        with pytest.raises(CallFailed, match="raised ZeroDivisionError"):
+            task.call(_divides, 0)
+        with pytest.raises(Rejected):
+            task.call(refuses)
+        return "went on"
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        assert await soon(handle.result()) == "went on"
+        (line,) = caplog.records
+        assert line.getMessage() == f"task {handle.task_id}: the call '_divides-1' raised"
+        assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("error", [Rejected("no"), Retryable("busy"), ToolError("no such city")])
 async def test_what_a_function_says_on_purpose_is_no_error_of_its(
     error: Exception, caplog: pytest.LogCaptureFixture
