@@ -42,14 +42,14 @@ async def asked(path: Path) -> AsyncGenerator[_Errand]:
 
 
 async def test_a_cancel_that_was_done_before_is_seen(tmp_path: Path) -> None:
-    """Its answer was lost with a server, and the next one refuses it: the task is over."""
+    """Its answer was lost with a server, and the next one refuses it.  Source: R-JRN-09."""
     async with asked(tmp_path) as errand:
         await soon(errand._cancel())
         assert errand._phase in _OVER
 
 
 async def test_an_answer_that_comes_too_late_is_no_reason_to_give_it_again(tmp_path: Path) -> None:
-    """Nor to be shown the question again, from where the client had read to."""
+    """Nor to be shown the question again, from where the client had read to.  R-JRN-09."""
     async with asked(tmp_path) as errand:
         (ask,) = errand._open
         await soon(errand._reply(ask))
