@@ -161,7 +161,7 @@ def seen_through(evidence: Evidence) -> Found:
     for number, line in enumerate(evidence.journal):
         if "gave_up" in line:
             task = evidence.tasks.get(line["gave_up"])
-            # A journal is one client's, and these are its last lines before.
+            # The lines of one client follow one another.
             noted = evidence.journal[max(0, number - LINES_SHOWN) : number]
             last = [] if task is None else [entry.trigger for entry in task.log[-LINES_SHOWN:]]
             what = f"a client gave it up: {line['why']}; it noted {noted}"

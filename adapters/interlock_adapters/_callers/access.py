@@ -299,7 +299,7 @@ class Access:
         said = Answer(ask=named(ask), value=value)
         record = await self._for_answer(task_id, ask, token)
         with self._repeats(record, token) as kept:
-            record = await self.engine.answer(
+            after = await self.engine.answer(
                 task_id,
                 said,
                 owner=record.owner,
@@ -307,7 +307,7 @@ class Access:
                 roles=self._roles,
                 token=kept,
             )
-        return await self._told(record, ask)
+        return await self._told(record, after, ask)
 
     async def approve(
         self,
@@ -357,7 +357,7 @@ class Access:
         """Say that an open ask gets no value; see `answer`, and `Engine.decline`."""
         record = await self._for_answer(task_id, named(ask), token)
         with self._repeats(record, token) as kept:
-            record = await self.engine.decline(
+            after = await self.engine.decline(
                 task_id,
                 ask,
                 owner=record.owner,
@@ -366,7 +366,7 @@ class Access:
                 token=kept,
                 reason=reason,
             )
-        return await self._told(record, ask)
+        return await self._told(record, after, ask)
 
     async def cancel(self, task_id: str, reason: str | None = None) -> TaskRecord:
         """Ask for the task to stop; a repeat is accepted and changes nothing.
@@ -446,12 +446,15 @@ class Access:
     def _closes(self, event: Event, ask: str) -> bool:
         return event.actor == self.principal.owner and event.data.get("key") == ask
 
-    async def _told(self, record: TaskRecord, ask: str) -> TaskRecord:
+    async def _told(self, before: TaskRecord, record: TaskRecord, ask: str) -> TaskRecord:
         """The task after an answer; to whom it is hidden by now, as it was with that answer."""
-        if self._sees(record):
+        is_next = before.ask(ask) is not None and record.seq == before.seq + 1
+        if is_next or self._sees(record):
             return record
         events = await self.engine.events(record.task_id, owner=None)
-        seq = next(event.seq for event in events if self._closes(event, ask))
+        seq = next((event.seq for event in events if self._closes(event, ask)), None)
+        if seq is None:
+            raise UnknownTask(record.task_id)
         return self.engine.lifecycle.fold(events[:seq])
 
     def _reaches(self, record: TaskRecord, *, answers: bool) -> bool:
@@ -485,7 +488,7 @@ class Access:
     ) -> TaskRecord:
         record = await self._for_answer(task_id, decision.ask, token)
         with self._repeats(record, token) as kept:
-            record = await self.engine.decide(
+            after = await self.engine.decide(
                 task_id,
                 decision,
                 owner=record.owner,
@@ -493,7 +496,7 @@ class Access:
                 roles=self._roles,
                 token=kept,
             )
-        return await self._told(record, decision.ask)
+        return await self._told(record, after, decision.ask)
 
     def _repeats(self, record: TaskRecord, token: str | None) -> Repeats:
         hidden = not self._sees(record)

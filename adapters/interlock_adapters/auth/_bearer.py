@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from interlock._edge import NAME_BYTES_MAX
+from interlock._edge import NAME_BYTES_MAX, NAME_CHARS_MAX
 from interlock._event import MACHINES, OWN
 from interlock.errors import InvalidInput
 from interlock.models import JsonObject
@@ -34,7 +34,8 @@ _HASH: Final = "sha256:"
 ACCEPTED: Final = (
     "a printable name is accepted that is not 'anonymous', nor one of the engine's own: "
     f"{', '.join(map(repr, sorted(MACHINES)))}, or with {OWN!r} before it; "
-    f"with its issuer and tenant it has at most {NAME_BYTES_MAX} bytes in UTF-8"
+    f"with its issuer and tenant it has at most {NAME_CHARS_MAX} characters, and {NAME_BYTES_MAX} "
+    "bytes in UTF-8"
 )
 
 

@@ -139,9 +139,14 @@ def _toolbox_of(config: Config, instructions: Instructions) -> Toolbox:
     except (UnknownTool, AmbiguousTool) as error:
         raise InvalidInput([f"{config.at('policies')}: {error}"]) from None
     except InvalidInput as error:
-        problems = [f"{config.at('policies')}: {problem}" for problem in error.problems]
+        problems = [f"{config.at(_place_of(problem))}: {problem}" for problem in error.problems]
         raise InvalidInput(problems) from None
     return toolbox
+
+
+def _place_of(problem: str) -> str:
+    """Where in a configuration that is which a toolbox finds wrong with its tools and rules."""
+    return "policies" if problem.startswith("rule ") else "tools"
 
 
 @contextmanager

@@ -286,6 +286,17 @@ async def test_a_repeat_shows_nothing_of_what_came_after_the_answer() -> None:
             assert (again.seq, again.phase, again.asks) == (first.seq, Phase.RUNNING, ())
 
 
+async def test_an_answer_that_counts_is_told_so_whatever_can_be_read_by_then() -> None:
+    """It is durable: what would be refused after it must not look as if it were not."""
+    async with world() as here:
+        asks = await submitted(here, "ask")
+        key = (await here.engine.record(asks.task_id, owner=None)).asks[0].key
+        here.store.breaks("events")
+        record = await Access(here.engine, APPROVER).answer(asks.task_id, key, "x")
+        assert record.phase is Phase.RUNNING
+        here.store.mends("events")
+
+
 @pytest.mark.parametrize(
     "who",
     [
