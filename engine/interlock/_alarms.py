@@ -7,7 +7,6 @@ it rings, so a deadline needs no memory here and survives a restart.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, TypeAlias
 
 from interlock._clock import Alarm, Clock
@@ -54,6 +53,9 @@ class Alarms:
         #: Deadlines up to here were fired; what is left of them waits for something else.
         self._handled = _FIRST
         self._run: asyncio.Task[None] | None = None
+        #: The earliest deadline that could not be fired, and when that is tried again.
+        self._failed = _NEVER
+        self._retry: Alarm | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -84,6 +86,8 @@ class Alarms:
             self._alarm.cancel()
         if self._run is not None:
             await asyncio.wait([self._run])
+        if self._retry is not None:
+            self._retry.cancel()
 
     def _set(self, due: float) -> None:
         if self._alarm is not None:
@@ -126,6 +130,17 @@ class Alarms:
         if meanwhile is not _NEVER:
             self.arm(meanwhile)
 
+    def _try_later(self, record: TaskRecord) -> None:
+        """One alarm for all that could not be fired, however often that is met."""
+        self._failed = min(self._failed, _NEVER if record.due is None else record.due)
+        if self._retry is None:
+            self._retry = self._clock.call_later(STORE_RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        due, self._failed, self._retry = self._failed, _NEVER, None
+        if due < _NEVER:
+            self.arm(due)
+
     async def _fired(self, record: TaskRecord, now: float) -> None:
         try:
             await self._fire(record, now)
@@ -138,8 +153,7 @@ class Alarms:
             pass  # It was purged meanwhile, and its deadlines with it.
         except Exception:  # noqa: BLE001  a fault of one task must not stop the clocks of all
             _log.exception("task %s: its deadline could not be fired", record.task_id)
-            if record.due is not None:
-                self._clock.call_later(STORE_RETRY_S, partial(self.arm, record.due))
+            self._try_later(record)
         place = (_NEVER if record.due is None else record.due, record.task_id)
         if self._handled < place <= (now, _LAST_ID):
             self._handled = place

@@ -210,7 +210,11 @@ class Courier:
                 if not self._serves(watch):
                     continue
                 key = (watch.task_id, watch.watch_id)
-                since = await self._owed_since(watch, last.get(key), latest, is_first=is_first)
+                try:
+                    since = await self._owed_since(watch, last.get(key), latest, is_first=is_first)
+                except StoreCorrupt as error:  # One that cannot be read stops no other.
+                    _log_failure(f"what is owed for task {watch.task_id} cannot be read", error)
+                    continue
                 overdue[key] = (watch.cursor, since)
                 if since > latest:
                     continue

@@ -300,6 +300,27 @@ async def test_a_fault_in_one_task_does_not_stop_the_clocks_of_others(
     assert world.names == ["a", "c", "b", "d"]
 
 
+async def test_what_never_fires_is_tried_once_a_second_however_often_it_is_met(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not once more for each time that something else was due.  Source: I37."""
+    world = Deadlines()
+    due = await world.task("a", 5)
+    world.failures["a"] = [RuntimeError(f"fault {number}") for number in range(1_000)]
+    world.alarms.start()
+    await pause()
+    await world.elapse(5)
+    for _ in range(10):
+        world.alarms.arm(due)
+        await pause()
+    before = len(caplog.records)
+    for _ in range(10):
+        await world.elapse(STORE_RETRY_S)
+    assert len(caplog.records) - before <= 11
+    await world.alarms.close()
+    assert world.clock.alarms == 0
+
+
 async def test_a_task_that_was_purged_meanwhile_is_no_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

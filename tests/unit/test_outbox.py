@@ -784,6 +784,20 @@ async def test_a_task_that_is_purged_is_owed_nothing(world: World, call: str) ->
 
 
 @pytest.mark.parametrize("call", ["get", "events"])
+async def test_what_cannot_be_read_holds_up_no_start_where_others_serve_too(
+    world: World, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is passed by, and said.  Source: I37."""
+    await world.task()
+    world.store.corrupt.add(call)
+    world.courier._overdue = None  # As at the first look.
+    world.clock.advance(10.0)
+    assert await world.courier.take_up(quiet_s=1.0) == {"t"}
+    assert "what is owed for task t cannot be read: store_corrupt" in caplog.text
+    world.store.corrupt.clear()
+
+
+@pytest.mark.parametrize("call", ["get", "events"])
 async def test_what_cannot_be_read_is_not_asked_for_every_few_seconds(
     world: World, call: str
 ) -> None:
