@@ -164,7 +164,7 @@ class Replica:
 
     # --- turns ------------------------------------------------------------------------
 
-    async def _run(self, wanted: TurnWanted) -> bool:
+    async def _run(self, wanted: TurnWanted) -> bool | None:
         """See `RunTurn`."""
         try:
             cell = await self._writer.cell(wanted.task_id)
@@ -179,9 +179,9 @@ class Replica:
             self._out.add(wanted.task_id)
             try:
                 if not await self._can_run(cell):
-                    return False
+                    return None
                 if not await self._is_claimed(cell, wanted):
-                    return not (self._resting and _is_to_run(cell))
+                    return None if self._resting and _is_to_run(cell) else True
                 while self._goes_on(cell):
                     await cell.change()
                 # Whoever took it from here has it, and needs nothing of this process.

@@ -17,7 +17,9 @@ from interlock._store import Store, TurnWanted
 #: Runs the turn of a task here, from taking it up until nothing of it runs here any more.
 #: False: the task is not at rest, and somebody else is to take it up, as it stands then: the
 #: turn is wanted again with the epoch that the task has.
-RunTurn: TypeAlias = Callable[[TurnWanted], Awaitable[bool]]
+#: None: it was not taken up here at all, and is wanted again as it was; whoever takes it up can
+#: tell by the epoch whether somebody had it before and died.
+RunTurn: TypeAlias = Callable[[TurnWanted], Awaitable[bool | None]]
 
 
 class Turns(Protocol):
@@ -46,7 +48,7 @@ class Turns(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Wait for those that are out, and let go.  Those that gave False are handed on by then."""
+        """Wait for those that are out, and let go.  What is not over is handed on by then."""
         ...
 
     async def waiting(self) -> int:

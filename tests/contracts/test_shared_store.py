@@ -238,7 +238,7 @@ class SwallowsErrors(_Turns):
     async def start(self, run: RunTurn, *, slots: int) -> None:
         """See `Turns.start`."""
 
-        async def ran(turn: TurnWanted) -> bool:
+        async def ran(turn: TurnWanted) -> bool | None:
             try:
                 return await run(turn)
             except Exception:  # noqa: BLE001

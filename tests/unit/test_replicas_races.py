@@ -548,6 +548,37 @@ async def test_a_task_whose_agent_is_at_a_busy_replica_waits_for_it(for_long: bo
             assert await second.result() == "done"
 
 
+async def test_a_crash_is_counted_though_somebody_without_the_agent_was_asked_first() -> None:
+    """Who does not take a turn up leaves it as it was: the next can tell.  Source: R-REPL-22."""
+    goes_on: set[str] = set()
+
+    async def agent(_task: TaskContext) -> str:
+        await (asyncio.sleep(0) if goes_on else asyncio.Event().wait())
+        return "done"
+
+    clock = ManualClock()
+    memory = SharedMemory(clock)
+    agents = {"a": echo, "b": agent}
+    first, third = (Engine(agents, store=memory.store(name)) for name in ("first", "third"))
+    stranger = Engine({"a": echo}, store=memory.store("stranger"))
+    both = Pair(clock, memory, first, third)
+    await first.start()
+    handle = await first.submit("x", owner=OWNER, agent="b")
+    await both.elapse(5.0)
+    assert (await both.stored(handle)).phase is Phase.RUNNING
+    await stranger.start()
+    memory.kill("first")
+    await both.elapse(memory.dead_after_s + 10.0)
+    assert memory.handed[-1][0] == "stranger"
+    goes_on.add("x")
+    await third.start()
+    await both.elapse(5.0)
+    moves = await both.moves(handle)
+    assert ("claim" in moves, "recover" in moves, "complete" in moves) == (False, True, True)
+    for engine in (stranger, third, first):
+        await drained(engine, clock)
+
+
 async def test_a_task_whose_agent_nobody_has_comes_to_an_operator() -> None:
     """It is not passed on for ever.  Source: R-REPL-22."""
     clock = ManualClock()

@@ -265,13 +265,13 @@ class PostgresTurns:
         if not_before is not None:
             await asyncio.sleep(min(max(0.0, not_before - self._clock.now()), _AHEAD_S))
         try:
-            if await run(wanted):
-                return
+            over = await run(wanted)
         except Exception:  # noqa: BLE001  whatever it was, the turn is not lost
             _log.exception("the turn of task %r failed; it is run again", wanted.task_id)
             await self.give_back(job_id, after_s=AGAIN_S)
             return
-        await self.give_back(job_id, wanted)
+        if not over:
+            await self.give_back(job_id, None if over is None else wanted)
 
     async def give_back(
         self, job_id: int, wanted: TurnWanted | None = None, *, after_s: float | None = None

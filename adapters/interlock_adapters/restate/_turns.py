@@ -273,8 +273,11 @@ class RestateTurns:
 
     async def _ran(self, run: RunTurn, wanted: TurnWanted) -> str:
         """Run it; how its call ends."""
-        if await run(wanted):
+        over = await run(wanted)
+        if over:
             return "over"
+        if over is None:
+            return "later"
         try:
             record = await self._projection.get(wanted.task_id)
         except StoreError as error:

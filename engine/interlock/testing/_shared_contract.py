@@ -76,17 +76,17 @@ class _Worker:
         #: What was handed out here, in order.
         self.began: Final[list[TurnWanted]] = []
         #: What runs now, by the task.
-        self.held: Final[dict[str, asyncio.Future[bool]]] = {}
+        self.held: Final[dict[str, asyncio.Future[bool | None]]] = {}
         #: Those that were out at the same time as another of the same task.
         self.doubled: Final[list[TurnWanted]] = []
-        self._all: Final[list[asyncio.Future[bool]]] = []
+        self._all: Final[list[asyncio.Future[bool | None]]] = []
         self._change = asyncio.Event()
 
-    async def run(self, turn: TurnWanted) -> bool:
+    async def run(self, turn: TurnWanted) -> bool | None:
         """See `RunTurn`."""
         if turn.task_id in self.held:
             self.doubled.append(turn)
-        held: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        held: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
         self.held[turn.task_id] = held
         self._all.append(held)
         self.began.append(turn)
@@ -109,7 +109,7 @@ class _Worker:
         """Wait until the turn of that task is out here."""
         await self.until(lambda: task_id in self.held)
 
-    def end(self, task_id: str, *, over: bool = True) -> None:
+    def end(self, task_id: str, *, over: bool | None = True) -> None:
         """Nothing of that task runs here any more."""
         self.held[task_id].set_result(over)
 
@@ -392,6 +392,22 @@ async def check_what_is_given_back_has_the_epoch_of_its_task(
             assert there.began == [TurnWanted("t", moves[-1].record.epoch)]
 
 
+async def check_what_was_not_taken_up_is_wanted_as_it_was(make_store: SharedStoreMaker) -> None:
+    """By its epoch whoever takes it up can tell that somebody had it before and is gone."""
+    moves = _at_rest("t")
+    async with _both(make_store) as (one, two), _working(one) as here:
+        await one.commit(_wanting(*moves))
+        await here.has("t")
+        (wanted,) = here.began
+        await one.commit(commit_of(answered(moves[-1], "k1")))
+        async with _working(two) as there:
+            await one.turns.rest()
+            here.end("t", over=None)
+            await one.turns.stop()
+            await there.has("t")
+            assert there.began == [wanted]
+
+
 async def check_a_turn_that_raises_comes_again(make_store: SharedStoreMaker) -> None:
     """A run that ends with an error has dealt with nothing."""
     async with _both(make_store) as (one, two):
@@ -531,6 +547,7 @@ SHARED_STORE_CHECKS: Final[tuple[SharedStoreCheck, ...]] = (
     check_who_rests_gets_no_more,
     check_what_is_given_back_goes_to_another,
     check_what_is_given_back_has_the_epoch_of_its_task,
+    check_what_was_not_taken_up_is_wanted_as_it_was,
     check_a_turn_that_raises_comes_again,
     check_stopping_waits_for_what_is_out,
     check_a_refused_commit_wants_nothing,

@@ -290,10 +290,10 @@ class SharedMemory:
     async def _held(self, hold: _Hold) -> None:
         run = hold.replica.run
         assert run is not None
-        over = False
+        over: bool | None = False
         try:
             over = await run(hold.entry.wanted)
-            if not over and not hold.replica.dead:
+            if over is False and not hold.replica.dead:
                 record = await self.tasks.get(hold.entry.wanted.task_id)
                 if record is not None and not hold.is_stale:
                     hold.entry.wanted = replace(hold.entry.wanted, epoch=record.epoch)
@@ -302,7 +302,7 @@ class SharedMemory:
             raise
         except Exception:  # noqa: BLE001  whoever runs turns is foreign code
             _log.exception("the turn of task %s ended with an error", hold.entry.wanted.task_id)
-        self._give_back(hold, over=over)
+        self._give_back(hold, over=bool(over))
 
     def _give_back(self, hold: _Hold, *, over: bool) -> None:
         replica, entry = hold.replica, hold.entry

@@ -115,6 +115,10 @@ async def gives_back(_wanted: TurnWanted) -> bool:
     return False
 
 
+async def leaves_it(_wanted: TurnWanted) -> None:
+    """Its agent is elsewhere."""
+
+
 async def fails(_wanted: TurnWanted) -> bool:
     """What no run should do."""
     raise StoreError("the test says so")
@@ -132,8 +136,9 @@ async def test_a_turn_that_does_not_run_here_is_handed_on_as_it_was_wanted() -> 
 
     So is one of a journal that began before a step said the epoch.
     """
-    [(_, body)] = await sent_on(gives_back, Journal(hold="later"))
-    assert body == {**WANTED, "sent": True}
+    for run, journal in ((leaves_it, Journal()), (gives_back, Journal(hold="later"))):
+        [(_, body)] = await sent_on(run, journal)
+        assert body == {**WANTED, "sent": True}
 
 
 async def test_a_turn_that_raises_is_handed_on_after_a_while() -> None:
