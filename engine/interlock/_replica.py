@@ -180,7 +180,10 @@ class Replica:
             try:
                 if not await self._can_run(cell):
                     return None
-                if not await self._is_claimed(cell, wanted):
+                claimed = await self._is_claimed(cell, wanted)
+                if claimed is None:
+                    return False
+                if not claimed:
                     return None if self._resting and _is_to_run(cell) else True
                 while self._goes_on(cell):
                     await cell.change()
@@ -245,8 +248,11 @@ class Replica:
         if _claims(moves):
             cell.held = True
 
-    async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool:
-        """Write down that it is this process that runs the turn; False if none is to be run."""
+    async def _is_claimed(self, cell: Cell, wanted: TurnWanted) -> bool | None:
+        """Write down that it is this process that runs the turn; False if none is to be run.
+
+        None: that may be written yet, and if it is, nobody died of it.
+        """
         first = cell.record
         if isinstance(first.details, Queued) and first.details.not_before != wanted.not_before:
             return False  # Left over from the attempt before: the next has a turn of its own.
@@ -262,7 +268,7 @@ class Replica:
             while not (done.done() or self._leaving):
                 await _either(done, cell)
             if not done.done():
-                break  # The store is away; should it be written yet, the next claim says so.
+                return False if is_lost else None  # The store is away, or slow.
             try:
                 done.result()
             except Refused as refusal:

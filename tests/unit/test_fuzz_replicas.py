@@ -73,7 +73,7 @@ def test_a_turn_that_nobody_claims_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     """Two replicas run it in one epoch (I17, I23).  Source: R-FUZZ-85."""
     claims = replicas.Replica._is_claimed
 
-    async def takes(self: replicas.Replica, cell: Cell, wanted: TurnWanted) -> bool:
+    async def takes(self: replicas.Replica, cell: Cell, wanted: TurnWanted) -> bool | None:
         if cell.record.phase is not Phase.RUNNING:
             return await claims(self, cell, wanted)
         cell.held = True  # As if its claim were durable.

@@ -46,6 +46,8 @@ TURN: Final = "interlock.turn"
 POLL_S: Final = 0.25
 #: Seconds after which a run that raised is handed out again.
 AGAIN_S: Final = 1.0
+#: Seconds until one that was not taken up here is handed out again: to somebody else, rather.
+PASSED_ON_S: Final = 0.1
 #: Seconds that the server's clock may be ahead of ours for a turn to wait here for its time.
 _AHEAD_S: Final = 0.25
 #: Seconds between two looks for tasks at work of which no turn is wanted.
@@ -270,8 +272,11 @@ class PostgresTurns:
             _log.exception("the turn of task %r failed; it is run again", wanted.task_id)
             await self.give_back(job_id, after_s=AGAIN_S)
             return
-        if not over:
-            await self.give_back(job_id, None if over is None else wanted)
+        if over is None:
+            # As it was, but behind those that wait: else it would come straight back here.
+            await self.give_back(job_id, after_s=PASSED_ON_S)
+        elif not over:
+            await self.give_back(job_id, wanted)
 
     async def give_back(
         self, job_id: int, wanted: TurnWanted | None = None, *, after_s: float | None = None

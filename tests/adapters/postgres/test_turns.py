@@ -347,6 +347,23 @@ async def test_a_turn_that_is_not_dealt_with_goes_on_from_where_it_is(pg_url: st
         await two.turns.stop()
 
 
+async def test_a_turn_that_was_not_taken_up_goes_behind_those_that_wait(pg_url: str) -> None:
+    """However old it is: a replica without its agent does other work meanwhile.  R-PG-15."""
+    async with asyncio.timeout(60), opened(pg_url) as store:
+        begun: asyncio.Queue[str] = asyncio.Queue()
+
+        async def run(wanted: TurnWanted) -> bool | None:
+            begun.put_nowait(wanted.task_id)
+            return None if wanted.task_id == "old" else True
+
+        await store.commit(wanting("old"))
+        await sql(pg_url, "UPDATE procrastinate_jobs SET priority = priority + 100")
+        await store.commit(wanting("new"))
+        await store.turns.start(run, slots=1)
+        assert [await begun.get() for _ in range(3)] == ["old", "new", "old"]
+        await store.turns.stop()
+
+
 async def test_runs_go_on_while_the_server_is_away(own_pg_server: PgServer) -> None:
     """Neither cancelled nor handed out twice; nobody is taken for dead.  R-PG-16."""
     url = own_pg_server.create()
