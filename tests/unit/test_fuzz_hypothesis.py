@@ -16,7 +16,17 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from interlock import Answer, Engine, Event, Limits, Phase, SyncTaskContext, TaskContext, Toolbox
+from interlock import (
+    Answer,
+    Engine,
+    Event,
+    Limits,
+    Phase,
+    Retention,
+    SyncTaskContext,
+    TaskContext,
+    Toolbox,
+)
 from interlock._record import AskKind
 from interlock.errors import Denied
 from interlock.testing import hypothesis as kit
@@ -291,6 +301,32 @@ def test_what_an_engine_must_keep_is_looked_at_after_every_step() -> None:
     """R-FUZZ-38.  Nobody has to write that down."""
     with pytest.raises(AssertionError, match="I01"):
         run_state_machine_as_test(Tampered, settings=settings(FEW, stateful_step_count=2))
+
+
+class Forgets(kit.LifecycleMachine):
+    """Its engine keeps nothing that is over."""
+
+    target: ClassVar[object] = Engine(
+        shop, limits=Limits(ask_s=60.0, retention=Retention(age_s=1.0, tasks_max=0))
+    )
+
+
+def test_what_retention_forgets_is_no_loss() -> None:
+    """R-FUZZ-38.  It was once taken for an acknowledged task that is gone (I18)."""
+    machine = Forgets()
+    try:
+        machine.start()
+        handle = machine.run(machine.engine.submit("shoes", owner="ada"))
+        machine.tasks.append(handle.task_id)
+        machine.run(machine.engine.cancel(handle.task_id, owner="ada"))
+        machine.run(machine.engine.purge(older_than_s=0.0))
+        assert machine.loop.run_until_complete(machine.store.get(handle.task_id)) is None
+        assert [record.phase for record in machine.records()] == [Phase.FINALIZED]
+        assert machine.log(handle.task_id)[-1].dest is Phase.FINALIZED
+        machine.every_log_keeps_the_invariants()
+        machine.every_record_is_the_fold_of_its_log()
+    finally:
+        machine.teardown()
 
 
 def test_a_machine_without_a_target_says_so() -> None:

@@ -33,6 +33,17 @@ def test_a_task_is_rejected() -> None:
     move = fire(task(Phase.SUBMITTED, Queued()), reject)
     assert move.record.phase is Phase.REJECTED
 """
+#: A suite that only fuzzes.
+FUZZED: Final = """
+from interlock import TaskContext
+from interlock.testing.fuzz import Target, fuzz
+
+async def agent(task: TaskContext) -> str:
+    return "done"
+
+def test_it_lives() -> None:
+    assert not fuzz(Target.of(agent), runs=5).failures
+"""
 REJECT: Final = (Phase.SUBMITTED, Trigger.REJECT, Phase.REJECTED)
 CANCEL: Final = (Phase.SUBMITTED, Trigger.CANCEL, Phase.CANCELLED)
 
@@ -90,6 +101,20 @@ def test_what_a_suite_misses_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     text = text_of(mutation)
     assert "missed: submitted --reject--> rejected: without Publish" in text
     assert "never taken: running --complete--> completed" in text
+
+
+def test_what_a_fuzz_test_takes_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-FUZZ-45.  It lives by a copy of the lifecycle, whose guards count.
+
+    It once counted for nothing: no mutant was tried, and every row was "never taken".
+    """
+    (tmp_path / "test_fuzzed.py").write_text(FUZZED)
+    _move(tmp_path, monkeypatch)
+    arguments = ["test_fuzzed.py"]
+    mutation = mutate(LIFECYCLE, "interlock:LIFECYCLE", arguments, limit=1, seed=1)
+    complete = (Phase.RUNNING, Trigger.COMPLETE, Phase.COMPLETED)
+    assert all(mutant.row != complete for mutant in mutation.untaken)
+    assert len(mutation.killed) + len(mutation.survived) == 1
 
 
 def test_tests_that_fail_by_themselves_are_said_so(

@@ -338,6 +338,31 @@ async def test_a_tool_behind_the_gate_is_answered_from_the_log() -> None:
     assert DONE == []
 
 
+async def test_who_answers_in_a_role_does_so_again() -> None:
+    """R-FUZZ-40.  It was once refused, since nobody said the role again."""
+
+    async def buys_for(task: TaskContext) -> str:
+        size = await task.ask("which size?", int, approvers=["role:clerk"])
+        await task.authorize("pay", {"amount": size}, approvers=["role:boss"])
+        return "paid"
+
+    async def in_roles(world: World, handle: TaskHandle) -> None:
+        ask = (await handle.rest()).asks[0]
+        said = Answer(ask=ask.key, value=43)
+        of: dict[str, Any] = {"owner": "ada", "actor": "bob"}
+        await world.engine.answer(handle.task_id, said, roles=["clerk"], **of)
+        ask = (await handle.rest()).asks[0]
+        assert ask.digest is not None
+        yes = Approval(ask=ask.key, digest=ask.digest, decision="approve")
+        await world.engine.decide(handle.task_id, yes, roles=["boss"], **of)
+        await handle.rest()
+        await pause()
+
+    log = await recorded(buys_for, in_roles)
+    assert log[-1].dest is Phase.FINALIZED
+    await off_the_loop(Engine(buys_for, limits=LIMITS), log)
+
+
 async def test_a_denial_stops_it_again() -> None:
     """R-FUZZ-40."""
 

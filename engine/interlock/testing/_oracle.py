@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
+from typing import Final
 
-from interlock._event import AGENT, MACHINES, Event
+from interlock._event import AGENT, MACHINES, OWN, Event
+from interlock._keywords import Unchecked
 from interlock._phases import OUTCOMES, WAITING, Phase, Trigger
+from interlock._schema import fits
 from interlock._transitions import TABLE, Key, Row
+from interlock.models import JsonObject
 
 #: What closes an ask of kind input, and one of kind auth.
 _VALUES = frozenset({Trigger.PROVIDE_INPUT, Trigger.DECLINE})
@@ -28,6 +32,8 @@ _ACTS = frozenset(
         Trigger.COMPLETE,
     }
 )
+#: How an approver begins that is whoever acts in a role.
+_ROLE: Final = "role:"
 #: How the key of what a person is asked about a call begins.
 _IN_DOUBT = "interlock:in-doubt-"
 
@@ -95,12 +101,22 @@ def _asks(log: Sequence[Event]) -> Iterator[str]:
 def _closing(ask: Event, event: Event) -> Iterator[str]:
     key, due = event.data["key"], ask.data["due"]
     if event.trigger in _ANSWERS:
+        if not _is_approver(event, ask.data.get("approvers", ())):
+            yield f"T5: event {event.seq} answers {key} as {event.actor}, who is no approver of it"
         if (event.trigger in _DECISIONS) != (ask.data["kind"] == "auth"):
             yield f"I08: event {event.seq} answers {key}, which is of another kind"
         if event.at >= due:
             yield f"I09: event {event.seq} answers {key} after its time"
     if event.trigger is Trigger.EXPIRE and event.at < due:
         yield f"I10: event {event.seq} expires {key} before its time"
+
+
+def _is_approver(event: Event, approvers: Sequence[str]) -> bool:
+    """Whether who answers is named, or acts in a role that is; everybody is where nobody is."""
+    acts = {role if role.startswith(OWN) else _ROLE + role for role in event.data.get("roles", ())}
+    if not event.actor.startswith(_ROLE):
+        acts.add(event.actor)
+    return not approvers or not acts.isdisjoint(approvers)
 
 
 def _approvals(log: Sequence[Event]) -> Iterator[str]:
@@ -167,7 +183,7 @@ def _gated(log: Sequence[Event]) -> Iterator[str]:
             continue  # Made again, or a further leg.
         approval = event.data.get("approval")
         if approval is None:
-            if event.data["policy"].get("confirm") == "always" or f"{key}:approval" in asked:
+            if _wants_a_yes(event.data["policy"], arguments) or f"{key}:approval" in asked:
                 yield f"I12: event {event.seq} calls {key}, which nobody approved"
             continue
         yes = approved.get(approval)
@@ -175,6 +191,17 @@ def _gated(log: Sequence[Event]) -> Iterator[str]:
             yield f"I12: event {event.seq} calls {key}, and {approval} was not approved"
         elif yes.data["arguments"] != arguments:
             yield f"I13: event {event.seq} calls {key} with other arguments than were approved"
+
+
+def _wants_a_yes(policy: JsonObject, arguments: JsonObject) -> bool:
+    """Whether these arguments are confirmed by that policy; a predicate of code is not asked."""
+    confirm = policy.get("confirm")
+    if isinstance(confirm, dict) and isinstance(when := confirm.get("when"), dict):
+        try:
+            return fits(arguments, when)
+        except Unchecked:
+            return True  # Nobody can tell, which is not to be taken for a no.
+    return confirm == "always"
 
 
 def _stops(log: Sequence[Event]) -> Iterator[str]:

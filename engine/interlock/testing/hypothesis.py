@@ -17,7 +17,6 @@ from interlock._guards import ROLE, roles_among
 from interlock._memory import OPERATOR
 from interlock._phases import OVER, Phase
 from interlock._record import Ask, AskKind, TaskRecord
-from interlock._store import MemoryStore
 from interlock._turn import Turn
 from interlock.errors import EngineError
 from interlock.models import Answer, Approval, Denial
@@ -25,6 +24,7 @@ from interlock.testing._clock import ManualClock
 from interlock.testing._oracle import violations
 from interlock.testing.fuzz._answers import edited, fitting, unfitting
 from interlock.testing.fuzz._ended import end_all
+from interlock.testing.fuzz._faults import Remembering
 from interlock.testing.fuzz._real_threads import RealThreads
 from interlock.testing.fuzz._tape import Tape
 from interlock.testing.fuzz._target import INPUTS, Target
@@ -101,7 +101,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.loop: Final = asyncio.new_event_loop()
         self._threads: Final = RealThreads(self.loop)
         self.clock: ManualClock = ManualClock()
-        self.store: Final = MemoryStore()
+        self.store: Final = Remembering()
         self._ids: Final = itertools.count(1)
         self.engine: Engine = self._made()
         #: The ids of all tasks so far.
@@ -128,18 +128,19 @@ class LifecycleMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(settled())
 
     def record(self, task_id: str) -> TaskRecord:
-        """A task, as stored."""
-        record = self.loop.run_until_complete(self.store.get(task_id))
-        assert record is not None, f"I18: {task_id} was acknowledged and is not there"
-        return record
+        """A task, as stored, or as it was when it was purged."""
+        kept = self.store.kept(task_id)
+        assert kept is not None, f"I18: {task_id} was acknowledged and is not there"
+        return kept[0]
 
     def records(self) -> list[TaskRecord]:
         """Every task, as stored."""
         return [self.record(task_id) for task_id in self.tasks]
 
     def log(self, task_id: str) -> list[Event]:
-        """The log of a task, as stored."""
-        return self.loop.run_until_complete(self.store.events(task_id))
+        """The log of a task, as stored, or as it was when it was purged."""
+        kept = self.store.kept(task_id)
+        return [] if kept is None else list(kept[1])
 
     def asks(self, kind: AskKind | None = None) -> list[tuple[TaskRecord, Ask]]:
         """Every open ask that a client may answer, with its task."""

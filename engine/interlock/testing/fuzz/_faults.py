@@ -35,26 +35,38 @@ ALL_FAULTS: Final = frozenset(
 _ROUNDS_MAX: Final = 3
 
 
-class Disk(MemoryStore):
+class Remembering(MemoryStore):
+    """A store that still knows what was purged: what it came to is checked, and it is no loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Tasks that were purged, as they were then.
+        self.gone: Final[dict[str, tuple[TaskRecord, list[Event]]]] = {}
+
+    def kept(self, task_id: str) -> tuple[TaskRecord, list[Event]] | None:
+        """A task and its log, also if it was purged; the list is the store's own."""
+        kept = self._tasks.get(task_id)
+        return self.gone.get(task_id) if kept is None else (kept.record, kept.events)
+
+    def _drop(self, task_id: str) -> None:
+        kept = self._tasks[task_id]
+        self.gone[task_id] = kept.record, kept.events
+        super()._drop(task_id)
+
+
+class Disk(Remembering):
     """What every store of a run writes to: it outlives the processes."""
 
     def __init__(self) -> None:
         super().__init__()
         #: Tasks that were written to since it was looked last.
         self.changed: Final[dict[str, None]] = {}
-        #: Tasks that were purged, as they were then: a run still checks what they came to.
-        self.gone: Final[dict[str, tuple[TaskRecord, list[Event]]]] = {}
         #: Which process wrote each event, by task and number.
         self.writers: Final[dict[tuple[str, int], str]] = {}
         #: How often something was written.
         self.writes = 0
         #: Every task there ever was, in the order in which they were made.
         self._made: Final[dict[str, None]] = {}
-
-    def kept(self, task_id: str) -> tuple[TaskRecord, list[Event]] | None:
-        """A task and its log, also if it was purged; the list is the store's own."""
-        kept = self._tasks.get(task_id)
-        return self.gone.get(task_id) if kept is None else (kept.record, kept.events)
 
     def every(self) -> list[tuple[TaskRecord, list[Event]]]:
         """Every task and its log, also those that were purged, as they were made."""
@@ -97,15 +109,9 @@ class Disk(MemoryStore):
         for event in commit.events:
             self.writers[commit.record.task_id, event.seq] = name
 
-    async def purge(self, before: float, *, keep: int = 0, limit: int = 100) -> list[str]:
-        """See `Store.purge`."""
-        there = {record.task_id: self.kept(record.task_id) for record in self.records}
-        purged = await super().purge(before, keep=keep, limit=limit)
-        for task_id in purged:
-            if (kept := there[task_id]) is not None:
-                self.gone[task_id] = kept
-            self.changed[task_id] = None
-        return purged
+    def _drop(self, task_id: str) -> None:
+        super()._drop(task_id)
+        self.changed[task_id] = None
 
 
 class FaultyStore:

@@ -34,7 +34,8 @@ SECOND: Final = "a second passes"
 #: Seconds that some tasks have.
 _SOON_S: Final = 15.0
 
-_OWNERS: Final = ("ada", "bob")
+#: Who submits.
+OWNERS: Final = ("ada", "bob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def _submit(run: "World") -> None:
     if run.submissions >= TASKS_MAX:
         return
     text = run.tape.pick(run.target.inputs)
-    owner = run.tape.pick(_OWNERS)
+    owner = run.tape.pick(OWNERS)
     names = list(run.process.engine.agents)
     agent = run.tape.pick(names) if len(names) > 1 else None
     task_s = _SOON_S if run.tape.chance(5) else None

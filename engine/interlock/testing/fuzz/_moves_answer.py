@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from interlock._guards import ROLE, roles_among
+from interlock._guards import ROLE, is_approver, roles_among
 from interlock._phases import Trigger
 from interlock._record import Ask, AskKind, TaskRecord
 from interlock.models import Answer, Approval, Denial, JsonObject
@@ -145,15 +145,22 @@ def _said(run: "World", record: TaskRecord, ask: Ask, said: Said, other: Said | 
 def _wrong(run: "World", record: TaskRecord, ask: Ask, said: Said) -> None:
     if run.tape.chance(3):
         _of_another_kind(run, record, ask, said)
+    elif ask.approvers and run.tape.chance(2):
+        _say(run, record, ask, said, actor=_no_approver(run, record, ask), must_fail="T5")
     elif isinstance(said, Answer):
         bad = unfitting(ask.schema, run.tape)
         if bad is not None:
             wrong = said.model_copy(update={"value": bad[0]})
             _say(run, record, ask, wrong, must_fail="answer_fits")
-    elif ask.approvers and run.tape.chance(2):
-        _say(run, record, ask, said, actor=f"not {ask.approvers[0]}", must_fail="T5")
     else:
         _say(run, record, ask, said.model_copy(update={"digest": "0" * 32}), must_fail="I13")
+
+
+def _no_approver(run: "World", record: TaskRecord, ask: Ask) -> str:
+    """Somebody who may not answer: who has the task, where that is not enough, or anybody."""
+    if not is_approver(ask, record.owner, ()) and run.tape.chance(2):
+        return record.owner
+    return f"not {ask.approvers[0]}"
 
 
 def _of_another_kind(run: "World", record: TaskRecord, ask: Ask, said: Said) -> None:
@@ -216,16 +223,34 @@ async def decline(run: "World") -> None:
     if (found := _pick(run, AskKind.INPUT)) is None:
         return
     record, ask = found
+    if ask.approvers and run.tape.chance(4):
+        _decline(run, record, ask, actor=_no_approver(run, record, ask), must_fail="T5")
+        return
     token = f"no {record.task_id} {ask.key}" if "duplicate" in run.faults else None
     times = 2 if token is not None and run.tape.chance(4) else 1
     for _ in range(times):
-        run.request(
-            run.say(f"{_who(record, ask)} declines {ask.key} of {record.task_id}"),
-            lambda: run.process.engine.decline(
-                record.task_id, ask.key, owner=record.owner, actor=_who(record, ask), token=token
-            ),
-            promise=Promise(record.task_id, ask.key, Trigger.DECLINE, {}, token),
-        )
+        _decline(run, record, ask, token=token)
+
+
+def _decline(
+    run: "World",
+    record: TaskRecord,
+    ask: Ask,
+    *,
+    actor: str | None = None,
+    token: str | None = None,
+    must_fail: str | None = None,
+) -> None:
+    who = actor or _who(record, ask)
+    roles = [] if actor else roles_among(ask.approvers)
+    run.request(
+        run.say(f"{who} declines {ask.key} of {record.task_id}"),
+        lambda: run.process.engine.decline(
+            record.task_id, ask.key, owner=record.owner, actor=who, roles=roles, token=token
+        ),
+        promise=Promise(record.task_id, ask.key, Trigger.DECLINE, {}, token),
+        must_fail=must_fail,
+    )
 
 
 async def stale(run: "World") -> None:

@@ -195,6 +195,7 @@ class _Player:
     async def _say(self, event: Event) -> None:
         data, owner = event.data, self._recorded[0].data["owner"]
         of: dict[str, Any] = {"owner": owner, "actor": event.actor}
+        acting = {**of, "roles": data.get("roles", ())}
         match event.trigger:
             case Trigger.SUBMIT:
                 await self._submit(data)
@@ -204,12 +205,12 @@ class _Player:
                 await self._engine.resume(self._task_id, decision, actor=who)
             case Trigger.PROVIDE_INPUT:
                 answer = Answer(ask=data["key"], value=data["value"])
-                await self._engine.answer(self._task_id, answer, **of)
+                await self._engine.answer(self._task_id, answer, **acting)
             case Trigger.DECLINE:
                 reason = data.get("reason")
-                await self._engine.decline(self._task_id, data["key"], reason=reason, **of)
+                await self._engine.decline(self._task_id, data["key"], reason=reason, **acting)
             case Trigger.APPROVE | Trigger.DENY:
-                await self._engine.decide(self._task_id, _decision(event), **of)
+                await self._engine.decide(self._task_id, _decision(event), **acting)
             case Trigger.CANCEL:
                 await self._engine.cancel(self._task_id, reason=data.get("reason"), **of)
             case _:
