@@ -5,7 +5,7 @@ R-FUZZ-07 and R-FUZZ-25 to R-FUZZ-28.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,12 @@ from interlock import (
     WAITING,
     Engine,
     Event,
+    JsonObject,
     Lifecycle,
     Move,
     Phase,
+    Policies,
+    Policy,
     Signal,
     SyncTaskContext,
     TaskContext,
@@ -33,6 +36,9 @@ from interlock import _guards as guards
 from interlock._alarms import Alarms
 from interlock._cell import Cell, Post, always
 from interlock._changes import Draft
+from interlock._gate import Gate
+from interlock._pin import Pin
+from interlock._record import Ask
 from interlock._retention import Sweeper
 from interlock._runtime import Runtime
 from interlock._store import Commit
@@ -41,11 +47,14 @@ from interlock._transitions import Row
 from interlock._turn import Turn
 from interlock._writer import Writer
 from interlock.errors import Refused
+from interlock.policy import When
 from interlock.testing.fuzz._faults import Disk
+from interlock.testing.fuzz._moves import OWNERS
 from interlock.testing.fuzz._report import Failure
 from interlock.testing.fuzz._run import fuzz, replay
 from interlock.testing.fuzz._sim import LINES_ARE_SEEN
 from interlock.testing.fuzz._target import Target
+from interlock.tools import Tool
 
 #: Lines of a trace at most.
 STEPS_MAX = 15
@@ -54,10 +63,17 @@ RUNS = 1_500
 
 
 def found(
-    target: Target, kinds: set[str], *, invariants: Sequence[Callable[..., object]] = ()
+    target: Target,
+    kinds: set[str],
+    *,
+    invariants: Sequence[Callable[..., object]] = (),
+    seed: int = 0,
 ) -> Failure:
-    """The one failure that fuzzing finds, which its tape makes again."""
-    report = fuzz(target, runs=RUNS, invariants=invariants)
+    """The one failure that fuzzing finds, which its tape makes again.
+
+    It finds it from any `seed`; from some it takes half a minute to find it, or to shorten it.
+    """
+    report = fuzz(target, runs=RUNS, invariants=invariants, seed=seed)
     assert report.failures, f"nothing was found in {report.runs} runs"
     failure = report.failures[0]
     assert failure.kind in kinds, failure
@@ -113,7 +129,7 @@ def test_a_lost_wake_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_timer_that_is_stale_is_found() -> None:
     """An ask expires although its time has not come (I10)."""
-    found(target(without(guards.ask_is_due)), {"I10"})
+    found(target(without(guards.ask_is_due)), {"I10"}, seed=256)
 
 
 def test_an_answer_that_counts_twice_is_found() -> None:
@@ -144,6 +160,48 @@ def test_an_approval_of_another_call_is_found() -> None:
 def test_an_agent_that_answers_itself_is_found() -> None:
     """Nobody looks who answers (I25)."""
     found(target(without(guards.caller_may_answer)), {"I25", "T5"})
+
+
+async def spends(task: TaskContext) -> str:
+    """Call a tool whose policy asks where it is much; and ask somebody in particular."""
+    amount = await task.ask("how much?", int, approvers=["ann", "role:clerk"])
+    return (await task.call_tool("spend", {"amount": amount})).text
+
+
+def spending() -> Engine:
+    """Its engine: much is more than nothing."""
+
+    async def spend(amount: int) -> str:
+        return f"spent {amount}"
+
+    much: JsonObject = {"properties": {"amount": {"exclusiveMinimum": 0}}}
+    policy = Policy(confirm=When(when=much), approvers=("role:boss",))
+    tools = Toolbox([spend], policies=Policies({"spend": policy}))
+    return Engine(spends, tools=tools, store="memory:", limits=LIMITS)
+
+
+def test_who_has_the_task_and_may_not_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a task of hers, so she may answer what others are asked (T5)."""
+    is_approver = guards.is_approver
+    assert fuzz(Target.of(spending), runs=64).failures == ()
+
+    def or_owner(ask: Ask, name: str, roles: Iterable[str]) -> bool:
+        return name in OWNERS or is_approver(ask, name, roles)
+
+    monkeypatch.setattr(guards, "is_approver", or_owner)
+    found(Target.of(spending), {"T5"})
+
+
+def test_a_call_that_its_policy_would_have_confirmed_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The gate never looks at what a policy wants of these arguments (I12)."""
+
+    def never(_self: Gate, _tool: Tool, _pin: Pin, _arguments: JsonObject) -> bool:
+        return False
+
+    monkeypatch.setattr(Gate, "_wants_a_word", never)
+    found(Target.of(spending), {"I12"})
 
 
 def test_an_event_after_the_outcome_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +272,7 @@ def test_a_timer_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
     monkeypatch.setattr(Alarms, "arm", forgets)
-    found(target(), {"timer", "I28"})
+    found(target(), {"timer", "I28"}, seed=40)
 
 
 def test_a_timer_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
