@@ -66,6 +66,52 @@ def test_a_lifecycle_of_ones_own_is_found_beside_the_caller(
     assert "crosschecked_app:N: it is of type int, not Lifecycle" in capsys.readouterr().err
 
 
+GUARDED: Final = """
+from dataclasses import replace
+import interlock
+from interlock import Phase, Trigger
+from interlock.lifecycle import guard
+
+@guard("it waits elsewhere")
+def waits_here(record, signal):
+    {body}
+
+def changed(row):
+    if row.trigger is Trigger.PROVIDE_INPUT and row.when is None:
+        return replace(row, requires={requires})
+    return row
+
+MINE = interlock.Lifecycle([changed(row) for row in interlock.LIFECYCLE.table])
+"""
+#: It may rely on those before it: of a key that is closed nothing is open.
+RELIES: Final = "return record.ask(signal.data['key']).key == signal.data['key']"
+
+
+def test_a_guard_that_relies_on_those_before_it_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine would not ask it.  It was once a traceback."""
+    text = GUARDED.format(body=RELIES, requires="(*row.requires, waits_here)")
+    (tmp_path / "crosschecked_relies.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    assert called("--steps", "400", "--machines", "0", "crosschecked_relies:MINE") == 0
+
+
+def test_a_guard_that_raises_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it is asked it is a fault of the lifecycle."""
+    text = GUARDED.format(body=RELIES, requires="(waits_here, *row.requires)")
+    (tmp_path / "crosschecked_raises.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    assert called("--steps", "400", "--machines", "0", "crosschecked_raises:MINE") == 1
+    said = capsys.readouterr().err
+    assert "waits_here raises AttributeError" in said
+    assert "for provide_input in waiting_" in said
+
+
 @pytest.mark.parametrize(
     ("where", "why"),
     [

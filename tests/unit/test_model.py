@@ -74,6 +74,31 @@ def test_a_report_is_the_same_every_time_but_for_the_seconds() -> None:
     assert [str(each) for each in first.violations] == [str(each) for each in second.violations]
 
 
+def test_every_row_of_a_further_phase_is_taken() -> None:
+    """Also those of an ask that has a default, and of a no that the agent is told."""
+    report = check_model(LIFECYCLE.extend(PAYMENT, MANAGER), crashes=1)
+    assert report.untaken == ()
+    assert "never taken" not in str(report)
+
+
+def test_a_row_that_nothing_took_is_named() -> None:
+    """Nothing is said of it, and whoever reads the report is to know that.
+
+    A guard may want to see a value that nobody gives here.
+    """
+
+    @guards.guard("it is not the one")
+    def is_the_one(_record: object, signal: Signal) -> bool:
+        return bool(signal.data["code"] == "the one")
+
+    (fails,) = [row for row in TABLE if row.trigger is Trigger.FAIL]
+    mine = replace(fails, dest=Phase.REJECTED, change=change.rejected, when=is_the_one)
+    report = check_model(LIFECYCLE.extend(rows=[mine]), crashes=0)
+    assert report.untaken == (mine.key,)
+    assert report.ok
+    assert "never taken: running --fail--> rejected" in str(report)
+
+
 # --- what is broken ---------------------------------------------------------------------------
 
 
@@ -179,6 +204,30 @@ def test_a_change_that_breaks_the_machine_is_found() -> None:
         _with(lambda row: amended(row, change=nonsense) if row.trigger is Trigger.COMPLETE else row)
     )
     assert violation.what == "I35: complete broke the machine (AssertionError)"
+
+
+def test_a_guard_that_raises_is_found_and_named() -> None:
+    """It was once a traceback."""
+
+    @guards.guard("it is too much")
+    def is_little(_record: object, signal: Signal) -> bool:
+        return bool(signal.data["value"]["amount"] < 5)
+
+    (answers,) = [
+        row
+        for row in TABLE
+        if (row.trigger, row.source, row.dest)
+        == (Trigger.PROVIDE_INPUT, Phase.WAITING_INPUT, Phase.RUNNING)
+    ]
+    lifecycle = _with(
+        lambda row: (
+            amended(row, requires=(*row.requires, is_little))
+            if row.requires is answers.requires
+            else row
+        )
+    )
+    violation = _first(lifecycle)
+    assert violation.what.startswith("I35: provide_input k1: is_little raised TypeError")
 
 
 def test_a_life_that_cannot_end_by_itself_is_found() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from interlock_adapters.cli import _lifecycles
 from interlock_adapters.cli._common import FAILED, MISUSED, OK, NotFound, complain, count, positive
 from interlock_adapters.cli._lifecycles import Unsound, lifecycle_named
-from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player, crosscheck
+from interlock_adapters.crosscheck import MACHINES, PLAYERS, SEED, STEPS, Player, Raised, crosscheck
 
 #: Rows that were never taken, unless all are wanted: further phases have a hundred and more.
 _NAMED_MAX: Final = 5
@@ -61,5 +61,7 @@ def run(options: argparse.Namespace, players: Sequence[Player] = PLAYERS) -> int
         )
     except ModuleNotFoundError as missing:
         return complain(str(missing), MISUSED)
+    except Raised as error:
+        return complain(str(error), FAILED)
     sys.stdout.write(f"{report.told(None if options.all else _NAMED_MAX)}\n")
     return FAILED if report.differences else OK

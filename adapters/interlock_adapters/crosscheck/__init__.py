@@ -19,6 +19,7 @@ from interlock_adapters.crosscheck._players import PLAYERS, Player, Replay, Unpl
 from interlock_adapters.crosscheck._random import random_machine
 from interlock_adapters.crosscheck._walk import (
     Course,
+    Raised,
     Seen,
     Trace,
     Walks,
@@ -44,6 +45,7 @@ __all__ = [
     "Difference",
     "Part",
     "Player",
+    "Raised",
     "Report",
     "crosscheck",
 ]
@@ -146,6 +148,7 @@ def crosscheck(
 
     Raises:
         ModuleNotFoundError: no interpreter is installed.
+        Raised: a guard of the lifecycle raises where it is asked.
     """
     present = {player.name: player.version for player in players}
     report = Report(

@@ -6,11 +6,13 @@ phases move, and the guards' answers are drawn).  Lives show that the shipped co
 documents agree; courses reach every row of any table, also where nobody knows what a trigger
 of it carries.
 
-Of the engine's private modules this uses the row machine itself: a course has no record.
+Of the engine's private modules this uses the row machine itself: a course has no record.  The
+module is long because both kinds are steered alike.
 """
 
 import math
 import random
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
@@ -39,6 +41,10 @@ _TRIES: Final = 8
 def chance(seed: str) -> random.Random:
     """The same lots for the same seed."""
     return random.Random(seed)  # noqa: S311  (no secret hangs on it)
+
+
+class Raised(Exception):
+    """A guard, or a change, of the lifecycle raises something; says which, and at what."""
 
 
 class Seen(NamedTuple):
@@ -318,6 +324,12 @@ class _Lives:
             move = self._lifecycle.fire(record, signal)
         except (IllegalTrigger, GuardRefused):
             return None, record
+        except Exception as error:
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            raise Raised(
+                f"{at.name} raises {type(error).__name__} ({error}), line {at.lineno}, "
+                f"for {signal.trigger} in {record.phase}; a guard says yes or no to any signal"
+            ) from error
         row = self._by_move[record.phase, signal.trigger, move.record.phase]
         assert row.effects == move.effects
         return row, move.record
@@ -356,7 +368,7 @@ class _Lives:
         # A guard that only chooses refuses nothing.
         rows = self._course.by_pair[record.phase, signal.trigger]
         required = dict.fromkeys(guard for row in rows for guard in row.requires)
-        return [guard for guard in required if not guard.holds(record, signal)]
+        return [guard for guard in required if not _held(guard, record, signal)]
 
     def _signal(self, trigger: Trigger, record: TaskRecord, *, fits: bool) -> Signal:
         return signal_for(trigger, record, self._rng, fits=fits, further=self._further)
@@ -368,7 +380,19 @@ class _Lives:
         if rows is None:
             return {named[guard]: True for guard in self._guards[signal.trigger]}
         guards = dict.fromkeys(guard for row in rows for guard in guards_of(row))
-        return {named[guard]: guard.holds(record, signal) for guard in guards}
+        return {named[guard]: _held(guard, record, signal) for guard in guards}
+
+
+def _held(guard: Guard, record: TaskRecord, signal: Signal) -> bool:
+    """What it comes to; no where it cannot say, for it may never be asked.
+
+    The machine asks the guards of a row in their order up to the first no, and the rows up to
+    the first that is taken: one that can rely on those before it may raise without them.
+    """
+    try:
+        return guard.holds(record, signal)
+    except Exception:  # noqa: BLE001  where it is asked, `fire` raises it
+        return False
 
 
 def readable(trace: Sequence[Step], begin: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Final
 from interlock._clock import Clock, SystemClock
 from interlock._machine import Lifecycle
 from interlock._phases import Group, Phase
+from interlock._transitions import Key
+from interlock.testing.fuzz._coverage import arrow
 from interlock.testing.model._signals import Bounds
 from interlock.testing.model._steps import StepTable
 from interlock.testing.model._trace import Line, Trace
@@ -44,6 +46,9 @@ class ModelReport:
     complete: bool
     #: Seconds that it took.
     seconds: float = field(compare=False)
+    #: The rows that no signal took; nothing is said about them.  Which there are depends on the
+    #: bounds, and on what the guards want to see in a signal: values here are plain ones.
+    untaken: tuple[Key, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -55,7 +60,8 @@ class ModelReport:
         whole = "" if self.complete else ", and there are more"
         found = f"{len(self.violations)} violations, {self.stuck} stuck worlds"
         head = f"{counted}{whole}: {found} ({self.seconds:.1f} s)"
-        return "\n\n".join([head, *map(str, self.violations)])
+        rows = [f"  never taken: {arrow(key)}" for key in self.untaken]
+        return "\n\n".join(["\n".join([head, *rows]), *map(str, self.violations)])
 
 
 def check_model(
@@ -105,6 +111,7 @@ def check_model(
         stuck,
         search.complete,
         watch.now() - began,
+        steps.untaken(),
     )
 
 

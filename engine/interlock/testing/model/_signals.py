@@ -42,6 +42,12 @@ _RUN_S: Final = DUE - EARLY
 _ARGUMENTS: Final[dict[str, Any]] = {"n": 1}
 _CALL: Final = "call-1"
 
+#: What an agent may want to happen when nobody answers, and after a no.
+_VARIANTS: Final = {
+    AskKind.INPUT: (("fail", "stop"), ("default", "tell_agent")),
+    AskKind.AUTH: (("deny", "stop"), ("deny", "tell_agent")),
+}
+
 
 class Bounds(NamedTuple):
     """How much may happen in one life."""
@@ -193,21 +199,19 @@ def _questions(
 ) -> Iterator[Offer]:
     by = "zombie" if lag else "turn"
     key = f"k{sum(key.startswith('k') for key in keys_of(record)) + 1}"
-    for kind, on_expire, on_deny in (
-        (AskKind.INPUT, "fail", "stop"),
-        (AskKind.INPUT, "default", "tell_agent"),
-        (AskKind.AUTH, "deny", "stop"),
-        (AskKind.AUTH, "deny", "tell_agent"),
-    ):
-        data = _question(key, kind, on_expire, on_deny, bounds.asks, lag)
-        says = f"ask {key} ({kind}, {on_expire}, {on_deny})"
-        yield Offer(by, says, Signal(Trigger.ASK, data, AGENT, EARLY), lag)
+    for kind, variants in _VARIANTS.items():
+        for on_expire, on_deny in variants:
+            data = _question(key, kind, on_expire, on_deny, bounds.asks, lag)
+            says = f"ask {key} ({kind}, {on_expire}, {on_deny})"
+            yield Offer(by, says, Signal(Trigger.ASK, data, AGENT, EARLY), lag)
     for phase in lifecycle.phases:
-        if group_of(phase) is Group.WAITING and phase.kin is not phase:
-            kind = AskKind.AUTH if phase.kin is Phase.WAITING_AUTH else AskKind.INPUT
-            data = _question(key, kind, "fail", "stop", bounds.asks, lag)
+        if group_of(phase) is not Group.WAITING or phase.kin is phase:
+            continue
+        kind = AskKind.AUTH if phase.kin is Phase.WAITING_AUTH else AskKind.INPUT
+        for on_expire, on_deny in _VARIANTS[kind]:
+            data = _question(key, kind, on_expire, on_deny, bounds.asks, lag)
             signal = Signal(Trigger.ASK, {**data, "phase": str(phase)}, AGENT, EARLY)
-            yield Offer(by, f"ask {key} ({phase})", signal, lag)
+            yield Offer(by, f"ask {key} ({phase}, {on_expire}, {on_deny})", signal, lag)
 
 
 def _question(

@@ -1,5 +1,6 @@
 """What comes of every signal at every canonical record, worked out once by the real `fire`."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -7,6 +8,7 @@ from interlock._effects import Effect, Publish, Release, ResumeTurn, StartTurn, 
 from interlock._machine import Lifecycle, Move
 from interlock._phases import Group, Phase, Trigger, group_of
 from interlock._record import TaskRecord
+from interlock._transitions import Key
 from interlock.errors import EngineBug, Refused
 from interlock.testing.model import _signals
 from interlock.testing.model._judge import CLOSINGS, judge
@@ -62,6 +64,15 @@ class StepTable:
         self._numbers: Final[dict[bytes, int]] = {}
         self.records: Final[list[TaskRecord]] = []
         self._steps: Final[list[Steps | None]] = []
+        self._taken: Final[set[Key]] = set()
+
+    def untaken(self) -> tuple[Key, ...]:
+        """The rows that let no signal through so far, in the order of the table.
+
+        Not those by which one process takes over from another: here there is one.
+        """
+        rows = (row for row in self._lifecycle.table if row.trigger is not Trigger.CLAIM)
+        return tuple(row.key for row in rows if row.key not in self._taken)
 
     def first(self) -> Step:
         """The step that makes the task."""
@@ -117,10 +128,15 @@ class StepTable:
         except (AssertionError, EngineBug) as error:
             kind = type(error).__name__
             return self._broken(record, offer, f"I35: {offer.says} broke the machine ({kind})")
+        except Exception as error:  # noqa: BLE001  the guards and changes of whoever is checked
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{at.name} raised {type(error).__name__} ({error}), line {at.lineno}"
+            return self._broken(record, offer, f"I35: {offer.says}: {said}")
         return self._step(record, offer, move)
 
     def _step(self, before: TaskRecord | None, offer: Offer, move: Move) -> Step:
-        trigger = offer.signal.trigger
+        trigger, event = offer.signal.trigger, move.event
+        self._taken.add((event.source, event.trigger, event.dest))
         return Step(
             offer.by,
             offer.says,
