@@ -30,7 +30,7 @@ from interlock._phases import LIVE, OUTCOMES, OVER, VISIBLE, WAITING, Phase, Pha
 from interlock._record import Ask as OpenAsk
 from interlock._record import AskKind, Ended, StopCause, Stopping, TaskRecord
 from interlock._sqlite import SqliteStore
-from interlock._sqlite_backup import Backup, backup
+from interlock._sqlite_backup import Backup, backup, stored_findings
 from interlock._sqlite_doctor import (
     Examination,
     OpenCalls,
@@ -168,6 +168,7 @@ __all__ = [
     "model_call",
     "result_of",
     "resume_stopped",
+    "stored_findings",
     "stored_log",
     "stored_moves",
     "stored_phases",

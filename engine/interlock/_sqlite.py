@@ -254,8 +254,7 @@ class SqliteStore:
 
     async def verify(self, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
         """See `Store.verify`; here also the hash chains, the columns and the file itself."""
-        lost = self._opened().writer.lost
-        found = [f"the file: its newest {lost} events are lost, or it is an old copy"] * (lost > 0)
+        found = verifying.lost_findings(self._opened().writer.lost)
         found += await self._read(verifying.file_findings)
         last: int | None = 0
         while last is not None:

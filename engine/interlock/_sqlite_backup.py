@@ -1,4 +1,4 @@
-"""A copy of a stored file, also while a server has it open, and whether the copy is sound.
+"""A copy of a stored file, and whether it or the file is sound, also while a server has it open.
 
 The copy is of one moment: what is committed later is not in it, and nobody waits for it.
 Until it is whole it lies beside its place under another name, so that no half of one is ever
@@ -16,8 +16,8 @@ from typing import Final, Literal, TypeAlias
 
 from interlock import _sqlite_verify as verifying
 from interlock._machine import LIFECYCLE, Lifecycle
-from interlock._sqlite_doctor import existing, looking_at
-from interlock._sqlite_schema import opened_for_reading, store_error
+from interlock._sqlite_doctor import events_lost, existing, looking_at
+from interlock._sqlite_schema import mark_of, opened_for_reading, store_error
 from interlock.errors import StoreError
 
 #: Told what is done, how much of it, and of how much: pages copied, then tasks checked.
@@ -82,6 +82,44 @@ def backup(
     return made
 
 
+def stored_findings(path: str | os.PathLike[str], *, lifecycle: Lifecycle = LIFECYCLE) -> list[str]:
+    """What is wrong in the SQLite file of a store, as `Store.verify` says it; none if it is sound.
+
+    Only looked at: no lock is taken, nothing is written, and a file of an older version stays
+    one.  A server may have it open meanwhile; tasks are read as of a moment, some at a time.
+
+    Raises:
+        StoreTooNew: a newer version wrote the file.
+        StoreCorrupt: it is no database, or not one of ours.
+        StoreError: it is not there or cannot be read.
+    """
+    database = existing(path)
+    # Before the file: what is acknowledged meanwhile must not seem to be lost.
+    _, mark = mark_of(database)
+    with looking_at(database) as db:
+        lost = events_lost(db, mark)
+        return [*verifying.lost_findings(lost), *_findings(db, lifecycle, lambda _seen: None)]
+
+
+def _findings(
+    db: sqlite3.Connection, lifecycle: Lifecycle, seen: Callable[[int], None]
+) -> list[str]:
+    """What is wrong with the file and its tasks; `seen` is told of so many more looked through."""
+    found = verifying.file_findings(db)
+    last: int | None = 0
+    while last is not None:
+        try:
+            # What belongs together is read as of one moment.
+            db.execute("BEGIN")
+            more, last = verifying.task_findings(db, last, lifecycle)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            return [*found, f"the tasks behind row {last} cannot be found: {error}"]
+        found += more
+        seen(verifying.TASKS_AT_ONCE)
+    return found
+
+
 def _silent(_what: str, _done: int, _of: int) -> None:
     """Nobody wants to know."""
 
@@ -117,23 +155,27 @@ def _copy(db: sqlite3.Connection, part: Path, progress: BackupProgress) -> None:
 
 def _checked(part: Path, goal: Path, progress: BackupProgress, lifecycle: Lifecycle) -> Backup:
     """The copy, once it has been looked through."""
-    findings: list[str] = []
-    tasks = events = seen = 0
+    seen = 0
     # Nobody else knows of it, so no lock is taken, and no file made beside it.
     with contextlib.closing(opened_for_reading(part, immutable=True)) as db:
-        last: int | None = 0
-        try:
-            findings += verifying.file_findings(db)
-            (tasks,) = db.execute("SELECT count(*) FROM task").fetchone()
-            (events,) = db.execute("SELECT count(*) FROM event").fetchone()
-            while last is not None:
-                more, last = verifying.task_findings(db, last, lifecycle)
-                findings += more
-                seen = min(tasks, seen + verifying.TASKS_AT_ONCE)
-                progress("checking", seen, tasks)
-        except sqlite3.Error as error:
-            findings.append(f"the tasks behind row {last} cannot be found: {error}")
+        tasks, events = _count(db, "task"), _count(db, "event")
+
+        def tell(more: int) -> None:
+            nonlocal seen
+            seen = min(tasks, seen + more)
+            progress("checking", seen, tasks)
+
+        findings = _findings(db, lifecycle, tell)
     return Backup(str(goal), part.stat().st_size, tasks, events, tuple(findings))
+
+
+def _count(db: sqlite3.Connection, table: str) -> int:
+    """How many rows a table has; 0 where it cannot be read, which is found out elsewhere."""
+    try:
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  a constant
+    except sqlite3.Error:
+        return 0
+    return int(count)
 
 
 def _synced(path: Path) -> None:

@@ -206,8 +206,6 @@ def _overview(
     db: sqlite3.Connection, database: Path, opened_by: int, mark: int, now: float
 ) -> Examination:
     (schema,) = db.execute("PRAGMA user_version").fetchone()
-    # A file of an older version counts them when it is next opened.
-    events = db.execute(EVENTS_EVER).fetchone()[0] if schema == len(MIGRATIONS) else mark
     age_s = Retention().age_s
     before = float("-inf") if age_s is None else now - age_s
     (purgeable,) = db.execute(
@@ -220,11 +218,19 @@ def _overview(
         sqlite_is_sound=sqlite3.sqlite_version_info >= SQLITE_SOUND,
         file_bytes=database.stat().st_size,
         opened_by=opened_by or None,
-        events_lost=max(0, mark - events),
+        events_lost=events_lost(db, mark),
         phases=_counted(db, "phase", "true"),
         outcomes=_counted(db, "shown", "phase = 'finalized'"),
         purgeable=purgeable,
     )
+
+
+def events_lost(db: sqlite3.Connection, mark: int) -> int:
+    """How many events are missing of those that were acknowledged, by `mark_of`."""
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    # A file of an older version counts them when it is next opened.
+    events = db.execute(EVENTS_EVER).fetchone()[0] if schema == len(MIGRATIONS) else mark
+    return max(0, mark - int(events))
 
 
 def _counted(db: sqlite3.Connection, column: str, where: str) -> dict[str, int]:

@@ -42,6 +42,11 @@ _TOKEN_CHARS_MAX: Final = 80
 _NAMES: Final = TASK_COLUMNS.split(", ")[:-1]
 
 
+def lost_findings(lost: int) -> list[str]:
+    """What it says of a file that so many events are missing from."""
+    return [f"the file: its newest {lost} events are lost, or it is an old copy"] * (lost > 0)
+
+
 def file_findings(db: sqlite3.Connection) -> list[str]:
     """What SQLite itself finds wrong with the file."""
     try:

@@ -194,14 +194,26 @@ def test_every_finding_is_printed_and_the_exit_code_tells(
     assert f"{store} has {findings} finding" in err
 
 
-async def test_a_store_that_is_in_use_is_left_alone(
+async def test_a_store_that_is_in_use_is_checked_beside_it(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is read while its owner writes.  Source: DESIGN 4, the lock file."""
-    async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{store}"):
-        code, out, err = await asyncio.to_thread(run, ["verify", f"sqlite:///{store}"], capsys)
-    assert (code, out) == (cli.FAILED, "")
-    assert f"{store} cannot be checked: " in err
+    """It only reads: it was once refused, since it opened the store itself.  Source: R-CLI-02."""
+    async with asyncio.timeout(60), Engine(agent, store=f"sqlite:///{store}") as engine:
+        await (await engine.submit("again", owner="ada")).rest()
+        said = await asyncio.to_thread(run, ["verify", f"sqlite:///{store}"], capsys)
+    assert said == (cli.OK, f"{store} is sound\n", "")
+
+
+def test_a_copy_of_an_older_version_stays_one(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the way back after an upgrade.  Source: R-CLI-02."""
+    with sqlite3.connect(store) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    before = store.read_bytes()
+    assert run(["verify", f"sqlite:///{store}"], capsys) == (cli.OK, f"{store} is sound\n", "")
+    assert store.read_bytes() == before
 
 
 def test_a_file_that_is_no_store_cannot_be_checked(

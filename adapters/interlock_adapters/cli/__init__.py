@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from interlock import Lifecycle, SqliteStore, SystemClock, examine
+from interlock import Lifecycle, SystemClock, examine, stored_findings
 from interlock.errors import StoreError
 from interlock.stores import Store
 from interlock_adapters._shown.config import without_secrets
@@ -235,8 +235,10 @@ def _verify(options: argparse.Namespace) -> int:
         return complain(f"there is no file {place}", FAILED)
     path = place if isinstance(place, Path) else without_secrets(place)
     try:
-        store = SqliteStore(place) if isinstance(place, Path) else opened_by_none(place)
-        findings = asyncio.run(_findings(store, lifecycle))
+        if isinstance(place, Path):
+            findings = stored_findings(place, lifecycle=lifecycle)
+        else:
+            findings = asyncio.run(_findings(opened_by_none(place), lifecycle))
     except StoreError as error:
         return complain(f"{path} cannot be checked: {error}", FAILED)
     except (DeskError, ModuleNotFoundError) as error:
