@@ -145,7 +145,7 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
         "raw_path": request.url.raw_path.split(b"?")[0],
         "query_string": request.url.query,
         "server": (request.url.host, 80),
-        "client": ("tests", 1),
+        "client": ("127.0.0.1", 1),
         "root_path": "",
     }
 

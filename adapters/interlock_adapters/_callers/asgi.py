@@ -193,6 +193,27 @@ def is_here(scope: Scope) -> bool:
     return not client or is_loopback(str(client[0]))
 
 
+class OnlyHere:
+    """Lets in what comes from this machine, where nobody is asked who he is (T2)."""
+
+    def __init__(self, app: App, *, unless_known: bool = False) -> None:
+        """Stand in front of `app`.
+
+        With `unless_known` whoever has a user by now may come from anywhere: what stands before
+        it has let him in.
+        """
+        self._app: Final = app
+        self._unless_known: Final = unless_known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        is_known = self._unless_known and scope.get("user") is not None
+        if scope["type"] == "http" and not is_known and not is_here(scope):
+            await refuse(send, HTTPStatus.FORBIDDEN, ELSEWHERE)
+        else:
+            await self._app(scope, receive, send)
+
+
 def _redirect(scope: Scope, path: str, sign_in: SignIn | None) -> Message:
     assert sign_in is not None, "there is nowhere to send anybody"
     # As it was sent: a decoded path is another one.

@@ -84,8 +84,9 @@ def a2a_app(
     """An ASGI application that serves the engine's tasks over HTTP.
 
     With `owns_engine` its lifespan starts the engine and drains it.  `middleware` comes
-    before ours, the first outermost: the place for authentication.  With `push` there are
-    push notifications; the engine must have the same deliverer for `CHANNEL`.
+    before ours, the first outermost: the place for authentication, without which only this
+    machine is served (see `a2a_routes`).  With `push` there are push notifications; the engine
+    must have the same deliverer for `CHANNEL`.
 
     What waits is answered, and streams end, when a signal stops the server (see
     `Stopping.serving`).  Where it is stopped in another way, give `stopping`, and begin it then.
@@ -117,6 +118,10 @@ def a2a_routes(
     stopping: Stopping | None = None,
 ) -> list[BaseRoute]:
     """The routes of the A2A face, for an application that is there already.
+
+    Without a user in the scope, which `Authentication` or a middleware of the application puts
+    there, only callers on this machine are served (403).  Who means everybody says so:
+    `Authentication` with `TrustLocal(dangerously_open_to_everyone=True)`.
 
     The application starts and drains the engine itself, and while it is open the lifespan
     should be inside `with stopping.serving():`, which ends what waits when the server stops.
@@ -154,7 +159,8 @@ def grpc_server(
     """A gRPC server for the engine's tasks, bound to `address`; port 0 is a free one.
 
     `authenticator` lets callers in, as `Authentication` does over HTTP, and `quotas` bounds
-    what each asks for; or `user_of` makes a user of a call's metadata.  Without `credentials`
+    what each asks for; or `user_of` makes a user of a call's metadata.  Without either only
+    callers on this machine are served (`PERMISSION_DENIED`).  Without `credentials`
     the port speaks plain text.  Before the server is stopped, begin `stopping`: what waits is
     answered then instead of cut off.
 
@@ -172,18 +178,19 @@ def grpc_server(
             "grpc_server needs the grpc extra: pip install 'interlock[grpc]'", name=missing.name
         ) from missing
     handler = EngineHandler(Operations(engine, settings, push=push, stopping=stopping))
+    asks = user_of is not None or authenticator is not None
     if user_of is None:
         user_of = binding.nobody if authenticator is None else auth.caller
     elif authenticator is not None:
         raise InvalidInput(["either `authenticator` or `user_of` is accepted"])
     # Not by their truth: an authenticator that is a collection too may be empty.
-    guards = authenticator is not None or quotas is not None
+    guards = authenticator is not None or quotas is not None or not asks
     server, port = binding.bound(
         handler,
         settings,
         address,
         user_of=user_of,
         credentials=credentials,
-        interceptors=[auth.Guard(authenticator, quotas)] if guards else (),
+        interceptors=[auth.Guard(authenticator, quotas, asks=asks)] if guards else (),
     )
     return BoundServer(server, port)

@@ -46,10 +46,21 @@ def caller(_metadata: dict[str, list[str]]) -> User:
 class Guard(grpc.aio.ServerInterceptor):
     """Lets in whom an authenticator knows, as far as its quota goes."""
 
-    def __init__(self, authenticator: Authenticator | None, quotas: Quotas | None = None) -> None:
-        """Without an authenticator everybody is nobody."""
+    def __init__(
+        self,
+        authenticator: Authenticator | None,
+        quotas: Quotas | None = None,
+        *,
+        asks: bool = True,
+    ) -> None:
+        """Without an authenticator everybody is nobody.
+
+        Not `asks` says that nobody else asks either who calls: only this machine is served.
+        """
         self._authenticator: Final = authenticator
         self._quotas: Final = quotas
+        local = trusting(authenticator)
+        self._only_here: Final = not asks or (local is not None and not local.open_to_everyone)
 
     async def intercept_service(
         self,
@@ -74,13 +85,12 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        local = trusting(self._authenticator)
-        only_here = local is not None and not local.open_to_everyone
         owner = None if user is None else user.principal.owner
         still_good = None
-        if self._authenticator is not None and user is not None and local is None:
-            still_good = partial(still_is, self._authenticator, shown, user)
-        return _bounded(handler, _Serving(owner, self._quotas, only_here, still_good))
+        by = self._authenticator
+        if by is not None and user is not None and trusting(by) is None:
+            still_good = partial(still_is, by, shown, user)
+        return _bounded(handler, _Serving(owner, self._quotas, self._only_here, still_good))
 
 
 def _shown(details: grpc.HandlerCallDetails) -> dict[str, str]:

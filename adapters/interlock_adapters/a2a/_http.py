@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from interlock_adapters._callers.asgi import OnlyHere
 from interlock_adapters._http.asgi import SseIds
 from interlock_adapters._http.front import front
 from interlock_adapters._http.shutdown import STREAM_GRACE_S, HangUp
@@ -119,11 +120,14 @@ def a2a_http_routes(operations: Operations) -> list[BaseRoute]:
         shutdown_grace_period=STREAM_GRACE_S,
     )
     door, limit = front(settings)
-    guards = [door, limit, Middleware(SseIds, key=EVENT)]
+    # An application that is there already may ask who calls, or not; where it listens only a
+    # connection tells.
+    here = Middleware(OnlyHere, unless_known=True)
+    guards = [here, door, limit, Middleware(SseIds, key=EVENT)]
     rpc = _rpc_endpoint(operations, handler, contexts)
     return [
         *(
-            Route(route.path, route.endpoint, methods=["GET"], middleware=[door])
+            Route(route.path, route.endpoint, methods=["GET"], middleware=[here, door])
             for route in create_agent_card_routes(
                 operations.card, cache_control=f"public, max-age={settings.card_max_age_s}"
             )

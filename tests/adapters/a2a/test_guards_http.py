@@ -3,12 +3,16 @@
 import json
 import logging
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import pytest
+from starlette.authentication import BaseUser
+from starlette.middleware import Middleware
 
 from a2a_faces import SETTINGS, URL, Faces, InProcess, faced, travel
+from interlock import Engine
+from interlock_adapters._http.asgi import App, Receive, Scope, Send
 from interlock_adapters.a2a import A2ASettings, a2a_app
 from interlock_adapters.mcp import McpSettings
 
@@ -41,6 +45,57 @@ def legacy(*parts: object, **more: object) -> Any:  # noqa: ANN401  JSON
     """The parameters of a message/send."""
     message = {"kind": "message", "messageId": "m", "role": "user", "parts": [*parts], **more}
     return {"message": message}
+
+
+# --- who is elsewhere ---------------------------------------------------------------------
+
+
+class _Known(BaseUser):
+    """Whom an application knows."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """He is."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """His name."""
+        return "ada"
+
+
+class _Knows:
+    """Stands for what an application asks callers by."""
+
+    def __init__(self, app: App) -> None:
+        self._app: Final = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everybody is Ada."""
+        await self._app({**scope, "user": _Known()}, receive, send)
+
+
+@pytest.mark.parametrize("path", [CARD, "/a2a/rpc", "/a2a/tasks", "/a2a/v1/tasks/x"])
+async def test_without_authentication_this_machine_alone_is_served(path: str) -> None:
+    """Nobody is asked who he is, and everybody is `anonymous`, who may approve (T2)."""
+    engine = Engine(travel, store="memory:")
+    app = a2a_app(engine, SETTINGS, owns_engine=False)
+    known = a2a_app(engine, SETTINGS, owns_engine=False, middleware=[Middleware(_Knows)])
+    codes: list[int] = []
+    async with engine:
+        for served, client in ((app, "127.0.0.1"), (app, "203.0.113.9"), (known, "203.0.113.9")):
+            transport = httpx.ASGITransport(cast("Any", served), client=(client, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                headers = {"A2A-Version": "0.3"} if "/v1/" in path else {"A2A-Version": "1.0"}
+                if path == "/a2a/rpc":
+                    answer = await http.post(path, content=LIST, headers={**headers, **JSON})
+                else:
+                    answer = await http.get(path, headers=headers)
+                codes.append(answer.status_code)
+                if answer.status_code == 403:
+                    assert "only this machine is served" in answer.json()["detail"]
+    assert codes[1] == 403
+    assert codes[0] == codes[2] != 403
 
 
 # --- how many values ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
@@ -36,7 +36,7 @@ from interlock_adapters._callers.quota import Quotas, QuotaSettings
 from interlock_adapters._http.asgi import Receive, Scope, Send
 from interlock_adapters.a2a import a2a_app, grpc_server
 from interlock_adapters.a2a._card import card_of
-from interlock_adapters.a2a._grpc_auth import is_here
+from interlock_adapters.a2a._grpc_auth import Guard, is_here
 from interlock_adapters.auth import (
     AnyOf,
     Authentication,
@@ -457,3 +457,42 @@ async def test_who_asks_for_nothing_serves_this_machine_over_grpc() -> None:
     async with served(TrustLocal()) as site:
         task = await site.peer("", GRPC).send(message("pay"))
         assert await site.owner(task.id) == "anonymous"
+
+
+class _Refused(Exception):
+    """Stands for what gRPC raises when a call is ended."""
+
+
+class _From:
+    """A call's context, as far as it says where it comes from."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer: Final = peer
+
+    def peer(self) -> str:
+        """Where the caller is."""
+        return self._peer
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call."""
+        raise _Refused(code, details)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_where_nobody_asks_who_calls_grpc_is_for_this_machine(asks: bool) -> None:  # noqa: FBT001
+    """As over HTTP and MCP: everybody would be `anonymous`, who may approve (T2)."""
+
+    async def served(_request: object, _context: object) -> str:
+        return "served"
+
+    async def found(_details: object) -> Any:  # noqa: ANN401  as gRPC has it
+        make: Any = grpc.unary_unary_rpc_method_handler
+        return make(served)
+
+    handler: Any = await Guard(None, asks=asks).intercept_service(found, cast("Any", None))
+    assert await handler.unary_unary(None, _From("ipv4:127.0.0.1:5000")) == "served"
+    if asks:
+        assert await handler.unary_unary(None, _From("ipv4:10.0.0.7:5000")) == "served"
+        return
+    with pytest.raises(_Refused, match=r"PERMISSION_DENIED.*only this machine is served"):
+        await handler.unary_unary(None, _From("ipv4:10.0.0.7:5000"))
