@@ -240,7 +240,7 @@ class PushConfig(Setting):
     allow_http: bool = False
     allow_private_targets: bool = False
     ports: frozenset[Port] | None = None
-    timeout_s: _Seconds = 10.0
+    timeout_s: float = Field(default=10.0, gt=0, le=30.0)
     connect_s: _Seconds = 5.0
     signing_keys: tuple[SecretStr, ...] = ()
 
@@ -312,6 +312,7 @@ class McpFaceConfig(Setting):
     tools: tuple[McpToolConfig, ...] = ()
     experimental_tasks: bool = False
     sessions_max: int = Field(default=10_000, ge=1)
+    sessions_per_owner_max: int = Field(default=1_000, ge=1)
     session_idle_s: _Seconds = 1_800.0
     body_bytes_max: int = Field(default=4 * 1_048_576, ge=1)
     body_values_max: int = Field(default=20_000, ge=1)

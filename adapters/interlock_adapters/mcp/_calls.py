@@ -301,7 +301,10 @@ def _is_same_call(submitted: Event, tool: Offered, arguments: JsonObject) -> boo
         return False
     parts: list[JsonObject] = submitted.data["parts"]
     part = parts[0] if len(parts) == 1 else {}
-    before = {MESSAGE: part.get("text")} if tool.settings.input is None else part.get("data")
+    if tool.settings.input is None:
+        # Nothing else became the task, and what else there was nobody has kept.
+        return arguments.get(MESSAGE) == part.get("text")
+    before = part.get("data")
     if not isinstance(before, dict):
         return False
     first = tool.settings.ask_first

@@ -13,10 +13,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
-from mcp.server.streamable_http import EventStore
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, EventStore
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import CLIENT_CAPABILITIES_META_KEY
@@ -28,7 +30,7 @@ from starlette.types import Receive as StarletteReceive
 from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
 
-from interlock_adapters._callers.asgi import ELSEWHERE, is_here
+from interlock_adapters._callers.asgi import OnlyHere
 from interlock_adapters._callers.base import Authenticator
 from interlock_adapters._http.asgi import App, OneLine, Receive, Scope, Send, refuse
 from interlock_adapters._http.front import front
@@ -49,6 +51,9 @@ from interlock_adapters.mcp._settings import McpSettings
 RETRY_MS: Final = 1_000
 _VERSION: Final = MCP_PROTOCOL_VERSION_HEADER.encode()
 _METHOD: Final = MCP_METHOD_HEADER.encode()
+_SESSION: Final = MCP_SESSION_ID_HEADER.encode()
+#: Told to who has as many as `McpSettings.sessions_per_owner_max`.
+MANY_SESSIONS: Final = "you have too many sessions open; end some (DELETE), or use one again"
 _MODERN: Final = frozenset(version.encode() for version in MODERN_PROTOCOL_VERSIONS)
 #: Methods that notify of nothing on their way.
 _PLAIN: Final = frozenset({b"tasks/get", b"tasks/update", b"tasks/cancel"})
@@ -114,8 +119,9 @@ class McpFace:
         inner, manager = build(), server.session_manager
         self._managers: Final = (plain_manager, manager)
         is_handle = partial(gives_handles, server)
+        has_many = partial(_has_many_sessions, manager, settings.sessions_per_owner_max)
         self.routes: Sequence[BaseRoute] = [
-            _either(route, other, settings.path, is_handle)
+            _either(route, other, settings.path, is_handle, has_many)
             for route, other in zip(inner.routes, plain.routes, strict=True)
         ]
         guards = [Middleware(Trim), *front(settings), Middleware(OneLine)]
@@ -158,33 +164,64 @@ def _going_on(state: object, _server: Server[Any]) -> AbstractAsyncContextManage
     return nullcontext(state)
 
 
+def _has_many_sessions(
+    manager: StreamableHTTPSessionManager, many: int, scope: StarletteScope
+) -> bool:
+    """Whether who asks has as many sessions of the handshake era open as one may have.
+
+    The SDK bounds only those of all together, which one caller could take up.
+    """
+    user = scope.get("user")
+    if not isinstance(user, AuthenticatedUser):
+        return False
+    caller = authorization_context(user)
+    owners = manager._session_owners.values()  # noqa: SLF001  it tells nobody, and has the ends
+    return sum(owner == caller for owner in owners) >= many
+
+
 def _either(
-    route: BaseRoute, plain: BaseRoute, path: str, is_handle: Callable[[object], bool]
+    route: BaseRoute,
+    plain: BaseRoute,
+    path: str,
+    is_handle: Callable[[object], bool],
+    has_many: Callable[[StarletteScope], bool],
 ) -> BaseRoute:
     """The endpoint, which answers some methods without a stream; other routes are as they are."""
     if not isinstance(route, Route) or not isinstance(plain, Route) or route.path != path:
         return route
-    return Route(path, endpoint=_Endpoint(route.app, plain.app, is_handle))
+    return Route(path, endpoint=_Endpoint(route.app, plain.app, is_handle, has_many))
 
 
 class _Endpoint:
     """Serves what is answered at once as plain JSON: to prepare a stream takes as long again."""
 
     def __init__(
-        self, streaming: ASGIApp, plain: ASGIApp, is_handle: Callable[[object], bool]
+        self,
+        streaming: ASGIApp,
+        plain: ASGIApp,
+        is_handle: Callable[[object], bool],
+        has_many: Callable[[StarletteScope], bool],
     ) -> None:
-        """`is_handle` tells by its name whether a tool gives a handle to whoever can take one."""
+        """`is_handle` tells by its name whether a tool gives a handle to whoever can take one.
+
+        `has_many` tells whether a caller may open no further session.
+        """
         self._streaming: Final = streaming
         self._plain: Final = plain
         self._is_handle: Final = is_handle
+        self._has_many: Final = has_many
 
     async def __call__(
         self, scope: StarletteScope, receive: StarletteReceive, send: StarletteSend
     ) -> None:
         """Serve one request."""
         headers = dict(scope["headers"])
-        method = headers.get(_METHOD) if headers.get(_VERSION) in _MODERN else None
-        if method in _PLAIN:
+        is_modern = headers.get(_VERSION) in _MODERN
+        method = headers.get(_METHOD) if is_modern else None
+        opens = not is_modern and scope["method"] == "POST" and _SESSION not in headers
+        if opens and self._has_many(scope):
+            await refuse(send, HTTPStatus.TOO_MANY_REQUESTS, MANY_SESSIONS)
+        elif method in _PLAIN:
             await self._plain(scope, receive, send)
         elif method == _CALL:
             await self._call(scope, receive, send)
@@ -258,17 +295,3 @@ class Trim:
             headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
             scope = {**scope, "headers": headers}
         await self._app(scope, receive, send)
-
-
-class OnlyHere:
-    """Lets in what comes from this machine."""
-
-    def __init__(self, app: App) -> None:
-        self._app: Final = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == "http" and not is_here(scope):
-            await refuse(send, HTTPStatus.FORBIDDEN, ELSEWHERE)
-        else:
-            await self._app(scope, receive, send)

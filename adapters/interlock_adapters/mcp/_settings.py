@@ -114,6 +114,8 @@ class McpSettings(_Setting):
     #: Bytes and values (members, elements) of one request.
     body_bytes_max: int = Field(default=4 * 1_048_576, ge=1)
     body_values_max: int = Field(default=20_000, ge=1)
-    #: Sessions of the handshake era open at once, and seconds until an idle one is closed.
+    #: Sessions of the handshake era open at once, of all and of one caller, and seconds until an
+    #: idle one is closed.
     sessions_max: int = Field(default=10_000, ge=1)
+    sessions_per_owner_max: int = Field(default=1_000, ge=1)
     session_idle_s: float = Field(default=1_800.0, gt=0)

@@ -102,7 +102,7 @@ def mcp_settings(config: ServiceConfig, face: McpFaceConfig, url: str) -> "McpSe
     except ModuleNotFoundError as missing:
         raise needs(config.at("faces", "mcp"), "mcp", missing) from None
     same = {"path", "title", "instructions", "experimental_tasks", "sessions_max"}
-    same |= {"session_idle_s", "body_bytes_max", "body_values_max"}
+    same |= {"sessions_per_owner_max", "session_idle_s", "body_bytes_max", "body_values_max"}
     try:
         return McpSettings(
             **face.model_dump(include=same),

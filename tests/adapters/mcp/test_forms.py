@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
 from interlock.errors import InvalidInput
 from interlock.forms import check_schema, form_of, problems_of
+from interlock_adapters._http.asgi import VALUES_MAX
 from interlock_adapters.mcp._fields import SCHEMA_CHARS_MAX, VALUE
 from interlock_adapters.mcp._fields import form_of as shown_of
 from interlock_adapters.mcp._forms import (
@@ -405,6 +406,14 @@ def test_json_text_that_no_log_could_hold_is_refused(text: str) -> None:
     assert refused(asks({}), value=text)
     edited = leave({}, allow_edit=True, schema={})
     assert refused(edited, decision="approve", arguments=f'{{"a": {text}}}')
+
+
+def test_json_text_is_bounded_like_a_body_that_is_json() -> None:
+    """What is in a text the bound of the body does not see: to check it took seconds (T22)."""
+    many = f"[{'0,' * VALUES_MAX}0]"
+    assert f"over {VALUES_MAX} values" in refused(asks({"type": "array"}), value=many)
+    edited = leave({}, allow_edit=True, schema={})
+    assert "values" in refused(edited, decision="approve", arguments=f'{{"a": {many}}}')
 
 
 def test_a_schema_is_shown_as_far_as_a_person_reads() -> None:

@@ -321,6 +321,35 @@ async def test_without_authentication_only_this_machine_is_served(
     assert sent[0]["status"] == status
 
 
+async def test_one_caller_takes_up_a_part_of_the_sessions() -> None:
+    """The SDK counts those of all, which one could take up for half an hour.  Source: T21."""
+    begin = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "raw", "version": "1"},
+        },
+    }
+    accept_both = {"accept": "application/json, text/event-stream"}
+    async with site(AUTH, sessions_per_owner_max=2) as here, httpx.AsyncClient(timeout=60) as http:
+
+        async def begun(who: str) -> httpx.Response:
+            sent = {**accept_both, "authorization": f"Bearer {who}"}
+            return await http.post(here.url, json=begin, headers=sent)
+
+        first, second, third = [await begun("ada") for _ in range(3)]
+        assert [each.status_code for each in (first, second, third)] == [200, 200, 429]
+        assert "too many sessions" in third.json()["detail"]
+        assert (await begun("eve")).status_code == 200
+        named = {**accept_both, "authorization": "Bearer ada"}
+        named["mcp-session-id"] = first.headers["mcp-session-id"]
+        assert (await http.delete(here.url, headers=named)).status_code == 200
+        assert (await begun("ada")).status_code == 200
+
+
 async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
     """And nobody is let in without a token.  Source: R-MCP-09."""
     async with site(AUTH) as here:
@@ -457,11 +486,13 @@ async def test_what_is_over_at_once_prepares_no_stream(
         await asyncio.Event().wait()
         return None
 
-    endpoint = _Endpoint(app("streaming"), app("plain"), lambda name: name == "agent")
+    endpoint = _Endpoint(
+        app("streaming"), app("plain"), lambda name: name == "agent", lambda _: False
+    )
     headers, content = as_sent("tools/call", {"name": "agent", "arguments": {}, **body}, changes)
     waiting = [{"type": "http.request", "body": content, "more_body": more}]
     found = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await endpoint({"type": "http", "headers": found}, receive, nothing_sent)
+    await endpoint({"type": "http", "method": "POST", "headers": found}, receive, nothing_sent)
     assert told == [(served, content)]
 
 

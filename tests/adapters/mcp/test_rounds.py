@@ -173,6 +173,23 @@ async def test_a_state_opens_nothing_to_another_principal_or_for_another_call() 
     assert isinstance(kept, wire.InputRequiredResult)
 
 
+async def test_a_call_with_more_than_its_message_goes_on() -> None:
+    """Its form lets that through, and nothing of it becomes the task.  Source: R-MCP-04.
+
+    The answer was once refused as that to another call, and the task waited for a day.
+    """
+    more = {**GO, "urgent": True}
+    async with scene(travels) as here, here.host(answers=()) as host:
+        first = await host.call("agent", more)
+        assert isinstance(first, wire.InputRequiredResult)
+        said = {"from": accept(city="Rome")}
+        other = {"message": "other", "urgent": True}
+        with pytest.raises(MCPError, match="another call"):
+            await host.call("agent", other, responses=said, state=first.request_state)
+        second = await host.call("agent", more, responses=said, state=first.request_state)
+    assert isinstance(second, wire.InputRequiredResult)
+
+
 async def test_a_round_outlives_the_server() -> None:
     """Another one, of the same store, takes the answer: a restart, or a second worker.
 
