@@ -50,6 +50,7 @@ from interlock_adapters._callers.access_parts import (
     merged,
     named,
 )
+from interlock_adapters._callers.named import SCANNED_MAX, that_name
 from interlock_adapters._callers.principal import Principal, Role
 
 __all__ = [
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 #: Waiting tasks looked through for one page of the inbox, at most: it may come to be short.
-INBOX_SCANNED_MAX: Final = 1_000
+INBOX_SCANNED_MAX: Final = SCANNED_MAX
 #: Tasks read at a time for that.
 _READ: Final = 100
 
@@ -227,36 +228,45 @@ class Access:
             InvalidInput: the cursor is none that a page gave, or the limit none (1 to 200).
         """
         check_limit(limit)
-        page = await self._inbox(limit, cursor, everybodys=False)
+        page = await self._inbox(limit, cursor)
         if cursor is not None or self._approves or self._operates:
             return page
-        # No store finds tasks by whom their asks name, and what is its own is not to be looked
-        # for among those of all.
-        others = await self._inbox(limit, None, everybodys=True)
-        entries = sorted([*page.entries, *others.entries], key=_changed, reverse=True)
+        # What is its own is not to be looked for among those of all.
+        others = await self._of_others(limit)
+        entries = sorted([*page.entries, *others], key=_changed, reverse=True)
         return InboxPage(tuple(entries), page.next_cursor)
 
-    async def _inbox(
-        self, limit: int, cursor: tuple[float, str] | None, *, everybodys: bool
-    ) -> InboxPage:
-        """Of its own tasks and those that its roles reach; or of `everybodys` but its own."""
+    async def _inbox(self, limit: int, cursor: tuple[float, str] | None) -> InboxPage:
+        """Of its own tasks and those that its roles reach."""
         entries: list[InboxEntry] = []
         scanned = 0
         while True:
             query = self._query(self._waiting(), limit=_READ, cursor=cursor, to_act=True)
-            if everybodys:
-                query = replace(query, owner=None, owner_prefix=self.principal.within)
             page = await self.engine.page(query)
             for record in page.records:
                 if len(entries) >= limit:
                     return InboxPage(tuple(entries), cursor)
-                if not (everybodys and self._owns(record)):
-                    entries += self._entries_of(record)
+                entries += self._entries_of(record)
                 cursor = (record.updated_at, record.task_id)
             scanned += _READ
             cursor = page.next_cursor
             if cursor is None or len(entries) >= limit or scanned >= INBOX_SCANNED_MAX:
                 return InboxPage(tuple(entries), cursor)
+
+    async def _of_others(self, limit: int) -> list[InboxEntry]:
+        """What asks of others name it for."""
+        query = replace(
+            self._query(self._waiting(), limit=_READ),
+            owner=None,
+            owner_prefix=self.principal.within,
+        )
+        entries: list[InboxEntry] = []
+        for record in await that_name(self.engine, query):
+            if len(entries) >= limit:
+                break
+            if not self._owns(record):
+                entries += self._entries_of(record)
+        return entries
 
     def _entries_of(self, record: TaskRecord) -> list[InboxEntry]:
         return [

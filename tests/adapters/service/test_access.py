@@ -11,19 +11,21 @@ from typing import Final
 
 import pytest
 
-from interlock import Engine, Limits, Phase, TaskContext, TaskHandle
+from interlock import Engine, Limits, Phase, TaskContext, TaskHandle, TaskRecord
 from interlock.errors import (
     AnswerInvalid,
     EngineError,
     InvalidInput,
     NotFinalized,
     Refused,
+    StoreError,
     UnknownTask,
 )
 from interlock.errors import TokenReused as Reused
 from interlock_adapters._callers.access import INBOX_SCANNED_MAX, PAGE_MAX, Access, NotAllowed
+from interlock_adapters._callers.named import Looks
 from interlock_adapters._callers.principal import Principal, Role
-from support import World, log_of, opened, soon, until
+from support import World, log_of, opened, pause, soon, until
 
 #: An idempotency token.
 ONCE: Final = "once"
@@ -476,6 +478,48 @@ async def test_what_an_operator_is_asked_is_in_his_inbox_and_nobody_elses() -> N
         told = next(e for e in await operator.events(asks.task_id) if e.seq == resumed.seq)
         assert (told.trigger.value, told.actor) == ("provide_input", OPERATOR.owner)
         assert resumed.phase is Phase.RUNNING
+
+
+async def test_those_who_are_named_share_a_look() -> None:
+    """Each open page of somebody without a role once read a thousand tasks at each change (T21).
+
+    Who asks while a look is at it waits for the next: it may have gone past his task.
+    """
+    looks, gate, begun = Looks(), asyncio.Event(), 0
+
+    async def look() -> list[TaskRecord]:
+        nonlocal begun
+        begun += 1
+        await gate.wait()
+        return []
+
+    async with asyncio.timeout(60):
+        first, second = (asyncio.create_task(looks.found(look)) for _ in range(2))
+        while not begun:
+            await pause()
+        third, gone = (asyncio.create_task(looks.found(look)) for _ in range(2))
+        await pause()
+        assert begun == 1
+        gone.cancel()
+        gate.set()
+        assert [await first, await second, await third] == [[], [], []]
+    assert begun == 2
+    assert gone.cancelled()
+
+
+async def test_who_wants_a_look_hears_why_there_is_none() -> None:
+    """And the next one is another."""
+    looks, failures = Looks(), [StoreError("the disk is on fire")]
+
+    async def look() -> list[TaskRecord]:
+        if failures:
+            raise failures.pop()
+        return []
+
+    async with asyncio.timeout(60):
+        with pytest.raises(StoreError, match="on fire"):
+            await looks.found(look)
+        assert await looks.found(look) == []
 
 
 async def test_the_inbox_goes_on_page_by_page_and_leaves_nothing_out() -> None:
