@@ -116,6 +116,8 @@ class _Line:
 
     task_id: str
     watch_id: str
+    #: Whose task it is.
+    owner: str
     #: Somebody saw it owed more while it was being served.
     again: bool = False
     #: The running delivery, if it has a slot.
@@ -129,6 +131,38 @@ class _Line:
             self.alarm.cancel()
         if self.job is not None:
             self.job.cancel()
+
+
+class _Queue:
+    """Lines that wait for a slot: owners take turns, and of one owner the first comes first.
+
+    So a slow receiver with many tasks keeps its owner waiting, and nobody else for longer than
+    until a slot is free.
+    """
+
+    def __init__(self) -> None:
+        #: By owner, who is next first; none is empty.
+        self._of: Final[dict[str, deque[_Line]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
+    def append(self, line: _Line) -> None:
+        """Wait."""
+        self._of.setdefault(line.owner, deque()).append(line)
+
+    def popleft(self) -> _Line:
+        """Who is next; it waits no more, and others of its owner wait behind the other owners."""
+        owner = next(iter(self._of))
+        waiting = self._of.pop(owner)
+        line = waiting.popleft()
+        if waiting:
+            self._of[owner] = waiting
+        return line
+
+    def clear(self) -> None:
+        """Nobody waits."""
+        self._of.clear()
 
 
 class Courier:
@@ -167,7 +201,7 @@ class Courier:
         self._unread: dict[str, Alarm] = {}
         self._lines: dict[str, dict[str, _Line]] = {}
         #: Lines that wait for a free slot.
-        self._ready: deque[_Line] = deque()
+        self._ready: Final = _Queue()
         self._jobs: set[asyncio.Task[None]] = set()
         #: What deliverers do for them: cut off, they may take a moment to let go.
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -329,10 +363,10 @@ class Courier:
             _log_failure(f"watches of task {task_id} cannot be read", error)
             self._look_later(task_id, self._again_s(error))
             return
-        seq = 0 if record is None else record.seq
+        seq, owner = (0, "") if record is None else (record.seq, record.owner)
         for watch in watches:
             if watch.given_up is None and watch.cursor < seq and self._serves(watch):
-                self._line_up(watch)
+                self._line_up(watch, owner)
 
     def _serves(self, watch: Watch) -> bool:
         return watch.channel in self._deliverers or not self._others
@@ -351,7 +385,7 @@ class Courier:
         if self._open and task_id not in self._unread:
             self._unread[task_id] = self._clock.call_later(after_s, again)
 
-    def _line_up(self, watch: Watch) -> None:
+    def _line_up(self, watch: Watch, owner: str) -> None:
         if (watch.task_id, watch.watch_id) in self._hands_off or not self._open:
             return
         lines = self._lines.setdefault(watch.task_id, {})
@@ -359,7 +393,7 @@ class Courier:
         if line is not None:
             line.again = True
             return
-        line = lines[watch.watch_id] = _Line(watch.task_id, watch.watch_id)
+        line = lines[watch.watch_id] = _Line(watch.task_id, watch.watch_id, owner)
         self._serve_at(line, watch.not_before)
 
     # --- serving --------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import httpx
@@ -58,14 +59,19 @@ class Inbox:
         return [r.headers["webhook-id"].partition(":")[2] for r in self.requests]
 
 
-def deliverer(inbox: Inbox, addresses: Sequence[str] = ("93.184.216.34",)) -> PushDeliverer:
+def deliverer(
+    inbox: Inbox,
+    addresses: Sequence[str] = ("93.184.216.34",),
+    clock: Callable[[], float] = time.monotonic,
+) -> PushDeliverer:
     """A deliverer whose POSTs all go to the inbox."""
 
     async def resolve(_host: str, _port: int) -> Sequence[str]:
         return addresses
 
     return PushDeliverer(
-        Webhooks(WebhookSettings(), resolve=resolve, transport=httpx.MockTransport(inbox))
+        Webhooks(WebhookSettings(), resolve=resolve, transport=httpx.MockTransport(inbox)),
+        clock=clock,
     )
 
 
@@ -158,6 +164,25 @@ async def test_a_failure_says_how_far_the_webhook_got() -> None:
     with pytest.raises(DeliveryFailed) as caught:
         await deliverer(Inbox(410)).deliver(watch, view, view.events)
     assert (caught.value.permanent, caught.value.delivered_seq) == (True, None)
+
+
+async def test_a_slow_receiver_gets_each_event_once() -> None:
+    """Cut off after two minutes, it once got the same events twelve times, and then no more."""
+    view = await lived()
+    watch = kept(watch_of(config()))
+    inbox = Inbox()
+
+    def clock() -> float:
+        return 9.0 * len(inbox.requests)
+
+    slow = deliverer(inbox, clock=clock)
+    with pytest.raises(DeliveryFailed, match="slow") as caught:
+        await slow.deliver(watch, view, view.events)
+    delivered_seq = caught.value.delivered_seq
+    assert delivered_seq == 4
+    assert not caught.value.permanent
+    await slow.deliver(watch, view, view.events[delivered_seq:])
+    assert len(set(inbox.ids)) == len(inbox.ids)
 
 
 async def test_a_repeat_has_the_same_id_and_the_same_body() -> None:

@@ -137,11 +137,13 @@ class World:
             limits=self.limits,
         )
 
-    async def task(self, task_id: str = "t", *, watches: Sequence[str] = ("w",)) -> None:
+    async def task(
+        self, task_id: str = "t", *, watches: Sequence[str] = ("w",), owner: str = "ada"
+    ) -> None:
         """A running task at event 2, watched from its start."""
         data: Data = {
             "task_id": task_id,
-            "owner": "ada",
+            "owner": owner,
             "context_id": "c",
             "parts": [],
             "due": 2e6,
@@ -668,6 +670,22 @@ async def test_a_long_log_lets_others_in_after_each_batch() -> None:
     await world.until_served("long")
     assert [name for name, _ in world.receiver.got] == ["long", "short", "long", "long"]
     assert world.receiver.seqs("long") == [1, 2, 3, 4, 5, 6]
+    await world.courier.stop()
+
+
+async def test_owners_take_turns_for_a_slot() -> None:
+    """Many tasks whose receiver is slow would keep the watches of everybody else waiting (T21)."""
+    world = World(DeliveryLimits(deliveries_max=1))
+    await world.courier.start()
+    world.receiver.gate.clear()
+    names = ["m1", "m2", "m3", "a1", "a2"]
+    for name in names:
+        await world.task(name, watches=(name,), owner="bob" if name.startswith("a") else "mallory")
+        world.courier.wake(name)
+    await until(lambda: all(world.courier.pending(name) for name in names))
+    world.receiver.gate.set()
+    await until(lambda: len(world.receiver.got) == len(names))
+    assert [name for name, _ in world.receiver.got] == ["m1", "m2", "a1", "m3", "a2"]
     await world.courier.stop()
 
 

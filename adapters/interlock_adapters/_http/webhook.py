@@ -73,6 +73,10 @@ class TargetRefused(InvalidInput):
         super().__init__([why])
 
 
+#: Seconds that a deployment may give a receiver at most.
+TIMEOUT_MAX_S: Final = 30.0
+
+
 class WebhookSettings(BaseModel):
     """What a deployment says about webhooks.  Read once, at the edge."""
 
@@ -84,8 +88,9 @@ class WebhookSettings(BaseModel):
     allow_private_targets: bool = False
     #: The only ports to send to; None for any.
     ports: frozenset[int] | None = None
-    #: Seconds for one POST, from the name's resolution to the answer's first line.
-    timeout_s: float = Field(default=10.0, gt=0)
+    #: Seconds for one POST, from the name's resolution to the answer's first line.  More than
+    #: the longest would not go into a delivery (`DeliveryLimits.delivery_s`).
+    timeout_s: float = Field(default=10.0, gt=0, le=TIMEOUT_MAX_S)
     #: Seconds for one connection, TLS included.
     connect_s: float = Field(default=5.0, gt=0)
     #: Connections at once, and names looked up at once for them.

@@ -12,7 +12,8 @@ URL may be another one now.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from a2a.types import Message, Task, TaskPushNotificationConfig
@@ -30,6 +31,9 @@ CHANNEL: Final = "a2a.push"
 #: Characters of a config's id, and of a token or credential: what HTTP servers take in a header.
 ID_CHARS_MAX: Final = 256
 HEADER_CHARS_MAX: Final = 4_096
+#: Seconds after which the rest is left for another delivery.  With what one event takes, some
+#: POSTs of `WebhookSettings.timeout_s` each, it is below `DeliveryLimits.delivery_s`.
+DELIVERY_S: Final = 30.0
 
 
 def watch_of(config: TaskPushNotificationConfig) -> NewWatch:
@@ -79,9 +83,13 @@ def secrets_left_out(watch: NewWatch, kept: Watch) -> list[str]:
 class PushDeliverer:
     """Serves the watches of `CHANNEL`: give it to the engine under that name."""
 
-    def __init__(self, webhooks: Webhooks) -> None:
-        """Send through `webhooks`, which the caller closes once the engine is drained."""
+    def __init__(self, webhooks: Webhooks, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Send through `webhooks`, which the caller closes once the engine is drained.
+
+        `clock` says how many seconds have passed.
+        """
         self._webhooks: Final = webhooks
+        self._clock: Final = clock
 
     async def check_target(self, url: str) -> None:
         """Judge the URL of a config before it is stored.
@@ -99,7 +107,11 @@ class PushDeliverer:
         before = events[0].seq - 1
         projection = Projection(view.events[:before])
         delivered_seq = None if before == 0 else before
+        until = self._clock() + DELIVERY_S
         for event in events:
+            if self._clock() >= until:
+                # What has arrived counts; cut off by the courier it would all be sent again.
+                raise DeliveryFailed("its receiver is slow", delivered_seq=delivered_seq)
             for webhook_id, body in _notifications(projection, event):
                 try:
                     await self._webhooks.post(config.url, body, headers, webhook_id=webhook_id)
