@@ -27,7 +27,7 @@ from interlock import (
 )
 from interlock._agent import Agent, kind_of
 from interlock._event import AGENT, ENGINE, Data, Signal
-from interlock._machine import LIFECYCLE, Move
+from interlock._machine import LIFECYCLE, Lifecycle, Move
 from interlock._memory import Memory
 from interlock._phases import Phase
 from interlock._store import Claim, Commit, Watch
@@ -272,6 +272,7 @@ async def opened(
     deliverers: Mapping[str, Deliverer] | None = None,
     tools: Toolbox | None = None,
     observer: Observer | None = None,
+    lifecycle: Lifecycle = LIFECYCLE,
 ) -> AsyncGenerator[World]:
     """An open engine, which is drained at the end; nothing may go wrong unheard meanwhile."""
     store = store or FlakyStore()
@@ -284,6 +285,7 @@ async def opened(
         limits=limits,
         deliverers=deliverers,
         observer=observer,
+        lifecycle=lifecycle,
     )
     world = World(engine, store, clock)
     loop = asyncio.get_running_loop()

@@ -137,7 +137,7 @@ class Call:
         return self.adapter.validate_json(json.dumps(value))
 
 
-def raised(error: Exception, *, once: bool = False) -> Ended:
+def raised(error: BaseException, *, once: bool = False) -> Ended:
     """What an exception that the function raised comes to in the log.
 
     What may be made `once` may have been done when it raises, unless its tool says otherwise.
@@ -224,7 +224,7 @@ def _bare(fn: Any) -> Any:
     return fn
 
 
-def _ended_by(error: Exception, message: str, *, done: bool = False) -> Ended:
+def _ended_by(error: BaseException, message: str, *, done: bool = False) -> Ended:
     code = error.code if isinstance(error, EngineError) else "call_failed"
     said: JsonObject = {"code": code, "kind": type(error).__name__, "message": message}
     return Ended(None, {**said, "done": True} if done else said)

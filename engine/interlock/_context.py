@@ -5,6 +5,7 @@ It is long because each call is spelled out for type checkers; what each does is
 
 import copy
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast, overload
@@ -84,7 +85,7 @@ class TaskContext:
         self._desk: Final = desk
         self._asks = 0
         self._emits = 0
-        self._progresses = 0
+        self._progresses: Final[Counter[str]] = Counter()
         self._asking: Final = Asking(desk)
         #: What the agent does outside, and the gate to its tools, for the contexts of this package.
         self.journal: Final = Journal(desk, self._inquired)
@@ -347,10 +348,11 @@ class TaskContext:
             progressed["within"] = within
             await self._desk.report(Trigger.PROGRESS, progressed)
             return
-        self._progresses += 1
-        told = self._desk.memory.progressed
-        n = self._progresses
-        if n > len(told) or told[n - 1] != digest([message, fraction]):
+        # By how often the line was told, and not when: a turn that is run again need not tell all
+        # that an earlier attempt did.
+        line = digest([message, fraction])
+        self._progresses[line] += 1
+        if self._progresses[line] > self._desk.memory.progressed[line]:
             await self._desk.report(Trigger.PROGRESS, progressed)
 
     @overload

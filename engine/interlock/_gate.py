@@ -210,8 +210,9 @@ class Gate:
         if not isinstance(note, dict) or note["attempt"] != self._desk.memory.attempt:
             return None  # A retry does again what was not done.
         if note["fingerprint"] != call.fingerprint:
+            # By the key of the entry: an operator may have that one ignored.
             before = ReplayDiverged(
-                call.key, "another call", f"for {call.name!r} with other arguments", kind="note"
+                key, "another call", f"for {call.name!r} with other arguments", kind="note"
             )
             await self._desk.fail(before)
         return refusal_of(cast("JsonObject", note["error"]), call.name)
@@ -245,7 +246,7 @@ class Gate:
             if not same(said["requested"], call.arguments):
                 which = f"for {call.name!r} with other arguments"
                 await self._desk.fail(
-                    ReplayDiverged(call.key, f"the call {call.name!r}", which, kind="ask")
+                    ReplayDiverged(asked["key"], f"the call {call.name!r}", which, kind="ask")
                 )
             return pin_of(said)
         return None

@@ -205,7 +205,9 @@ class Journal:
                         value = await value
                 ended = making.ended = call.returned(value)
             said = _said(call, ended)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+            # Whatever it is, it is what the call came to: out of a branch of the agent asyncio
+            # would raise the last two out of the loop, which is everybody's (I37).
             self.check_goes_on(call, error)
             ended = raised(error, once=call.once)
             said = _said(call, ended)
@@ -217,7 +219,7 @@ class Journal:
             raise asyncio.CancelledError
         return ended
 
-    def check_goes_on(self, call: Call, error: Exception) -> None:
+    def check_goes_on(self, call: Call, error: BaseException) -> None:
         """What the engine refuses while it closes is no end of a call that may be made again.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -96,8 +97,8 @@ class Memory:
     spent: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     #: Digests of the artifact chunks that were shown, by their numbers.
     emitted: dict[int, str] = field(default_factory=dict[int, str])
-    #: Digests of the progress lines, in their order.
-    progressed: list[str] = field(default_factory=list[str])
+    #: How often each line of progress was told, by its digest.
+    progressed: Counter[str] = field(default_factory=Counter[str])
     _withdrawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     #: How often calls were begun that are not among `calls`, since they were not made in the end.
     _begun_before: dict[str, int] = field(default_factory=dict[str, int])
@@ -131,7 +132,7 @@ class Memory:
             case Trigger.EMIT:
                 self.emitted[data["n"]] = digest(data["artifact"])
             case Trigger.PROGRESS:
-                self.progressed.append(digest([data["message"], data["fraction"]]))
+                self.progressed[digest([data["message"], data["fraction"]])] += 1
             case _:
                 self._reply(event)
 
@@ -236,6 +237,8 @@ class Memory:
         known = self.calls.get(data["key"])
         if known is not None:
             known.begun += 1
+            # What it comes to now is of this attempt, and no more to be tried again in it.
+            known.attempt, known.begun_at = self.attempt, seq
             return
         arguments = data["arguments"]
         self.calls[data["key"]] = Called(

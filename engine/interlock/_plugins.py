@@ -145,11 +145,11 @@ async def _said(plugin: object, hook: str, otherwise: object, *given: object) ->
     try:
         said: object = method(*given)
         return await cast("Any", said) if inspect.isawaitable(said) else said
-    except Exception as error:  # noqa: BLE001  as above
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  as above
         raise _failed(plugin, hook, error) from None
 
 
-def _failed(plugin: object, hook: str, error: Exception) -> PluginFailed:
+def _failed(plugin: object, hook: str, error: BaseException) -> PluginFailed:
     return PluginFailed(name_of(plugin), hook, type(error).__name__)
 
 

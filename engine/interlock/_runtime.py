@@ -49,6 +49,8 @@ from interlock._toolbox import Toolbox
 from interlock._turn import Turn
 from interlock._writer import STORE_RETRY_S, Writer
 from interlock.errors import (
+    EngineBug,
+    EngineError,
     Refused,
     ResultInvalid,
     StoreCorrupt,
@@ -520,7 +522,7 @@ class Runtime:
             return
         log_failure(cell.record, end)
         choose = conclusion(end, self.limits, self.clock)
-        lost = Raised(ResultInvalid("the store cannot hold what the agent came to"))
+        lost = Raised(ResultInvalid("what the agent came to cannot be kept"))
         instead = conclusion(lost, self.limits, self.clock)
         post = Post(choose, AGENT, turn=turn, insists=True, concludes=True, instead=instead)
         self.writer.post(cell, post)
@@ -798,12 +800,24 @@ class Runtime:
         self.writer.post(cell, Post(choose, ENGINE, done, insists=True))
 
     def _started(self, cell: Cell, done: "asyncio.Future[TaskRecord]") -> None:
-        if done.exception() is not None:
+        error = done.exception()
+        if error is not None:
             # It is over, or runs already: the slot is not this start's to keep.
             self.admission.moved(cell.record.phase, cell.record)
             if cell.record.phase is Phase.SUBMITTED and cell.record.due is not None:
                 # The clock was set back, and its back-off is not over any more.
                 self._alarms.arm(cell.record.due)
+            is_broken = isinstance(error, EngineBug) or not isinstance(error, EngineError)
+            if is_broken and self.replica is None:
+                # A guard raised, and may not the next time.
+                again = partial(self._start_again, cell.record.task_id)
+                self.clock.call_later(STORE_RETRY_S, again)
+            self._admit()
+
+    def _start_again(self, task_id: str) -> None:
+        """Have a task wait for a slot once more that could not be started."""
+        if not (self._closing or self.lost):
+            self.admission.enqueue(task_id)
             self._admit()
 
     async def _fire_due(self, stored: TaskRecord, now: float) -> None:

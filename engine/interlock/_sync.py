@@ -213,6 +213,12 @@ class SyncTaskContext:
         **kwargs: Any,
     ) -> Any:
         """See `TaskContext.call`; a plain function runs on the agent's own thread."""
+        if inspect.iscoroutinefunction(fn):
+            # One way over: between two the thread might be told to end, with the call begun.
+            called = self._context.call(
+                fn, *args, key=key, idempotent=idempotent, key_as=key_as, **kwargs
+            )
+            return self._run(called)
         journal = self._context.journal
         begun: list[Call] = []
 
@@ -230,10 +236,7 @@ class SyncTaskContext:
             raise
         if ended is None:
             kwargs |= self._context.key_argument(call, key_as)
-            if inspect.iscoroutinefunction(fn):
-                ended = self._run(journal.made(call, fn, args, kwargs))
-            else:
-                ended = self._made(call, partial(fn, *args, **kwargs))
+            ended = self._made(call, partial(fn, *args, **kwargs))
         return self._run(journal.value(call, ended))
 
     @property

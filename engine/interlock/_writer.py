@@ -367,7 +367,7 @@ class Writer:
                 continue
             except Exception as error:  # noqa: BLE001  a broken guard costs its post alone
                 _log.exception("task %s: a trigger could not be fired", record.task_id)
-                post.refuse(error)
+                self._break(cell, post, error)
                 continue
             record = move.record
             moves.append(move)
@@ -385,6 +385,13 @@ class Writer:
             self._refuse(post, refusal)
         if moves:
             self._act(cell, before, moves)
+
+    def _break(self, cell: Cell, post: Post, error: Exception) -> None:
+        """What firing it raised is no refusal: but the end of a turn is said once, and kept."""
+        if post.instead is None:
+            post.refuse(error)
+        else:
+            cell.inbox.appendleft(replace(post, choose=post.instead, instead=None))
 
     async def _committed(
         self,

@@ -1,6 +1,7 @@
 """What an agent sees of its task: its calls, their bounds, and that a replay repeats nothing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -564,7 +565,7 @@ async def test_what_was_shown_is_not_shown_again() -> None:
         "last_chunk": False,
     }
     stage.turn.memory.emitted = {1: digest(shown)}
-    stage.turn.memory.progressed = [digest(["1", None])]
+    stage.turn.memory.progressed = Counter([digest(["1", None])])
     stage.start()
     assert await returned(stage) == ["artifact-1", "artifact-2"]
     assert stage.triggers == ["emit", "progress"]

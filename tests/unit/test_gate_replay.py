@@ -338,6 +338,44 @@ async def test_other_arguments_under_the_key_of_a_refusal_are_no_replay() -> Non
         assert bank.ran == []
 
 
+async def test_an_operator_may_have_what_was_asked_of_a_call_ignored() -> None:
+    """It is asked anew.  He was once asked again and again.  Source: decision 0007."""
+    bank = Bank()
+    box = Toolbox([bank], policies=Policies({"pay": Policy(confirm="always")}))
+    async with opened(calling(pay(5)), tools=box, limits=GONE) as world:
+        handle, ask = await world.asking()
+        store, clock = world.crash(), world.clock
+    async with opened(calling(pay(6)), tools=box, store=store, clock=clock) as again:
+        after = again.handle(handle)
+        await approve(again, after, ask)
+        await asked(again, after)
+        await again.engine.resume(handle.task_id, "skip")
+        (anew,) = await asked(again, after)
+        assert (anew.key, anew.arguments) == ("pay-1:approval@2", {"amount": 6})
+        await approve(again, after, anew)
+        await soon(after.over())
+        assert bank.paid == [6]
+
+
+async def test_an_operator_may_have_a_refusal_ignored() -> None:
+    """The call is decided anew.  He was once asked again and again.  Source: decision 0007."""
+    bank = Bank()
+    amounts: list[JsonValue] = ["x", 5, 5]
+
+    async def agent(task: TaskContext) -> str:
+        await task.call_tools([pay(amounts.pop(0))])
+        return str(await task.ask("go on?"))
+
+    async with opened(agent, tools=Toolbox([bank]), limits=AT_ONCE) as world:
+        handle, ask = await world.asking()
+        await until(lambda: world.engine.statistics().live == 0)
+        await handle.answer(ask.key, "yes")
+        await asked(world, handle)
+        await world.engine.resume(handle.task_id, "skip")
+        assert await soon(handle.result()) == "yes"
+        assert bank.paid == [5]
+
+
 # --- tools that are not done --------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ names in `test_journal_attacks_names`.
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -170,6 +171,66 @@ async def test_a_retry_does_not_do_what_the_agent_did_at_its_second_try() -> Non
         await world.elapse(1.0)
         assert await soon(handle.result()) == "paid booked"
         assert tries == ["pay", "pay", "book", "book"]
+
+
+async def test_what_failed_when_it_was_made_again_is_not_made_by_a_replay() -> None:
+    """It was begun in one attempt, and failed in the next.  Source: a review, I16."""
+    tries: list[int] = []
+    begun = asyncio.Event()
+
+    async def pay() -> str:
+        tries.append(len(tries) + 1)
+        begun.set()
+        if tries == [1]:
+            await asyncio.Event().wait()
+        raise ValueError
+
+    async def agent(task: TaskContext) -> str:
+        paying = asyncio.ensure_future(task.call(pay, idempotent=True))
+        if task.attempt == 1:
+            await begun.wait()
+            paying.cancel()
+        with suppress(CallFailed, asyncio.CancelledError):
+            await paying
+        if task.attempt == 1:
+            raise Retryable("once more")
+        return str(await task.ask("go on?"))
+
+    async with opened(agent, limits=TWICE) as world:
+        handle = await world.submit()
+        await begun.wait()
+        await pause()
+        await world.elapse(1.0)
+        (ask,) = (await soon(handle.rest())).asks
+        await until(lambda: world.engine.statistics().live == 0)
+        await handle.answer(ask.key, "yes")
+        assert await soon(handle.result()) == "yes"
+        assert tries == [1, 2]
+
+
+async def test_a_line_of_progress_is_told_once_also_after_a_retry() -> None:
+    """Each replay once told again what another attempt had not told there.  Source: DESIGN 3."""
+
+    async def agent(task: TaskContext) -> str:
+        await task.progress(f"attempt {task.attempt}")
+        await task.progress("on")
+        await task.progress("on")
+        if task.attempt == 1:
+            raise Retryable("once more")
+        return f"{await task.ask('one?')} {await task.ask('two?')}"
+
+    async with opened(agent, limits=TWICE) as world:
+        handle = await world.submit()
+        await pause()
+        await world.elapse(1.0)
+        for _ in range(2):
+            (ask,) = (await soon(handle.rest())).asks
+            await until(lambda: world.engine.statistics().live == 0)
+            await handle.answer(ask.key, "yes")
+        assert await soon(handle.result()) == "yes yes"
+        log = world.log(handle)
+        told = [event.data["message"] for event in log if event.trigger.value == "progress"]
+        assert told == ["attempt 1", "on", "on", "attempt 2"]
 
 
 async def test_what_was_done_and_returned_too_much_is_not_done_by_a_retry() -> None:

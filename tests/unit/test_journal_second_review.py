@@ -116,6 +116,31 @@ async def test_a_thread_told_to_stop_as_its_call_begins_does_not_keep_the_task()
         assert made == []
 
 
+@pytest.mark.parametrize("rounds", range(8))
+async def test_a_thread_told_to_stop_behind_the_begin_of_its_call_does_not_keep_the_task(
+    rounds: int,
+) -> None:
+    """A coroutine function is begun and made in one go: in between nobody would say its end.
+
+    The task was once abandoned after its grace time, although its turn was over.
+    Source: a review.
+    """
+
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    def agent(task: SyncTaskContext) -> None:
+        task.call(waits)
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        await until(lambda: "call" in triggers(world.log(handle)))
+        await pause(rounds)
+        await soon(handle.cancel())
+        await until(lambda: is_finalized(world, handle))
+        assert triggers(world.log(handle))[-2:] == ["stopped", "finalize"]
+
+
 async def test_a_call_made_before_a_cancel_is_written_down_although_the_store_failed() -> None:
     """The log says what was done.  Source: a second review, R-JRN-12."""
     pay_now = asyncio.Event()

@@ -1,5 +1,6 @@
 """The memory of a turn: what the log says that its agent has already done."""
 
+from collections import Counter
 from typing import Any, cast
 
 import pytest
@@ -40,7 +41,7 @@ def test_an_empty_memory_knows_nothing() -> None:
     """The first turn of a task has done nothing yet."""
     memory = Memory()
     assert (memory.request, memory.replies, memory.asked) == ({}, {}, {})
-    assert (memory.spent, memory.emitted, memory.progressed) == (set(), {}, [])
+    assert (memory.spent, memory.emitted, memory.progressed) == (set(), {}, Counter())
     assert memory.attempt == 0
 
 

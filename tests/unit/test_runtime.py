@@ -346,7 +346,36 @@ async def test_what_a_plain_function_has_run_on_the_loop_ends_nothing_else(
 
     async with opened(agent) as world:
         end = await ended(await world.submit("bad"))
-        assert (end.code, end.message) == ("agent_error", f"the agent raised {error.__name__}")
+        assert (end.code, end.message) == ("call_failed", f"gives_up raised {error.__name__}")
+        assert await soon((await world.submit("good")).result()) == "fine"
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_what_a_branch_calls_ends_nothing_else(
+    error: type[BaseException],
+    is_plain: bool,  # noqa: FBT001
+) -> None:
+    """A parser of a command line exits, say; asyncio would raise it out of the loop (I37)."""
+
+    def exits() -> None:
+        raise error
+
+    async def exits_too() -> None:
+        raise error
+
+    async def agent(task: TaskContext) -> str:
+        if task.input.text == "bad":
+            fn = exits if is_plain else exits_too
+            await asyncio.gather(task.call(fn), task.call(lambda: None, key="other"))
+        return "fine"
+
+    async with opened(agent) as world:
+        handle = await world.submit("bad")
+        end = await ended(handle)
+        assert end.outcome is Phase.FAILED
+        (said,) = [e.data["error"] for e in world.log(handle) if e.data.get("error")]
+        assert said["kind"] == error.__name__
         assert await soon((await world.submit("good")).result()) == "fine"
 
 
@@ -1795,6 +1824,53 @@ async def test_a_start_that_breaks_keeps_no_slot(caplog: pytest.LogCaptureFixtur
         assert await soon(well.result()) == "well"
         assert engine.statistics().running == 0
     assert "could not be started at once" in caplog.text
+
+
+async def test_a_start_that_breaks_is_tried_again() -> None:
+    """Its task once waited in no queue any more, until a restart.  Source: a stranger's review."""
+    ill = True
+
+    def holds(_record: TaskRecord, _signal: Signal) -> bool:
+        if ill:
+            raise RuntimeError("boom")
+        return False
+
+    own = Row(
+        Trigger.START,
+        Phase.SUBMITTED,
+        Phase.CANCELLED,
+        changes.cancelled_unstarted,
+        (Publish(), Release()),
+        when=Guard("ill", holds, ""),
+    )
+    async with opened(at_once, lifecycle=LIFECYCLE.extend(rows=[own])) as world:
+        handle = await world.submit("x")
+        await world.elapse(STORE_RETRY_S)
+        assert world.stored(handle).phase is Phase.SUBMITTED
+        ill = False
+        await world.elapse(STORE_RETRY_S)
+        assert await soon(handle.result()) == "x"
+
+
+async def test_an_end_that_breaks_is_an_end_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """The result was once dropped, and the task ran on without a turn.  Source: a review."""
+
+    def holds(_record: TaskRecord, _signal: Signal) -> bool:
+        raise RuntimeError("boom")
+
+    own = Row(
+        Trigger.COMPLETE,
+        Phase.RUNNING,
+        Phase.FAILED,
+        changes.failed,
+        (Publish(), Release()),
+        when=Guard("ill", holds, ""),
+    )
+    async with opened(at_once, lifecycle=LIFECYCLE.extend(rows=[own])) as world:
+        end = await ended(await world.submit("x"))
+        assert (end.outcome, end.code) == (Phase.FAILED, "result_invalid")
+        assert end.message == "what the agent came to cannot be kept"
+    assert "boom" in caplog.text
 
 
 # --- slots of tasks that came to nothing -----------------------------------------------------
