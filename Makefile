@@ -10,7 +10,7 @@ SEED ?= 1
 # Of `make demo`, and not of whoever has a variable of that name in the environment.
 AGENT :=
 .DEFAULT_GOAL := check
-.PHONY: help demo test check format lint types imports specs-check rewrite smoke docs claims
+.PHONY: help demo test check format lint types mypy pyright imports specs-check rewrite smoke docs claims
 .PHONY: bench bench-quick bench-own typed matrix release demo-replicas bench-peer bench-mcp fuzz-long faults faults-smolagents scale conformance coverage
 
 help:  ## Say what there is
@@ -36,15 +36,18 @@ demo-replicas: $(VENV)/.dev  ## Two replicas on PostgreSQL, one of which is kill
 	$(BIN)python examples/two_replicas/run.py
 test: $(VENV)/.dev  ## Every test but the packaging smoke
 	$(BIN)python -m pytest --numprocesses=auto --dist=worksteal
-check: lint types typed imports  ## Everything but the tests
+check: $(VENV)/.dev  ## Everything but the tests, two at once
+	$(MAKE) --no-print-directory --jobs=2 lint mypy pyright typed imports
 format: $(VENV)/.dev
 	$(BIN)ruff format
 	$(BIN)ruff check --fix
 lint: $(VENV)/.dev
 	$(BIN)ruff format --check
 	$(BIN)ruff check
-types: $(VENV)/.dev
+types: mypy pyright
+mypy: $(VENV)/.dev
 	$(BIN)mypy
+pyright: $(VENV)/.dev
 	$(BIN)pyright
 typed: $(VENV)/.dev  ## Is every public name typed for those who use the packages?
 	PYTHONPATH=tests $(BIN)python -m release.typed

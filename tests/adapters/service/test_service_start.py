@@ -97,7 +97,11 @@ def started(folder: Path, text: str, *arguments: str) -> "subprocess.CompletedPr
         ("store: sqlite:///new.db\n", "new.db has schema 9999", NOT_STARTED),
         ("store: sqlite:///no/such/t.db\n", "no/such", NOT_STARTED),
         ("store: memory\ntools: [agent:book]\npolicies: {boook: {confirm: always}}\n", "boook", 1),
-        ("store: memory\nmcp: {air: {url: 'http://127.0.0.1:9/mcp'}}\n", "air", NOT_STARTED),
+        (
+            "store: memory\nmcp: {air: {url: 'http://127.0.0.1:9/mcp', retry: {attempts: 1}}}\n",
+            "air",
+            NOT_STARTED,
+        ),
         ("store: memory\npolicies: nofile.yaml\n", "app.yaml:3: policies: nofile.yaml", 1),
         ("store: memory:\n", "is quoted", 1),
     ],

@@ -168,8 +168,8 @@ async def test_a_tool_that_failed_fails_again_in_a_replay_without_being_run() ->
     assert desk.ran == [("fail", "x")]
 
 
-async def test_a_thousand_parked_tasks_hold_no_thread() -> None:
-    """Threads: as many as before.  Source: issue 4, bars."""
+async def test_hundreds_of_parked_tasks_hold_no_thread() -> None:
+    """Threads: as many as before; `bench.parked` has a hundred thousand.  Source: issue 4, bars."""
     model = ScriptedSmolModel(ScriptedModel(*asks_then(answer("done"))))
     limits = Limits(park_after_s=0.0, running_turns_max=16, open_tasks_per_owner_max=2_000)
     # The library reads them from YAML for every agent, which is most of what one costs.
@@ -181,7 +181,7 @@ async def test_a_thousand_parked_tasks_hold_no_thread() -> None:
 
     async with Engine(SmolAgent(make), store=MemoryStore(), limits=limits) as engine:
         before = threading.active_count()
-        handles = [await engine.submit("go", owner=OWNER) for _ in range(1_000)]
+        handles = [await engine.submit("go", owner=OWNER) for _ in range(300)]
         for handle in handles:
             assert (await soon(handle.rest())).phase is Phase.WAITING_INPUT
         await until(lambda: threading.active_count() <= before)
