@@ -363,7 +363,8 @@ class Gate:
         policies = [pin.policy, current] if is_new else [pin.policy]
         try:
             return any(policy.wants_confirmation(arguments) for policy in policies)
-        except Exception as error:  # noqa: BLE001  the service's own code runs here
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+            # The service's own code runs here; what it raises is no end of the process (I37).
             if not isinstance(error, Unchecked):  # That is the fault of who called it so.
                 # Here, since a refusal goes on as it is in the log of the task: without a cause.
                 said = "task %s: the policy of %s could not be asked"

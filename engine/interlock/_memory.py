@@ -52,8 +52,8 @@ class Called:
     requested: JsonValue
     attempt: int
     idempotent: bool
-    #: The events with which it was begun, and ended.
-    begun_at: int
+    #: The last event with which it was begun, by attempt; and the one with which it ended.
+    begun_in: dict[int, int]
     #: What it was really called with.
     arguments: JsonObject
     #: `source/name`, of a tool that the gate let through, and who may answer for it.
@@ -198,9 +198,8 @@ class Memory:
             return True
         return not any(
             (other.name, other.digest) == (call.name, call.digest)
-            and other.attempt == call.attempt
-            and other.begun_at > call.ended_at
-            and not other.failed
+            and other.begun_in.get(call.attempt, 0) > call.ended_at
+            and not (other.failed and other.attempt == call.attempt)
             and counted.fullmatch(name)
             for name, other in self.calls.items()
         )
@@ -238,7 +237,8 @@ class Memory:
         if known is not None:
             known.begun += 1
             # What it comes to now is of this attempt, and no more to be tried again in it.
-            known.attempt, known.begun_at = self.attempt, seq
+            known.attempt = self.attempt
+            known.begun_in[self.attempt] = seq
             return
         arguments = data["arguments"]
         self.calls[data["key"]] = Called(
@@ -246,7 +246,7 @@ class Memory:
             data.get("requested", arguments),
             self.attempt,
             data["idempotent"],
-            seq,
+            {self.attempt: seq},
             arguments,
             data.get("tool", ""),
             tuple(data.get("policy", {}).get("approvers", ())),

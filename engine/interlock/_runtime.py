@@ -804,19 +804,21 @@ class Runtime:
         if error is not None:
             # It is over, or runs already: the slot is not this start's to keep.
             self.admission.moved(cell.record.phase, cell.record)
-            if cell.record.phase is Phase.SUBMITTED and cell.record.due is not None:
-                # The clock was set back, and its back-off is not over any more.
-                self._alarms.arm(cell.record.due)
             is_broken = isinstance(error, EngineBug) or not isinstance(error, EngineError)
             if is_broken and self.replica is None:
                 # A guard raised, and may not the next time.
                 again = partial(self._start_again, cell.record.task_id)
                 self.clock.call_later(STORE_RETRY_S, again)
+            elif cell.record.phase is Phase.SUBMITTED and cell.record.due is not None:
+                # The clock was set back, and its back-off is not over any more.
+                self._alarms.arm(cell.record.due)
             self._admit()
 
     def _start_again(self, task_id: str) -> None:
         """Have a task wait for a slot once more that could not be started."""
-        if not (self._closing or self.lost):
+        cell = self.writer.at_hand(task_id)
+        waits = cell is None or cell.record.phase is Phase.SUBMITTED
+        if waits and not (self._closing or self.lost):
             self.admission.enqueue(task_id)
             self._admit()
 

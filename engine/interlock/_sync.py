@@ -280,7 +280,8 @@ class SyncTaskContext:
                 if inspect.isawaitable(value):
                     value = self._run(_awaited(value))
                 ended = said = making.ended = call.returned(value)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is what the call came to
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+            # Whatever it is, it is what the call came to.
             self._context.journal.check_goes_on(call, error)
             ended = said = raised(error)
             if not self._context.cancelled:

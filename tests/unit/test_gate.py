@@ -214,6 +214,10 @@ def _raises(_arguments: JsonObject) -> bool:
     raise OSError("a secret")
 
 
+def _exits(_arguments: JsonObject) -> bool:
+    raise SystemExit(2)
+
+
 def _gives_a_text(_arguments: JsonObject) -> Any:  # noqa: ANN401  the fault
     return "no"
 
@@ -230,6 +234,7 @@ _is_awaited: Any = _asks_elsewhere
     ("predicate", "kind", "logged"),
     [
         (_raises, "OSError", "OSError: a secret"),
+        (_exits, "SystemExit", "SystemExit: 2"),
         (_gives_a_text, "a predicate gave a str, not True or False", "NoVerdict"),
         (_is_awaited, "a predicate gave a coroutine, not True or False", "NoVerdict"),
     ],

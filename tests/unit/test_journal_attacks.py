@@ -208,6 +208,43 @@ async def test_what_failed_when_it_was_made_again_is_not_made_by_a_replay() -> N
         assert tries == [1, 2]
 
 
+async def test_what_was_made_at_a_second_try_is_not_made_by_a_replay_of_a_retry() -> None:
+    """The first try failed, the second was left in doubt and made again.  Source: a review, I16."""
+    tries: list[int] = []
+    begun = asyncio.Event()
+
+    async def pay() -> str:
+        tries.append(len(tries) + 1)
+        if tries == [1]:
+            raise ValueError
+        begun.set()
+        if tries == [1, 2]:
+            await asyncio.Event().wait()
+        return "paid"
+
+    async def agent(task: TaskContext) -> str:
+        with suppress(CallFailed):
+            await task.call(pay, idempotent=True)
+        paying = asyncio.ensure_future(task.call(pay, idempotent=True))
+        if task.attempt == 1:
+            await begun.wait()
+            paying.cancel()
+            await asyncio.wait([paying])
+            raise Retryable("once more")
+        return f"{await paying} {await task.ask('go on?')}"
+
+    async with opened(agent, limits=TWICE) as world:
+        handle = await world.submit()
+        await begun.wait()
+        await pause()
+        await world.elapse(1.0)
+        (ask,) = (await soon(handle.rest())).asks
+        await until(lambda: world.engine.statistics().live == 0)
+        await handle.answer(ask.key, "yes")
+        assert await soon(handle.result()) == "paid yes"
+        assert tries == [1, 2, 3]
+
+
 async def test_a_line_of_progress_is_told_once_also_after_a_retry() -> None:
     """Each replay once told again what another attempt had not told there.  Source: DESIGN 3."""
 

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from interlock._agent import Agent, Request
 from interlock._store import Commit
 from interlock._writer import STORE_RETRY_S
 from interlock.errors import (
+    CallFailed,
     GuardRefused,
     IllegalTrigger,
     LimitReached,
@@ -348,6 +350,24 @@ async def test_what_a_plain_function_has_run_on_the_loop_ends_nothing_else(
         end = await ended(await world.submit("bad"))
         assert (end.code, end.message) == ("call_failed", f"gives_up raised {error.__name__}")
         assert await soon((await world.submit("good")).result()) == "fine"
+
+
+async def test_what_a_plain_agent_calls_and_exits_has_ended() -> None:
+    """As for other agents: it is not in doubt, and nobody is asked.  Source: a review."""
+
+    def exits() -> None:
+        raise SystemExit(2)
+
+    def agent(task: SyncTaskContext) -> str:
+        with suppress(CallFailed):
+            task.call(exits)
+        return "fine"
+
+    async with opened(agent) as world:
+        handle = await world.submit()
+        assert await soon(handle.result()) == "fine"
+        (said,) = [e.data["error"] for e in world.log(handle) if e.data.get("error")]
+        assert (said["code"], said["kind"]) == ("call_failed", "SystemExit")
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
@@ -1850,6 +1870,48 @@ async def test_a_start_that_breaks_is_tried_again() -> None:
         ill = False
         await world.elapse(STORE_RETRY_S)
         assert await soon(handle.result()) == "x"
+
+
+async def test_a_start_that_breaks_behind_a_retry_is_tried_once_a_second() -> None:
+    """Its back-off is over and due for ever: it once came again at once.  Source: a review."""
+    asked = 0
+    ill = True
+
+    def holds(record: TaskRecord, _signal: Signal) -> bool:
+        nonlocal asked
+        if record.attempt and ill:
+            asked += 1
+            raise RuntimeError("boom")
+        return False
+
+    async def twice(task: TaskContext) -> str:
+        if task.attempt == 1:
+            raise Retryable("once more")
+        return "done"
+
+    own = Row(
+        Trigger.START,
+        Phase.SUBMITTED,
+        Phase.CANCELLED,
+        changes.cancelled_unstarted,
+        (Publish(), Release()),
+        when=Guard("ill", holds, ""),
+    )
+    limits = Limits(retry=Retry(attempts_max=2))
+    lifecycle = LIFECYCLE.extend(rows=[own])
+    async with opened(twice, limits=limits, lifecycle=lifecycle) as world:
+        handle = await world.submit()
+        await until(lambda: world.stored(handle).attempt == 1)
+        await pause()
+        await world.elapse(60.0)
+        met = asked
+        assert met > 0
+        for more in (1, 2, 3):
+            await world.elapse(STORE_RETRY_S)
+            assert asked == met + more
+        ill = False
+        await world.elapse(STORE_RETRY_S)
+        assert await soon(handle.result()) == "done"
 
 
 async def test_an_end_that_breaks_is_an_end_all_the_same(caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,7 @@ class Looks:
         self, look: Callable[[], Awaitable[Sequence[TaskRecord]]]
     ) -> Sequence[TaskRecord]:
         """What a look finds that has not begun yet; whoever asked first says how it is done."""
-        if self._next is None:
+        if self._next is None or self._next.done():  # It was cancelled with its loop.
             self._next = asyncio.ensure_future(self._looked(look))
             # Nobody may be left who wants to hear of it.
             self._next.add_done_callback(lambda done: done.cancelled() or done.exception())

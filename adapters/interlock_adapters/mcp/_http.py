@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -31,7 +32,7 @@ from starlette.types import Scope as StarletteScope
 from starlette.types import Send as StarletteSend
 
 from interlock_adapters._callers.asgi import OnlyHere
-from interlock_adapters._callers.base import Authenticator
+from interlock_adapters._callers.base import Authenticator, trusting
 from interlock_adapters._http.asgi import App, OneLine, Receive, Scope, Send, refuse
 from interlock_adapters._http.front import front
 from interlock_adapters._http.shutdown import HangUp, Stopping
@@ -119,7 +120,9 @@ class McpFace:
         inner, manager = build(), server.session_manager
         self._managers: Final = (plain_manager, manager)
         is_handle = partial(gives_handles, server)
-        has_many = partial(_has_many_sessions, manager, settings.sessions_per_owner_max)
+        # Where nobody is asked who he is, everybody is one caller: only all together are bounded.
+        many = math.inf if trusting(authenticator) else settings.sessions_per_owner_max
+        has_many = partial(_has_many_sessions, manager, many)
         self.routes: Sequence[BaseRoute] = [
             _either(route, other, settings.path, is_handle, has_many)
             for route, other in zip(inner.routes, plain.routes, strict=True)
@@ -165,7 +168,7 @@ def _going_on(state: object, _server: Server[Any]) -> AbstractAsyncContextManage
 
 
 def _has_many_sessions(
-    manager: StreamableHTTPSessionManager, many: int, scope: StarletteScope
+    manager: StreamableHTTPSessionManager, many: float, scope: StarletteScope
 ) -> bool:
     """Whether who asks has as many sessions of the handshake era open as one may have.
 

@@ -16,6 +16,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.lowlevel.server import Server
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from interlock import (
     Agent,
@@ -28,6 +29,7 @@ from interlock import (
     TaskQuery,
     TaskRecord,
 )
+from interlock_adapters.auth import Authentication, TrustLocal
 from interlock_adapters.mcp import McpAuth, McpSettings, McpTool, mcp_app, owner_by_token
 from interlock_adapters.mcp._http import Trim, _Endpoint, _unless_gone
 from interlock_adapters.mcp._settings import Request
@@ -94,6 +96,20 @@ def as_sent(
     if method == "tools/call":
         sent.setdefault("mcp-name", str(params["name"]))
     return sent, json.dumps(body).encode()
+
+
+#: What a client of streamable HTTP takes.
+BOTH = {"accept": "application/json, text/event-stream"}
+
+
+async def begun(url: str, who: str = "") -> httpx.Response:
+    """A session of the handshake era is opened, or refused."""
+    client = {"name": "raw", "version": "1"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    sent = {**BOTH, "authorization": f"Bearer {who}"} if who else BOTH
+    async with httpx.AsyncClient(timeout=60) as http:
+        return await http.post(url, json=body, headers=sent)
 
 
 class Site:
@@ -323,31 +339,25 @@ async def test_without_authentication_only_this_machine_is_served(
 
 async def test_one_caller_takes_up_a_part_of_the_sessions() -> None:
     """The SDK counts those of all, which one could take up for half an hour.  Source: T21."""
-    begin = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "raw", "version": "1"},
-        },
-    }
-    accept_both = {"accept": "application/json, text/event-stream"}
     async with site(AUTH, sessions_per_owner_max=2) as here, httpx.AsyncClient(timeout=60) as http:
-
-        async def begun(who: str) -> httpx.Response:
-            sent = {**accept_both, "authorization": f"Bearer {who}"}
-            return await http.post(here.url, json=begin, headers=sent)
-
-        first, second, third = [await begun("ada") for _ in range(3)]
+        first, second, third = [await begun(here.url, "ada") for _ in range(3)]
         assert [each.status_code for each in (first, second, third)] == [200, 200, 429]
         assert "too many sessions" in third.json()["detail"]
-        assert (await begun("eve")).status_code == 200
-        named = {**accept_both, "authorization": "Bearer ada"}
+        assert (await begun(here.url, "eve")).status_code == 200
+        named = {**BOTH, "authorization": "Bearer ada"}
         named["mcp-session-id"] = first.headers["mcp-session-id"]
         assert (await http.delete(here.url, headers=named)).status_code == 200
-        assert (await begun("ada")).status_code == 200
+        assert (await begun(here.url, "ada")).status_code == 200
+
+
+async def test_where_nobody_is_asked_everybody_is_no_single_caller() -> None:
+    """Else the sessions of all would be bounded as those of one.  Source: a review."""
+    engine, by = Engine(asks, store="memory:"), TrustLocal()
+    settings = McpSettings(name="Tests", sessions_per_owner_max=1, sessions_max=2)
+    asked = [Middleware(Authentication, authenticator=by)]
+    app = mcp_app(engine, settings, authenticator=by, middleware=asked)
+    async with listening() as found, serving(app, found) as url:
+        assert [(await begun(url)).status_code for _ in range(3)] == [200, 200, 503]
 
 
 async def test_the_owner_is_the_tokens_subject_after_its_issuer() -> None:
