@@ -367,7 +367,7 @@ class Writer:
                 continue
             except Exception as error:  # noqa: BLE001  a broken guard costs its post alone
                 _log.exception("task %s: a trigger could not be fired", record.task_id)
-                self._break(cell, post, error)
+                self._say_otherwise(cell, post, error)
                 continue
             record = move.record
             moves.append(move)
@@ -386,8 +386,8 @@ class Writer:
         if moves:
             self._act(cell, before, moves)
 
-    def _break(self, cell: Cell, post: Post, error: Exception) -> None:
-        """What firing it raised is no refusal: but the end of a turn is said once, and kept."""
+    def _say_otherwise(self, cell: Cell, post: Post, error: Exception) -> None:
+        """It cannot be fired, or not be kept; the end of a turn is said in another way then."""
         if post.instead is None:
             post.refuse(error)
         else:
@@ -451,10 +451,10 @@ class Writer:
             posts = [*posts, cell.inbox.popleft()]
         again: list[Post] = []
         for post in posts:
-            if not isinstance(error, Unstorable) and post.insists:
+            if isinstance(error, Unstorable):
+                self._say_otherwise(cell, post, error)
+            elif post.insists:
                 again.append(post)
-            elif isinstance(error, Unstorable) and post.instead is not None:
-                cell.inbox.appendleft(replace(post, choose=post.instead, instead=None))
             else:
                 post.refuse(error)
         if again:

@@ -53,14 +53,19 @@ def test_without_an_interpreter_it_names_the_extra(capsys: pytest.CaptureFixture
     assert "pip install 'interlock[crosscheck]'" in capsys.readouterr().err
 
 
+def beside(path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str) -> None:
+    """Go where a module of that name is."""
+    (path / f"{module}.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(path)
+
+
 def test_a_lifecycle_of_ones_own_is_found_beside_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a module is for `python -m`."""
     module = "from interlock import LIFECYCLE as MINE\nN = 1\n"
-    (tmp_path / "crosschecked_app.py").write_text(module, encoding="utf-8")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
+    beside(tmp_path, monkeypatch, "crosschecked_app", module)
     assert called(*FEW, "crosschecked_app:MINE") == 0
     assert called(*FEW, "crosschecked_app:N") == 2
     assert "crosschecked_app:N: it is of type int, not Lifecycle" in capsys.readouterr().err
@@ -92,9 +97,7 @@ def test_a_guard_that_relies_on_those_before_it_raises_nothing(
 ) -> None:
     """The machine would not ask it.  It was once a traceback."""
     text = GUARDED.format(body=RELIES, requires="(*row.requires, waits_here)")
-    (tmp_path / "crosschecked_relies.py").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
+    beside(tmp_path, monkeypatch, "crosschecked_relies", text)
     assert called("--steps", "400", "--machines", "0", "crosschecked_relies:MINE") == 0
 
 
@@ -103,9 +106,7 @@ def test_a_guard_that_raises_is_named(
 ) -> None:
     """Where it is asked it is a fault of the lifecycle."""
     text = GUARDED.format(body=RELIES, requires="(waits_here, *row.requires)")
-    (tmp_path / "crosschecked_raises.py").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
+    beside(tmp_path, monkeypatch, "crosschecked_raises", text)
     assert called("--steps", "400", "--machines", "0", "crosschecked_raises:MINE") == 1
     said = capsys.readouterr().err
     assert "waits_here raises AttributeError" in said

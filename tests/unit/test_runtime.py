@@ -50,7 +50,7 @@ from interlock.errors import (
     TaskNotCompleted,
     Unstorable,
 )
-from interlock.lifecycle import LIFECYCLE, Guard, Publish, Release, Row, Signal, changes
+from interlock.lifecycle import LIFECYCLE, Guard, Lifecycle, Publish, Release, Row, Signal, changes
 from interlock.testing import ManualClock, violations
 from support import (
     OWNER,
@@ -1814,6 +1814,19 @@ async def test_an_ask_after_the_clock_was_set_back_can_be_answered() -> None:
 # --- slots of tasks that cannot be started -------------------------------------------------
 
 
+def started_by(holds: Callable[[TaskRecord, Signal], bool]) -> Lifecycle:
+    """A lifecycle with a condition of its own at the start of a task."""
+    own = Row(
+        Trigger.START,
+        Phase.SUBMITTED,
+        Phase.CANCELLED,
+        changes.cancelled_unstarted,
+        (Publish(), Release()),
+        when=Guard("ill", holds, ""),
+    )
+    return LIFECYCLE.extend(rows=[own])
+
+
 async def test_a_start_that_breaks_keeps_no_slot(caplog: pytest.LogCaptureFixture) -> None:
     """Of a lifecycle whose own condition raises for a while.  Source: a stranger's review."""
     ill = True
@@ -1823,15 +1836,7 @@ async def test_a_start_that_breaks_keeps_no_slot(caplog: pytest.LogCaptureFixtur
             raise RuntimeError("boom")
         return False
 
-    own = Row(
-        Trigger.START,
-        Phase.SUBMITTED,
-        Phase.CANCELLED,
-        changes.cancelled_unstarted,
-        (Publish(), Release()),
-        when=Guard("ill", holds, ""),
-    )
-    lifecycle = LIFECYCLE.extend(rows=[own])
+    lifecycle = started_by(holds)
     limits = Limits(running_turns_max=2)
     async with Engine(at_once, lifecycle=lifecycle, store="memory:", limits=limits) as engine:
         for _ in range(5):
@@ -1855,15 +1860,7 @@ async def test_a_start_that_breaks_is_tried_again() -> None:
             raise RuntimeError("boom")
         return False
 
-    own = Row(
-        Trigger.START,
-        Phase.SUBMITTED,
-        Phase.CANCELLED,
-        changes.cancelled_unstarted,
-        (Publish(), Release()),
-        when=Guard("ill", holds, ""),
-    )
-    async with opened(at_once, lifecycle=LIFECYCLE.extend(rows=[own])) as world:
+    async with opened(at_once, lifecycle=started_by(holds)) as world:
         handle = await world.submit("x")
         await world.elapse(STORE_RETRY_S)
         assert world.stored(handle).phase is Phase.SUBMITTED
@@ -1889,17 +1886,8 @@ async def test_a_start_that_breaks_behind_a_retry_is_tried_once_a_second() -> No
             raise Retryable("once more")
         return "done"
 
-    own = Row(
-        Trigger.START,
-        Phase.SUBMITTED,
-        Phase.CANCELLED,
-        changes.cancelled_unstarted,
-        (Publish(), Release()),
-        when=Guard("ill", holds, ""),
-    )
     limits = Limits(retry=Retry(attempts_max=2))
-    lifecycle = LIFECYCLE.extend(rows=[own])
-    async with opened(twice, limits=limits, lifecycle=lifecycle) as world:
+    async with opened(twice, limits=limits, lifecycle=started_by(holds)) as world:
         handle = await world.submit()
         await until(lambda: world.stored(handle).attempt == 1)
         await pause()

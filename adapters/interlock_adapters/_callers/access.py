@@ -50,7 +50,7 @@ from interlock_adapters._callers.access_parts import (
     merged,
     named,
 )
-from interlock_adapters._callers.named import SCANNED_MAX, that_name
+from interlock_adapters._callers.named import INBOX_SCANNED_MAX, that_name
 from interlock_adapters._callers.principal import Principal, Role
 
 __all__ = [
@@ -63,9 +63,7 @@ __all__ = [
     "is_for_operator",
 ]
 
-#: Waiting tasks looked through for one page of the inbox, at most: it may come to be short.
-INBOX_SCANNED_MAX: Final = SCANNED_MAX
-#: Tasks read at a time for that.
+#: Tasks of the inbox read at a time.
 _READ: Final = 100
 
 

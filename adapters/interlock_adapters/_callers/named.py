@@ -8,16 +8,19 @@ share a look that begins after they asked, and looks take a tenth of the time at
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from interlock import Engine, TaskQuery, TaskRecord
 
-#: Waiting tasks looked through, at most, of those that changed last.
-SCANNED_MAX: Final = 1_000
+#: Waiting tasks looked through for one page of an inbox, at most: it may come to be short.
+INBOX_SCANNED_MAX: Final = 1_000
 #: After a look there is none for so many times as long as it took, and so many seconds at most.
 _REST_TIMES: Final = 9.0
 _REST_MAX_S: Final = 2.0
+
+#: Reads the tasks.
+Look: TypeAlias = Callable[[], Awaitable[Sequence[TaskRecord]]]
 
 
 class Looks:
@@ -28,9 +31,7 @@ class Looks:
         self._turn: Final = asyncio.Lock()
         self._rested_at = 0.0
 
-    async def found(
-        self, look: Callable[[], Awaitable[Sequence[TaskRecord]]]
-    ) -> Sequence[TaskRecord]:
+    async def found(self, look: Look) -> Sequence[TaskRecord]:
         """What a look finds that has not begun yet; whoever asked first says how it is done."""
         if self._next is None or self._next.done():  # It was cancelled with its loop.
             self._next = asyncio.ensure_future(self._looked(look))
@@ -38,9 +39,7 @@ class Looks:
             self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(self._next)
 
-    async def _looked(
-        self, look: Callable[[], Awaitable[Sequence[TaskRecord]]]
-    ) -> Sequence[TaskRecord]:
+    async def _looked(self, look: Look) -> Sequence[TaskRecord]:
         clock = asyncio.get_running_loop().time
         async with self._turn:
             await asyncio.sleep(max(0.0, self._rested_at - clock()))
@@ -73,7 +72,7 @@ async def that_name(engine: Engine, query: TaskQuery) -> Sequence[TaskRecord]:
             page = await engine.page(replace(query, cursor=cursor))
             found += (r for r in page.records if any(ask.approvers for ask in r.asks))
             scanned, cursor = scanned + query.limit, page.next_cursor
-            if cursor is None or scanned >= SCANNED_MAX:
+            if cursor is None or scanned >= INBOX_SCANNED_MAX:
                 return found
 
     looks = _LOOKS.setdefault(engine, {}).setdefault(query.owner_prefix, Looks())

@@ -152,6 +152,13 @@ class Excess(Enum):
     ENCODING = "encoding"
 
 
+def excess_in(text: str) -> str | None:
+    """What a text that is to be read as JSON has too much of, in words: as much as a body may."""
+    if excess_of(text.encode(errors="replace"), depth_max=DEPTH_MAX, values_max=VALUES_MAX):
+        return f"it nests deeper than {DEPTH_MAX}, or has over {VALUES_MAX} values"
+    return None
+
+
 def excess_of(body: bytes, *, depth_max: int, values_max: int) -> Excess | None:
     """What a JSON text has too much of, if anything.
 

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 from interlock import JsonObject, JsonValue
 from interlock.forms import target_of
-from interlock_adapters._http.asgi import DEPTH_MAX, VALUES_MAX, excess_of, once
+from interlock_adapters._http.asgi import excess_in, once
 from interlock_adapters.console._text import json_text
 
 Kind: TypeAlias = Literal["text", "long", "integer", "number", "boolean", "choice", "date", "json"]
@@ -327,8 +327,8 @@ def _json(text: str) -> JsonValue:
     Raises:
         _NoValueError: it is none.
     """
-    if excess_of(text.encode(errors="replace"), depth_max=DEPTH_MAX, values_max=VALUES_MAX):
-        raise _NoValueError(f"it nests deeper than {DEPTH_MAX}, or has over {VALUES_MAX} values")
+    if (excess := excess_in(text)) is not None:
+        raise _NoValueError(excess)
     try:
         value = json.loads(
             text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=once

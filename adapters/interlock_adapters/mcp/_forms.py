@@ -20,7 +20,7 @@ from mcp_types.version import LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 from interlock import Answer, Approval, AskKind, Denial, JsonObject, JsonValue, OpenAsk
 from interlock.errors import InvalidInput
 from interlock.forms import problems_of
-from interlock_adapters._http.asgi import DEPTH_MAX, VALUES_MAX, excess_of
+from interlock_adapters._http.asgi import excess_in
 from interlock_adapters.mcp._fields import VALUE, Form, form_of, lone, wants_secret
 
 #: Characters of a prompt: more is nothing that a person reads.
@@ -265,9 +265,8 @@ def _read(given: str, name: str) -> JsonValue:
     Raises:
         InvalidInput: there is none, or too much of it.
     """
-    if excess_of(given.encode(errors="replace"), depth_max=DEPTH_MAX, values_max=VALUES_MAX):
-        said = f"it nests deeper than {DEPTH_MAX}, or has over {VALUES_MAX} values"
-        raise InvalidInput([f"at /{name}: {said}"])
+    if (excess := excess_in(given)) is not None:
+        raise InvalidInput([f"at /{name}: {excess}"])
     try:
         value: JsonValue = json.loads(given)
         # An escape can make half of a character, which no log can hold.
